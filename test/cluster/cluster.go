@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Options say where a run finds its programs and where it lives. All fields are needed.
+type Options struct {
+	// Folder is the run folder; what an ended run left in it is removed.
+	Folder string
+	// Harness is the folder of the programs that test/harness builds.
+	Harness string
+	// Programs is the folder of this repository's own programs: rds-sim, rds-csi and demonode.
+	Programs string
+	// Manifests is the kustomization that is applied before the driver starts.
+	Manifests string
+	// Nodes are the names of the nodes to run.
+	Nodes []string
+	// Progress is told each step that was reached, as a format and its values.
+	Progress func(format string, values ...any)
+}
+
+// Node is one simulated machine: a kubelet, the driver's node process and its registrar.
+type Node struct {
+	Name string
+	// Machine is the identity that the Node reports as status.nodeInfo.systemUUID.
+	Machine string
+}
+
+func (n Node) process(program string) string { return program + "-" + n.Name }
+
+// Cluster is a running cluster.
+type Cluster struct {
+	folder     runFolder
+	options    Options
+	nodes      []Node
+	addresses  addresses
+	identities *identities
+	client     kubernetes.Interface
+}
+
+// addresses are host:port pairs on the loopback interface.
+type addresses struct {
+	etcd, etcdPeer, api, controllerManager, scheduler string
+	applianceSSH, applianceHTTP, controller           string
+	nodes                                             []string
+}
+
+// Start brings a cluster up: the control plane, the objects of the manifests, the appliance simulator, the driver's
+// controller with its sidecars, and the nodes. It returns once every node has registered the driver. Every wait in it
+// is bounded. If something fails or ctx ends it stops what it started; the folder with its logs stays. The processes
+// live on when ctx ends after the return, and when this process does: [Stop] ends them.
+func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
+	c, err := prepare(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, Stop(string(c.folder)))
+		}
+	}()
+	for _, start := range []func(context.Context) error{c.startControlPlane, c.apply, c.startAppliance, c.startDriver, c.startNodes} {
+		if err := start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// prepare checks the options and makes the run folder. Nothing was started when it fails.
+func prepare(ctx context.Context, options Options) (*Cluster, error) {
+	if err := options.complete(); err != nil {
+		return nil, err
+	}
+	folder, err := resolveFolder(options.Folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := folder.prepare(); err != nil {
+		return nil, err
+	}
+	c := &Cluster{folder: folder, options: options}
+	for _, name := range options.Nodes {
+		c.nodes = append(c.nodes, Node{Name: name, Machine: uuid.NewString()})
+	}
+	return c, c.choosePorts(ctx)
+}
+
+// complete makes the paths absolute and finds missing programs before anything runs.
+func (o *Options) complete() error {
+	for _, path := range []*string{&o.Harness, &o.Programs, &o.Manifests} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("path %q: %w", *path, err)
+		}
+		*path = absolute
+	}
+	needed := map[string][]string{
+		o.Harness:   {"etcd", "controlplane", "kubectl", "csi-provisioner", "csi-attacher", "kubelet", "registrar"},
+		o.Programs:  {"rds-sim", "rds-csi", "demonode"},
+		o.Manifests: {"kustomization.yaml"},
+	}
+	for folder, names := range needed {
+		for _, name := range names {
+			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+				return fmt.Errorf("a part of the cluster is missing (build it with make): %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) choosePorts(ctx context.Context) error {
+	a := &c.addresses
+	a.nodes = make([]string, len(c.nodes))
+	wanted := []*string{
+		&a.etcd, &a.etcdPeer, &a.api, &a.controllerManager, &a.scheduler,
+		&a.applianceSSH, &a.applianceHTTP, &a.controller,
+	}
+	for i := range a.nodes {
+		wanted = append(wanted, &a.nodes[i])
+	}
+	free, err := freeAddresses(ctx, len(wanted))
+	if err != nil {
+		return err
+	}
+	for i, address := range free {
+		*wanted[i] = address
+	}
+	return nil
+}
+
+// Client talks to the API server as an administrator.
+func (c *Cluster) Client() kubernetes.Interface { return c.client }
+
+// Kubeconfig is the administrator's kubeconfig file.
+func (c *Cluster) Kubeconfig() string { return c.folder.path("pki", adminUser+".kubeconfig") }
+
+// Appliance is the URL of the simulator's HTTP interface.
+func (c *Cluster) Appliance() string { return "http://" + c.addresses.applianceHTTP }
+
+// Controller is the URL of the driver controller's HTTP interface, where /metrics is.
+func (c *Cluster) Controller() string { return "http://" + c.addresses.controller }
+
+// Folder is the run folder, as the kernel names it.
+func (c *Cluster) Folder() string { return string(c.folder) }
+
+// KubeletRoot is the folder below which a node's kubelet mounts volumes into pods.
+func (c *Cluster) KubeletRoot(node string) string { return c.folder.kubeletRoot(node) }
+
+// Logs returns the log file of every process that was started, by the process' name.
+func (c *Cluster) Logs() (map[string]string, error) {
+	records, err := c.folder.ledger().read()
+	if err != nil {
+		return nil, err
+	}
+	logs := make(map[string]string, len(records))
+	for _, r := range records {
+		logs[r.Name] = c.folder.log(r.Name)
+	}
+	return logs, nil
+}
+
+// KillKubelet ends a node's kubelet with SIGKILL, as a machine's failure would: its pods' volumes stay mounted, and
+// the node process that holds them stays up. It returns when the kubelet is gone.
+func (c *Cluster) KillKubelet(node string) error {
+	records, err := c.folder.ledger().read()
+	if err != nil {
+		return err
+	}
+	name := Node{Name: node}.process("kubelet")
+	for _, r := range records {
+		if r.Name != name {
+			continue
+		}
+		h, err := r.hold()
+		if err != nil {
+			return err
+		}
+		if h == nil {
+			return fmt.Errorf("kill %s (pid %d): %w by itself", name, r.PID, errEnded)
+		}
+		defer h.release()
+		return h.kill(killedFor)
+	}
+	return fmt.Errorf("kill %s: no such process in this run", name)
+}
+
+func (c *Cluster) harness(program string) string { return filepath.Join(c.options.Harness, program) }
+
+func (c *Cluster) program(name string) string { return filepath.Join(c.options.Programs, name) }
+
+func (c *Cluster) progress(format string, values ...any) { c.options.Progress(format, values...) }

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	driverNamespace = "rds-csi"
+	// controllerAccount is the ServiceAccount of the controller's pod, that is of the driver and its sidecars.
+	controllerAccount = "rds-csi-controller"
+	applianceUser     = "csi"
+	pool              = "raid10=100GiB"
+	applyWithin       = time.Minute
+)
+
+// apply gives the manifests to the API server with the kubectl of the harness.
+func (c *Cluster) apply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, applyWithin)
+	defer cancel()
+	output, err := exec.CommandContext(ctx, c.harness("kubectl"), //nolint:gosec // the harness exists to run the programs it was given
+		"--kubeconfig", c.Kubeconfig(), "--cache-dir", c.folder.path("kubectl-cache"), "apply", "-k", c.options.Manifests).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("apply %s: %w: %s", c.options.Manifests, errors.Join(err, context.Cause(ctx)), output)
+	}
+	c.progress("%d objects of %s applied", strings.Count(string(output), "\n"), c.options.Manifests)
+	return c.identities.account(ctx, c.client, driverNamespace, controllerAccount)
+}
+
+// startAppliance runs the simulator and gives the driver's key to it.
+func (c *Cluster) startAppliance(ctx context.Context) error {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make the driver's SSH key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "rds-csi")
+	if err != nil {
+		return fmt.Errorf("encode the driver's SSH key: %w", err)
+	}
+	authorized, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return fmt.Errorf("encode the driver's SSH key: %w", err)
+	}
+	err = writeFiles(c.folder.path("pki"), map[string][]byte{"rds.key": pem.EncodeToMemory(block), "rds.pub": ssh.MarshalAuthorizedKey(authorized)})
+	if err != nil {
+		return err
+	}
+	simulator, err := c.folder.start(ctx, command{name: "rds-sim", path: c.program("rds-sim"), args: []string{
+		"--ssh", c.addresses.applianceSSH, "--http", c.addresses.applianceHTTP, "--state", c.folder.path("appliance"),
+		"--pool", pool, "--user", applianceUser, "--authorized-key", c.folder.path("pki", "rds.pub"),
+		// An appliance that started just now isn't believed when it says that something is absent.
+		"--uptime", "24h",
+	}})
+	if err != nil {
+		return err
+	}
+	if err := simulator.await(ctx, answers(http.DefaultClient, c.Appliance()+"/v1/healthz")); err != nil {
+		return err
+	}
+	c.progress("appliance simulator answers, ssh at %s", c.addresses.applianceSSH)
+	return nil
+}
+
+// startDriver runs what the controller's pod runs in a cluster: the driver and the two sidecars on its socket, all as
+// the pod's ServiceAccount.
+func (c *Cluster) startDriver(ctx context.Context) error {
+	kubeconfig, socket := c.identities.file(controllerAccount), c.folder.controllerSocket()
+	driver, err := c.folder.start(ctx, command{name: "rds-csi-controller", path: c.program("rds-csi"), args: []string{
+		"controller", "--endpoint", "unix://" + socket, "--kubeconfig", kubeconfig,
+		"--rds-address", c.addresses.applianceSSH, "--rds-user", applianceUser,
+		"--rds-private-key", c.folder.path("pki", "rds.key"), "--rds-known-hosts", c.folder.path("appliance", "known_hosts"),
+		// The simulator's initiators don't speak NVMe; the address only travels to the nodes.
+		"--nvme-address", "127.0.0.1", "--nvme-port", "4420",
+		"--http-address", c.addresses.controller, "--v=4",
+	}})
+	if err != nil {
+		return err
+	}
+	if err := driver.await(ctx, exists(socket)); err != nil {
+		return err
+	}
+	if err := driver.await(ctx, answers(http.DefaultClient, c.Controller()+"/healthz")); err != nil {
+		return err
+	}
+	sidecar := []string{"--csi-address", socket, "--kubeconfig", kubeconfig, "--timeout", "30s", "--kube-api-qps", "100", "--kube-api-burst", "200", "--v=4"}
+	for name, args := range map[string][]string{
+		"csi-provisioner": {"--extra-create-metadata", "--default-fstype", "ext4"},
+		"csi-attacher":    {"--worker-threads", "20"},
+	} {
+		if _, err := c.folder.start(ctx, command{name: name, path: c.harness(name), args: append(args, sidecar...)}); err != nil {
+			return err
+		}
+	}
+	c.progress("driver controller and its sidecars run")
+	return nil
+}

@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// startNodes starts every node's processes, then waits for all of them together.
+func (c *Cluster) startNodes(ctx context.Context) error {
+	kubelets := make([]*process, len(c.nodes))
+	for i, node := range c.nodes {
+		var err error
+		if kubelets[i], err = c.startNode(ctx, node, c.addresses.nodes[i]); err != nil {
+			return err
+		}
+	}
+	for i, node := range c.nodes {
+		if err := kubelets[i].await(ctx, func(ctx context.Context) error { return c.registered(ctx, node) }); err != nil {
+			return err
+		}
+		c.progress("node %s is Ready and has the driver", node.Name)
+	}
+	return nil
+}
+
+// startNode returns the kubelet's process: the last one that the node needs, and the one that says when it's ready.
+func (c *Cluster) startNode(ctx context.Context, node Node, address string) (*process, error) {
+	root, socket := c.folder.kubeletRoot(node.Name), c.folder.nodeSocket(node.Name)
+	registry := filepath.Join(root, "plugins_registry")
+	for _, folder := range []string{filepath.Dir(socket), registry} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, fmt.Errorf("make the folders of node %s: %w", node.Name, err)
+		}
+	}
+	driver, err := c.folder.start(ctx, command{name: node.process("node"), path: c.program("demonode"), args: []string{
+		"--endpoint", "unix://" + socket, "--node-name", node.Name, "--machine-id", node.Machine,
+		"--http-address", address, "--simulator", c.Appliance(),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if err := driver.await(ctx, exists(socket)); err != nil {
+		return nil, err
+	}
+	if err := driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/healthz")); err != nil {
+		return nil, err
+	}
+	if _, err := c.folder.start(ctx, command{name: node.process("registrar"), path: c.harness("registrar"), args: []string{
+		"--driver", DriverName, "--socket", socket, "--registration-socket", filepath.Join(registry, DriverName+"-reg.sock"),
+	}}); err != nil {
+		return nil, err
+	}
+	return c.folder.start(ctx, command{name: node.process("kubelet"), path: c.harness("kubelet"), args: []string{
+		"--kubeconfig", c.identities.file(node.process("kubelet")), "--node-name", node.Name,
+		"--root-dir", root, "--machine-id", node.Machine, "--v=2",
+	}})
+}
+
+// registered says what keeps the node from running pods with our volumes.
+func (c *Cluster) registered(ctx context.Context, node Node) error {
+	object, err := c.client.CoreV1().Nodes().Get(ctx, node.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("look at node %s: %w", node.Name, err)
+	}
+	if !slices.ContainsFunc(object.Status.Conditions, func(condition corev1.NodeCondition) bool {
+		return condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue
+	}) {
+		return fmt.Errorf("%w: node %s", errNotReady, node.Name)
+	}
+	if object.Status.NodeInfo.SystemUUID != node.Machine {
+		return fmt.Errorf("%w: node %s reports system UUID %q instead of %q", errNotReady, node.Name, object.Status.NodeInfo.SystemUUID, node.Machine)
+	}
+	csiNode, err := c.client.StorageV1().CSINodes().Get(ctx, node.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("look at CSINode %s: %w", node.Name, err)
+	}
+	if !slices.ContainsFunc(csiNode.Spec.Drivers, func(driver storagev1.CSINodeDriver) bool { return driver.Name == DriverName }) {
+		return fmt.Errorf("%w: CSINode %s doesn't list %s", errNotReady, node.Name, DriverName)
+	}
+	return nil
+}
