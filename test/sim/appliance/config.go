@@ -1,0 +1,52 @@
+package appliance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// config is the content of config.json.
+type config struct {
+	NextID int     `json:"nextID"`
+	Disks  []*disk `json:"disks"`
+}
+
+func (a *Appliance) configPath() string { return filepath.Join(a.options.StateDir, "config.json") }
+
+// save writes the configuration whole or not at all.
+func (a *Appliance) save() error {
+	data, err := json.MarshalIndent(config{NextID: a.nextID, Disks: a.disks}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode configuration: %w", err)
+	}
+	next := a.configPath() + ".next"
+	if err := os.WriteFile(next, data, 0o600); err != nil {
+		return fmt.Errorf("save configuration: %w", err)
+	}
+	if err := os.Rename(next, a.configPath()); err != nil {
+		return fmt.Errorf("save configuration: %w", err)
+	}
+	return nil
+}
+
+// load reads what an earlier run saved, if there was one.
+func (a *Appliance) load() error {
+	data, err := os.ReadFile(a.configPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load configuration: %w", err)
+	}
+	var c config
+	if err := json.Unmarshal(data, &c); err != nil {
+		return fmt.Errorf("load configuration %s: %w", a.configPath(), err)
+	}
+	a.disks = c.Disks
+	a.nextID = max(a.nextID, c.NextID)
+	return nil
+}

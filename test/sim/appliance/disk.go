@@ -1,0 +1,124 @@
+package appliance
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
+)
+
+// disk is one file-backed item of /disk. The JSON form is what config.json
+// keeps.
+type disk struct {
+	ID              int    `json:"id"`
+	Slot            string `json:"slot"`
+	Comment         string `json:"comment"`
+	Disabled        bool   `json:"disabled"`
+	File            string `json:"file"` // as /file names it: no leading slash
+	FileSize        int64  `json:"fileSize"`
+	FileOffset      int64  `json:"fileOffset"`
+	MountFilesystem bool   `json:"mountFilesystem"`
+	MountReadOnly   bool   `json:"mountReadOnly"`
+	Compress        bool   `json:"compress"`
+	Export          bool   `json:"export"`
+	Port            int64  `json:"port"`
+	NQN             string `json:"nqn"`
+	AllowHost       string `json:"allowHost"`
+}
+
+func newDisk(id int) *disk {
+	return &disk{ID: id, MountFilesystem: true, Port: 4420}
+}
+
+func itemID(n int) string { return fmt.Sprintf("*%X", n) }
+
+// diskRows lists the pools and then the disks.
+func (a *Appliance) diskRows() ([]script.Record, error) {
+	rows := make([]script.Record, 0, len(a.options.Pools)+len(a.disks))
+	for i, pool := range a.options.Pools {
+		free, err := a.free(pool)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, script.Record{
+			".id": itemID(i + 1), "slot": pool.Name, "type": "raid", "comment": "",
+			"block-device": true, "model": "RAID0 striped", "fs": "xfs",
+			"size": pool.Size, "free": free, "mounted": true, "mount-point": pool.Name,
+			"state": "clean", "disabled": false,
+		})
+	}
+	for _, d := range a.disks {
+		rows = append(rows, a.diskRow(d))
+	}
+	return rows, nil
+}
+
+func (a *Appliance) diskRow(d *disk) script.Record {
+	_, statErr := a.files.Stat(d.File)
+	row := script.Record{
+		".id": itemID(d.ID), "slot": d.Slot, "slot-default": "", "parent": "", "type": "file",
+		"comment": d.Comment, "disabled": d.Disabled,
+		"block-device": true, "empty": statErr != nil,
+		"model": "/" + d.File, "size": d.FileSize, "sector-size": int64(512),
+		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
+		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
+	}
+	if a.options.WithoutRose {
+		return row
+	}
+	row["nvme-tcp-export"] = d.Export
+	row["nvme-tcp-server-port"] = d.Port
+	row["nvme-tcp-server-allow-host-name"] = d.AllowHost
+	if a.version.since(21) {
+		row["nvme-tcp-server-nqn"] = d.NQN
+	}
+	return row
+}
+
+// nqn is the name the disk answers to: before 7.21 always its slot.
+func (a *Appliance) nqn(d *disk) string {
+	if a.version.since(21) && d.NQN != "" {
+		return d.NQN
+	}
+	return d.Slot
+}
+
+// publish exports d if it wants to be. The size is latched here.
+func (a *Appliance) publish(d *disk) {
+	if !d.Export {
+		return
+	}
+	a.exports.Publish(export.Subsystem{
+		Slot: d.Slot, NQN: a.nqn(d), AllowHost: d.AllowHost,
+		File: filepath.Join(a.filesDir, filepath.FromSlash(d.File)), Size: d.FileSize,
+	})
+}
+
+// fileName turns a file-path into the name /file uses.
+func fileName(path string) string { return strings.TrimPrefix(path, "/") }
+
+// DiskInfo describes a file-backed disk to the outside.
+type DiskInfo struct {
+	Slot         string `json:"slot"`
+	SubsystemNQN string `json:"subsystemNQN"`
+	Exported     bool   `json:"exported"`
+	Comment      string `json:"comment"`
+	// File is the absolute path of the backing file on this machine.
+	File string `json:"file"`
+}
+
+// Disks lists the file-backed disks in the order they were added.
+func (a *Appliance) Disks() []DiskInfo {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	infos := make([]DiskInfo, 0, len(a.disks))
+	for _, d := range a.disks {
+		infos = append(infos, DiskInfo{
+			Slot: d.Slot, SubsystemNQN: a.nqn(d), Exported: d.Export, Comment: d.Comment,
+			File: filepath.Join(a.filesDir, filepath.FromSlash(d.File)),
+		})
+	}
+	return infos
+}

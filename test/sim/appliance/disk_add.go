@@ -1,0 +1,80 @@
+package appliance
+
+import (
+	"path"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
+)
+
+// addDisk is /disk add type=file.
+func (a *Appliance) addDisk(call script.Call) (script.Result, error) {
+	texts := a.options.Unknowns.Texts
+	if script.Format(call.Args["type"]) != "file" {
+		return script.Result{}, a.unknown(texts.NotSimulated)
+	}
+	d := newDisk(a.nextID)
+	if err := d.assign(call); err != nil {
+		return script.Result{}, err
+	}
+	if d.File == "" {
+		return script.Result{}, script.Failf("missing value(s) of argument(s) file-path")
+	}
+	if d.Slot == "" {
+		d.Slot = "file-" + path.Base(d.File)
+	}
+	if err := a.checkNames(d); err != nil {
+		return script.Result{}, err
+	}
+	if err := a.backingFile(d); err != nil {
+		return script.Result{}, err
+	}
+	a.nextID++
+	a.disks = append(a.disks, d)
+	a.publish(d)
+	return script.Result{Value: itemID(d.ID)}, a.save()
+}
+
+// checkNames refuses a slot or NQN that another item has.
+func (a *Appliance) checkNames(d *disk) error {
+	texts := a.options.Unknowns.Texts
+	if len(d.Slot) > a.options.Unknowns.SlotMax {
+		return a.unknown(texts.SlotTooLong)
+	}
+	for _, pool := range a.options.Pools {
+		if pool.Name == d.Slot {
+			return a.unknown(texts.SlotTaken)
+		}
+	}
+	for _, other := range a.disks {
+		if other.ID == d.ID {
+			continue
+		}
+		if other.Slot == d.Slot {
+			return a.unknown(texts.SlotTaken)
+		}
+		if a.nqn(other) == a.nqn(d) {
+			return a.unknown(texts.NQNTaken)
+		}
+	}
+	return nil
+}
+
+// backingFile makes or attaches the file of a new disk.
+func (a *Appliance) backingFile(d *disk) error {
+	unknowns := a.options.Unknowns
+	info, err := a.files.Stat(d.File)
+	switch {
+	case err == nil && d.FileSize == 0:
+		d.FileSize = info.Size()
+		return nil
+	case err == nil && unknowns.ExistingFile == RefuseFile:
+		return a.unknown(unknowns.Texts.FileExists)
+	case err == nil && unknowns.ExistingFile == TruncateFile:
+		if err := a.resizeFile(d.File, 0); err != nil {
+			return err
+		}
+	case err != nil && d.FileSize == 0:
+		return a.unknown(unknowns.Texts.NoFile)
+	}
+	return a.resizeFile(d.File, d.FileSize)
+}

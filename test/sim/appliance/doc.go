@@ -1,0 +1,18 @@
+// Package appliance is the state of a simulated RouterOS storage appliance and
+// the menu commands that read and change it. It knows neither SSH nor HTTP.
+//
+// An [Appliance] is opened over a state directory: config.json holds the
+// disks, files/<pool>/... the real, sparse backing files. [Appliance.Exec]
+// runs one console line; lines that run at once interleave statement by
+// statement, which is all the real appliance promises.
+//
+// Where to look:
+//
+//   - options.go: everything that can be chosen, including what nobody knows
+//     about the real appliance (Unknowns)
+//   - schema.go: the command tree of a version
+//   - exec.go: one console line; menus.go: dispatch and permissions
+//   - disk*.go, file*.go, system.go: the menus
+//   - rows.go: find, get and print, the same for all menus
+//   - config.go: persistence
+package appliance

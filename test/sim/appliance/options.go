@@ -1,0 +1,109 @@
+package appliance
+
+import (
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+)
+
+// GiB is 1024³ bytes.
+const GiB = 1 << 30
+
+// Pool is a mounted file system that backing files live on.
+type Pool struct {
+	// Name is slot, mount point and first part of every file name.
+	Name string
+	// Size in bytes.
+	Size int64
+}
+
+// Options of an [Appliance].
+type Options struct {
+	// StateDir holds configuration and backing files; it must exist.
+	StateDir string
+	// Version is the RouterOS version, such as "7.24.4" (the default).
+	Version string
+	// WithoutRose leaves the rose-storage package out.
+	WithoutRose bool
+	// Pools are the file systems; at least one.
+	Pools []Pool
+	// Uptime is how long the appliance has been up when it is opened.
+	Uptime time.Duration
+	// Exports is the target the disks are exported to.
+	Exports *export.Registry
+	// Unknowns decides what documentation leaves open.
+	Unknowns Unknowns
+}
+
+// ExistingFile says what /disk add with a file-size does to a file that is
+// there already.
+type ExistingFile int
+
+const (
+	// ReuseFile keeps the contents and sets the size.
+	ReuseFile ExistingFile = iota
+	// RefuseFile fails.
+	RefuseFile
+	// TruncateFile empties the file first.
+	TruncateFile
+)
+
+// Unknowns are the behaviours nobody has seen documented. The zero value is
+// the likelier answer; a client must be right under all of them.
+type Unknowns struct {
+	// ExistingFile is what add does to a file that exists.
+	ExistingFile ExistingFile
+	// ThinFiles leaves free space alone when a file is made.
+	ThinFiles bool
+	// LiveResize shows a new file-size without a new export.
+	LiveResize bool
+	// AllowShrink lets set make a file smaller.
+	AllowShrink bool
+	// RefuseLiveFileRemove keeps /file remove from files a disk uses.
+	RefuseLiveFileRemove bool
+	// EmptyListAsString serializes an empty list as "" instead of [].
+	EmptyListAsString bool
+	// SlotMax is the longest slot name; 32 if zero.
+	SlotMax int
+	// StopOnDisconnect ends a running line when its SSH channel goes away;
+	// otherwise it runs to its end.
+	StopOnDisconnect bool
+	// Texts are the messages behind "failure: ".
+	Texts Texts
+}
+
+// Texts are messages whose real wording is unknown. Nothing may depend on
+// them. Empty fields get a default.
+type Texts struct {
+	SlotTaken, SlotTooLong, NQNTaken, NoDirectory, PoolFull string
+	FileExists, FileInUse, NoFile, Shrink, NotSimulated     string
+}
+
+func (t Texts) withDefaults() Texts {
+	fill := func(text *string, fallback string) {
+		if *text == "" {
+			*text = fallback
+		}
+	}
+	fill(&t.SlotTaken, "already have disk with such slot")
+	fill(&t.SlotTooLong, "slot name too long")
+	fill(&t.NQNTaken, "already have such nqn")
+	fill(&t.NoDirectory, "no such directory")
+	fill(&t.PoolFull, "not enough disk space")
+	fill(&t.FileExists, "file already exists")
+	fill(&t.FileInUse, "file is in use")
+	fill(&t.NoFile, "no such file")
+	fill(&t.Shrink, "can not shrink file")
+	fill(&t.NotSimulated, "not simulated")
+	return t
+}
+
+// Policies are what a user group may do. The zero value may do nothing.
+type Policies struct {
+	SSH, Read, Write, Test, FTP bool
+}
+
+// AllPolicies is what the documented group of the driver has, and ftp.
+func AllPolicies() Policies {
+	return Policies{SSH: true, Read: true, Write: true, Test: true, FTP: true}
+}

@@ -1,0 +1,59 @@
+package sim
+
+import (
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/sshd"
+)
+
+// Options of a [Sim]. Only StateDir, Pools and Users have no default.
+type Options struct {
+	// SSHAddr and HTTPAddr are loopback addresses to listen on;
+	// "127.0.0.1:0" if empty.
+	SSHAddr, HTTPAddr string
+	// StateDir keeps everything that survives a restart; made if missing.
+	StateDir string
+	// Version is the RouterOS version; "7.24.4" if empty.
+	Version string
+	// WithoutRose leaves the rose-storage package out.
+	WithoutRose bool
+	// Pools are the mounted file systems; at least one.
+	Pools []appliance.Pool
+	// Users may log in; at least one.
+	Users []User
+	// Uptime is how long the appliance claims to have been up at the start.
+	Uptime time.Duration
+	// HostKeyType of a new state directory; ed25519 if empty.
+	HostKeyType sshd.KeyType
+	// Unknowns decides what documentation leaves open.
+	Unknowns appliance.Unknowns
+	// Exports tunes the target: how long a revocation waits, identities.
+	Exports export.Options
+	// Server caps and tunes the SSH server; HostKey and Users are filled in.
+	Server sshd.Options
+	// Observe, when set, is told of every exec after it was carried out. It
+	// is called from many goroutines at once.
+	Observe func(Execution)
+}
+
+// User is a login of the appliance.
+type User struct {
+	Name string
+	// Keys the user may log in with; there are no passwords.
+	Keys []ssh.PublicKey
+	// Policies of the user's group; nil means ssh, read, write, test and ftp.
+	Policies *appliance.Policies
+}
+
+// Execution is one exec line that was carried out over SSH.
+type Execution struct {
+	User, Command string
+	// Output is what went back, faults included.
+	Output string
+	// Duration is how long the appliance took.
+	Duration time.Duration
+}

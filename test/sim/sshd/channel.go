@@ -1,0 +1,56 @@
+package sshd
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// session serves one channel: the first exec on it, and nothing else. gone is
+// closed when the connection ended.
+func (c *connection) session(ctx context.Context, opened ssh.NewChannel, gone <-chan struct{}) {
+	channel, requests, err := opened.Accept()
+	if err != nil {
+		return
+	}
+	defer func() { _ = channel.Close() }()
+	for request := range requests {
+		if request.Type != "exec" {
+			c.refuse(request)
+			continue
+		}
+		var exec struct{ Command string }
+		if ssh.Unmarshal(request.Payload, &exec) != nil {
+			_ = request.Reply(false, nil)
+			return
+		}
+		_ = request.Reply(true, nil)
+		go ssh.DiscardRequests(requests)
+		c.answer(channel, c.server.handler.Exec(ctx, c.user, exec.Command), gone)
+		return
+	}
+}
+
+// refuse answers what is not an exec: a terminal is granted and ignored.
+func (c *connection) refuse(request *ssh.Request) {
+	if request.WantReply {
+		_ = request.Reply(request.Type == "pty-req" || request.Type == "shell", nil)
+	}
+}
+
+// answer sends a reply the way its ending says. Write errors mean that the
+// client left; there is nobody to tell.
+func (c *connection) answer(channel ssh.Channel, reply Reply, gone <-chan struct{}) {
+	if reply.Ending == EndHang {
+		<-gone
+		return
+	}
+	_, err := io.WriteString(channel, reply.Output)
+	if reply.Ending == EndDrop || err != nil {
+		_ = c.tcp.Close()
+		return
+	}
+	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
+	_ = channel.CloseWrite()
+}

@@ -1,0 +1,106 @@
+package sshd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// handshakeTimeout bounds how long a peer may take to authenticate.
+const handshakeTimeout = 20 * time.Second
+
+var errUnknownKey = errors.New("unknown user or key")
+
+// Server serves SSH on a listener.
+type Server struct {
+	options Options
+	handler Handler
+	config  *ssh.ServerConfig
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+// New makes a server; Run starts it.
+func New(options Options, handler Handler) *Server {
+	if options.MaxSessions == 0 {
+		options.MaxSessions = 20
+	}
+	if options.MaxChannels == 0 {
+		options.MaxChannels = 8
+	}
+	s := &Server{options: options, handler: handler, conns: map[net.Conn]bool{}}
+	s.config = &ssh.ServerConfig{
+		PublicKeyCallback: s.authorize,
+		ServerVersion:     "SSH-2.0-ROSSSH",
+	}
+	s.config.AddHostKey(options.HostKey)
+	return s
+}
+
+func (s *Server) authorize(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	for _, known := range s.options.Users[meta.User()] {
+		if bytes.Equal(known.Marshal(), key.Marshal()) {
+			return &ssh.Permissions{}, nil
+		}
+	}
+	return nil, errUnknownKey
+}
+
+// Run serves connections of l until ctx ends; then it closes l, drops every
+// connection and returns nil once everything it started is over.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() {
+		<-ctx.Done()
+		_ = l.Close()
+		s.DropConnections()
+	})
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("accept SSH connection: %w", err)
+		}
+		running.Go(func() {
+			s.serve(ctx, conn)
+		})
+	}
+}
+
+// DropConnections cuts every TCP connection; new ones are accepted.
+func (s *Server) DropConnections() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		_ = conn.Close()
+	}
+}
+
+// add counts a connection and reports whether it is within the cap.
+func (s *Server) add(ctx context.Context, conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = true
+	if ctx.Err() != nil {
+		_ = conn.Close()
+	}
+	return len(s.conns) <= s.options.MaxSessions
+}
+
+func (s *Server) forget(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
+}
