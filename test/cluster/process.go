@@ -43,18 +43,19 @@ func (f runFolder) start(ctx context.Context, c command) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // how it ended stands in its log
-	}()
+	// Until it is waited for, its entry in /proc stays, even if it has ended already.
 	started, _, err := processStat(cmd.Process.Pid)
 	if err == nil {
 		err = f.ledger().add(record{Name: c.name, PID: cmd.Process.Pid, Started: started})
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", c.name, err), cmd.Process.Kill())
+		return nil, errors.Join(fmt.Errorf("start %s: %w", c.name, err), cmd.Process.Kill(), cmd.Wait())
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // how it ended stands in its log
+	}()
 	return &process{record: record{Name: c.name, PID: cmd.Process.Pid, Started: started}, log: f.log(c.name), ended: ended}, nil
 }
 

@@ -15,7 +15,7 @@ import (
 func prepared(t *testing.T) runFolder {
 	t.Helper()
 	// t.TempDir names are longer than a socket's path allows.
-	parent, err := os.MkdirTemp("", "rds") //nolint:usetesting // see above
+	parent, err := os.MkdirTemp("", "rds") //nolint:usetesting // its folder is short
 	if err != nil {
 		t.Fatal(err)
 	}
