@@ -20,7 +20,7 @@ import (
 )
 
 // ErrOptions is wrapped by every error about a bad [Options].
-var ErrOptions = errors.New("invalid simulator options")
+var ErrOptions = appliance.ErrOptions
 
 // Sim is a running simulator. It is safe for concurrent use.
 type Sim struct {

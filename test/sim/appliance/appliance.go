@@ -13,7 +13,7 @@ import (
 )
 
 // ErrOptions is wrapped by every error about a bad [Options].
-var ErrOptions = errors.New("invalid appliance options")
+var ErrOptions = errors.New("invalid simulator options")
 
 // Appliance is one simulated appliance. It is safe for concurrent use.
 type Appliance struct {
