@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// startTimeout bounds the one question to the API server that must be answered before anything can be served.
+const startTimeout = 30 * time.Second
+
+// RunController serves the controller service and clears stale attachments until ctx ends. It returns when everything
+// that it started has ended.
+func RunController(ctx context.Context, options *ControllerOptions) error {
+	var client kubernetes.Interface
+	if options.kubernetes {
+		var err error
+		if client, err = newClient(options); err != nil {
+			return err
+		}
+		if err := defaultClusterID(ctx, client, options); err != nil {
+			return err
+		}
+	}
+	appliance, err := rds.New(options.appliance)
+	if err != nil {
+		return err
+	}
+	defer appliance.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	if err := startController(ctx, group, options, client, appliance); err != nil {
+		return err
+	}
+	return group.Wait()
+}
+
+// startController builds the parts first, so that a mistake in the configuration stops it before anything runs.
+func startController(ctx context.Context, group *errgroup.Group, options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client) error {
+	observed := metrics.New()
+	observed.Declare(actionNames(), verdictNames())
+	var (
+		nodes csi.Nodes = csi.RecordNodes{}
+		ready           = func() bool { return true }
+		parts []func(context.Context) error
+	)
+	if client != nil {
+		cluster, err := informers.New(client, csi.DriverName)
+		if err != nil {
+			return err
+		}
+		nodes, ready = csi.NewKubernetesNodes(cluster), cluster.Synced
+		parts = append(parts, cluster.Run)
+		reconciler, err := newReconciler(options, cluster, observed)
+		if err != nil {
+			return err
+		}
+		if reconciler != nil {
+			parts = append(parts, reconciler.Run)
+		}
+	}
+	server, err := newControllerServer(options, appliance, nodes, ready, observed)
+	if err != nil {
+		return err
+	}
+	parts = append(parts, server.Run,
+		func(ctx context.Context) error { return meetAppliance(ctx, appliance, options.appliance.Address) },
+		func(ctx context.Context) error {
+			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
+		})
+	for _, run := range parts {
+		group.Go(func() error { return run(ctx) })
+	}
+	return nil
+}
+
+func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", options.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
+	}
+	// The default of 5 requests a second made another driver take 55 s to look at 20 volumes.
+	config.QPS, config.Burst = float32(options.kubeQPS), options.kubeBurst
+	config.UserAgent = "rds-csi-controller/" + version()
+	return kubernetes.NewForConfig(config)
+}
+
+// defaultClusterID makes the UID of kube-system the cluster's ID, unless one was given: it lives as long as the cluster.
+func defaultClusterID(ctx context.Context, client kubernetes.Interface, options *ControllerOptions) error {
+	options.appliance.ClusterID = options.clusterID
+	if options.clusterID != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read the UID of namespace kube-system, which is the cluster ID unless --cluster-id gives one: %w", err)
+	}
+	options.appliance.ClusterID = string(namespace.UID)
+	return nil
+}
+
+// newReconciler gives nil if the flags switch it off.
+func newReconciler(options *ControllerOptions, cluster *informers.Cluster, observed *metrics.Metrics) (*attach.Reconciler, error) {
+	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers}
+	observe := func(action attach.Action, err error, took time.Duration) {
+		observed.ObserveReconcile(string(action), err, took)
+		if action == attach.ActionClear {
+			observed.CountStaleCleared()
+		}
+	}
+	reconciler, err := attach.NewReconciler(config, cluster, observe)
+	if err != nil || !options.reconcile {
+		return nil, err
+	}
+	return reconciler, cluster.Watch(reconciler.Enqueue)
+}
+
+func newControllerServer(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, ready func() bool, observed *metrics.Metrics) (*csi.Server, error) {
+	decided := func(verdict attach.Verdict) {
+		observed.CountDecision(verdict.String())
+		if verdict == attach.HandOff {
+			observed.CountGraceUsed()
+		}
+	}
+	controller, err := csi.NewController(csi.ControllerConfig{
+		ClusterID:   options.appliance.ClusterID,
+		Directory:   options.directory,
+		Address:     options.nvmeAddress,
+		Port:        options.appliance.Port,
+		GracePeriod: options.gracePeriod,
+	}, appliance, nodes, decided)
+	if err != nil {
+		return nil, err
+	}
+	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
+	return csi.NewServer(options.endpoint, services, observed.ObserveCall)
+}
+
+// meetAppliance lists the disks once, as soon as the appliance can be reached: what is wrong with address, user or keys
+// is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
+// fails the process: the appliance may be away for hours, and calls that need it say so themselves.
+func meetAppliance(ctx context.Context, appliance *rds.Client, address string) error {
+	logger := klog.FromContext(ctx)
+	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
+	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		disks, err := appliance.List(ctx)
+		if err != nil {
+			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts)", "address", address)
+			return false, nil
+		}
+		logger.Info("Met the appliance", "address", address, "disks", len(disks))
+		return true, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func healthyWhen(ready func() bool) func() error {
+	return func() error {
+		if !ready() {
+			return errors.New("the caches of nodes and attachments are not filled yet")
+		}
+		return nil
+	}
+}
+
+func actionNames() []string {
+	var names []string
+	for _, action := range attach.Actions() {
+		names = append(names, string(action))
+	}
+	return names
+}
+
+func verdictNames() []string {
+	var names []string
+	for _, verdict := range attach.Verdicts() {
+		names = append(names, verdict.String())
+	}
+	return names
+}

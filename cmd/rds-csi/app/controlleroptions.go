@@ -1,0 +1,89 @@
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// ControllerOptions are the flags of "rds-csi controller".
+type ControllerOptions struct {
+	endpoint    string
+	httpAddress string
+	clusterID   string
+
+	kubernetes bool
+	kubeconfig string
+	kubeQPS    float64
+	kubeBurst  int
+
+	reconcile        bool
+	reconcileEvery   time.Duration
+	reconcileWorkers int
+	gracePeriod      time.Duration
+
+	appliance   rds.Config
+	nvmeAddress string
+	nvmePort    uint
+	directory   string
+}
+
+// NewControllerOptions gives options for AddFlags to fill.
+func NewControllerOptions() *ControllerOptions { return &ControllerOptions{} }
+
+// AddFlags registers the flags with their defaults.
+func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "socket to serve CSI on, unix:// and an absolute path")
+	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics and /healthz on; empty serves neither")
+	flags.StringVar(&o.clusterID, "cluster-id", "", "ID written into every volume's record; default: the UID of namespace kube-system (needed with --kubernetes=false)")
+
+	flags.BoolVar(&o.kubernetes, "kubernetes", true, "use Kubernetes to tell whether a holder is gone, and clear stale attachments there; false decides by the appliance's records alone")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: the pod's ServiceAccount")
+	flags.Float64Var(&o.kubeQPS, "kube-api-qps", 50, "requests per second to the API server")
+	flags.IntVar(&o.kubeBurst, "kube-api-burst", 100, "requests to the API server in one burst")
+
+	flags.BoolVar(&o.reconcile, "enable-attachment-reconciler", true, "clear the attachments of nodes that are gone")
+	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "how often every attachment is looked at again, in case an event was lost")
+	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "attachments looked at side by side")
+	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
+
+	flags.StringVar(&o.appliance.Address, "rds-address", "", "the appliance's SSH address, host:port")
+	flags.StringVar(&o.appliance.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
+	flags.StringVar(&o.appliance.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
+	flags.StringVar(&o.appliance.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
+	flags.UintVar(&o.nvmePort, "nvme-port", 4420, "TCP port of the appliance's NVMe/TCP target")
+	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
+}
+
+// Validate checks what can be checked without any I/O; files and addresses are checked where they're used.
+func (o *ControllerOptions) Validate() error {
+	switch {
+	case o.appliance.Address == "":
+		return errors.New("--rds-address: want the appliance's SSH address, host:port")
+	case o.appliance.PrivateKeyFile == "":
+		return fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.appliance.User)
+	case o.appliance.KnownHostsFile == "":
+		return errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")
+	case o.nvmeAddress == "":
+		return errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")
+	case o.nvmePort == 0 || o.nvmePort > 65535:
+		return fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)
+	case o.clusterID == "" && !o.kubernetes:
+		return errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")
+	case o.reconcileEvery <= 0:
+		return fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)
+	case o.reconcileWorkers <= 0:
+		return fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)
+	case o.gracePeriod < 0:
+		return fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)
+	case o.kubeQPS <= 0 || o.kubeBurst <= 0:
+		return fmt.Errorf("--kube-api-qps %g and --kube-api-burst %d: want more than 0", o.kubeQPS, o.kubeBurst)
+	}
+	o.appliance.Port = uint16(o.nvmePort)
+	o.appliance.BootWindow = rds.DefaultBootWindow
+	return nil
+}

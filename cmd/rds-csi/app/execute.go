@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/klog/v2"
+)
+
+// The exit codes of every process.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	// exitUsage: the flags can't be used; trying again without changing them is useless.
+	exitUsage = 2
+)
+
+// Options are the flags of one process.
+type Options interface {
+	AddFlags(flags *flag.FlagSet)
+	// Validate says which flag can't be used, and what was expected.
+	Validate() error
+}
+
+// Execute parses the flags of one process, runs it until it ends or a signal asks it to, and gives its exit code. What
+// went wrong is told on stderr in one line.
+func Execute(name string, arguments []string, options Options, run func(ctx context.Context) error) int {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	options.AddFlags(flags)
+	klog.InitFlags(flags)
+	switch err := flags.Parse(arguments); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		// The flag set has said what is wrong already.
+		return exitUsage
+	}
+	if flags.NArg() > 0 {
+		return fail(name, exitUsage, fmt.Errorf("unexpected argument %q: flags only", flags.Arg(0)))
+	}
+	if err := options.Validate(); err != nil {
+		return fail(name, exitUsage, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	defer klog.Flush()
+	if err := run(klog.NewContext(ctx, klog.Background())); err != nil {
+		return fail(name, exitFailed, err)
+	}
+	return exitOK
+}
+
+func fail(name string, code int, err error) int {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	return code
+}

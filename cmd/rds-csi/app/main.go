@@ -1,0 +1,48 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
+
+Usage:
+  rds-csi controller [flags]   serve the controller service and clear stale attachments
+  rds-csi node [flags]         serve the node service
+  rds-csi version              print the version
+
+"rds-csi <subcommand> --help" lists the flags.
+`
+
+// Main runs the subcommand that the arguments name and gives the process's exit code.
+func Main(arguments []string) int {
+	if len(arguments) == 0 {
+		return printUsage(os.Stderr, exitUsage)
+	}
+	switch subcommand, rest := arguments[0], arguments[1:]; subcommand {
+	case "controller":
+		options := NewControllerOptions()
+		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
+	case "node":
+		return Execute("rds-csi node", rest, &NodeOptions{}, func(context.Context) error {
+			return errors.New("this build has no NVMe/TCP connector yet, so it can't attach volumes to a node; run the controller only")
+		})
+	case "version":
+		fmt.Println(version()) //nolint:forbidigo // this is the output that was asked for
+		return exitOK
+	case "help", "-h", "-help", "--help":
+		return printUsage(os.Stdout, exitOK)
+	default:
+		fmt.Fprintf(os.Stderr, "rds-csi: unknown subcommand %q\n\n", subcommand)
+		return printUsage(os.Stderr, exitUsage)
+	}
+}
+
+func printUsage(out io.Writer, code int) int {
+	_, _ = io.WriteString(out, usage)
+	return code
+}

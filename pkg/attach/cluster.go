@@ -1,0 +1,24 @@
+package attach
+
+import "context"
+
+// Cluster is what the reconciler needs of Kubernetes. Cached answers come from informers and cost nothing; live ones ask
+// the API server. All methods are safe for concurrent use.
+type Cluster interface {
+	// WaitForSync returns once the caches have been filled, or with an error when ctx ends before that.
+	WaitForSync(ctx context.Context) error
+	// CachedAttachments lists the names of this driver's attachments.
+	CachedAttachments() []string
+	// CachedAttachment gives one of this driver's attachments.
+	CachedAttachment(name string) (Attachment, bool)
+	// CachedNode gives one node.
+	CachedNode(name string) (Node, bool)
+	// LiveNode asks the API server for one node.
+	LiveNode(ctx context.Context, name string) Answer[Node]
+	// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended. As long as there are any,
+	// the attachment is enqueued again whenever one of that node's pods changes.
+	PodsUsing(ctx context.Context, attachment Attachment) ([]string, error)
+	// DeleteAttachment deletes exactly the version of the attachment that was seen. It being gone already is success; it
+	// having changed is an error.
+	DeleteAttachment(ctx context.Context, attachment Attachment) error
+}

@@ -1,0 +1,19 @@
+// Package attach decides who may hold a volume, and clears the attachments of nodes that are gone. It knows no gRPC, no
+// RouterOS and no client of the API server: facts come in as plain values or through the Cluster interface.
+//
+// Where to find what:
+//
+//   - decide.go      Decide: the pure function that answers one publish request
+//   - standing.go    what is known of a holder, judged from live answers of the API server
+//   - reconciler.go  Reconciler: queue, workers and resync that clear stale attachments
+//   - clear.go       what a worker does with one attachment
+//   - nodeid.go, attachment.go, errors.go   the words all of that is said in
+//
+// # When an attachment is cleared
+//
+// Its Node doesn't exist any more, or another machine has taken the name; the API server itself said so just now (a
+// cache or a failed request proves nothing); and no pod on that node uses the volume any more. Without the last rule
+// Kubernetes' attach-detach controller would make the attachment again. The deletion carries UID and resourceVersion,
+// so an attachment that changed since it was judged stays. external-attacher then calls ControllerUnpublishVolume,
+// which takes the node's access away at the appliance: one road for every detach.
+package attach

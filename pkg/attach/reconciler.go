@@ -1,0 +1,137 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+)
+
+// Back-off of one attachment after errors: 500 ms, 1 s, 2 s, … 64 s, 2 min (max). An attachment is cleared late rather
+// than hammered for; any event about it or its node brings it back at once.
+const (
+	backoffBase = 500 * time.Millisecond
+	backoffMax  = 2 * time.Minute
+)
+
+// clearTimeout bounds the work on one attachment: a few requests to the API server.
+const clearTimeout = 30 * time.Second
+
+// ReconcilerConfig is how a Reconciler works.
+type ReconcilerConfig struct {
+	// Resync is how often every attachment is looked at again, in case an event was lost; more than 0.
+	Resync time.Duration
+	// Workers is how many attachments are looked at side by side; more than 0.
+	Workers int
+}
+
+// Observer is told what was done about an attachment, what that failed with, and how long it took. It must not block.
+type Observer func(action Action, err error, took time.Duration)
+
+// Reconciler clears the attachments of nodes that are gone. Informers feed it the names of attachments that something
+// happened to; it looks at each by itself.
+type Reconciler struct {
+	config  ReconcilerConfig
+	cluster Cluster
+	observe Observer
+	queue   workqueue.TypedRateLimitingInterface[string]
+	started sync.Once
+}
+
+// errAlreadyRun says that a Reconciler was run twice.
+var errAlreadyRun = errors.New("a reconciler runs once")
+
+// NewReconciler checks the configuration. Nothing happens before Run.
+func NewReconciler(config ReconcilerConfig, cluster Cluster, observe Observer) (*Reconciler, error) {
+	if config.Resync <= 0 {
+		return nil, fmt.Errorf("attachment reconcile interval %s: want more than 0", config.Resync)
+	}
+	if config.Workers <= 0 {
+		return nil, fmt.Errorf("attachment reconcile workers %d: want more than 0", config.Workers)
+	}
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](backoffBase, backoffMax)
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[string]{Name: "attachments"})
+	return &Reconciler{config: config, cluster: cluster, observe: observe, queue: queue}, nil
+}
+
+// Enqueue has an attachment looked at soon. It never blocks, and may be called before Run and after its end.
+func (r *Reconciler) Enqueue(attachmentName string) { r.queue.Add(attachmentName) }
+
+// Run waits for the caches, looks at every attachment once, and then at those that are enqueued, until ctx ends. It
+// returns when every worker has.
+func (r *Reconciler) Run(ctx context.Context) error {
+	err := errAlreadyRun
+	r.started.Do(func() { err = r.run(ctx) })
+	return err
+}
+
+func (r *Reconciler) run(ctx context.Context) error {
+	defer utilruntime.HandleCrashWithContext(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer r.queue.ShutDown()
+	if err := r.cluster.WaitForSync(ctx); err != nil {
+		return fmt.Errorf("wait for the caches: %w", err)
+	}
+	logger := klog.FromContext(ctx)
+	logger.Info("Clearing stale attachments", "workers", r.config.Workers, "resync", r.config.Resync)
+	for range r.config.Workers {
+		workers.Go(func() {
+			for r.processNext(ctx) {
+			}
+		})
+	}
+	r.enqueueAll()
+	resync := time.NewTicker(r.config.Resync)
+	defer resync.Stop()
+	for {
+		select {
+		case <-resync.C:
+			r.enqueueAll()
+		case <-ctx.Done():
+			logger.Info("Stopping; waiting for the workers")
+			return nil
+		}
+	}
+}
+
+func (r *Reconciler) enqueueAll() {
+	for _, name := range r.cluster.CachedAttachments() {
+		r.queue.Add(name)
+	}
+}
+
+func (r *Reconciler) processNext(ctx context.Context) bool {
+	name, shutdown := r.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer r.queue.Done(name)
+	if ctx.Err() != nil {
+		return true
+	}
+	start := time.Now()
+	action, err := r.clearBounded(ctx, name)
+	r.observe(action, err, time.Since(start))
+	switch {
+	case err != nil:
+		utilruntime.HandleErrorWithContext(ctx, err, "Could not deal with an attachment", "attachment", name)
+		r.queue.AddRateLimited(name)
+	case action == ActionRecheck:
+		r.queue.AddAfter(name, recheckAfter)
+	default:
+		r.queue.Forget(name)
+	}
+	return true
+}
+
+func (r *Reconciler) clearBounded(ctx context.Context, name string) (Action, error) {
+	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
+	defer cancel()
+	return r.clear(ctx, name)
+}

@@ -1,0 +1,49 @@
+package csi
+
+import (
+	"fmt"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+)
+
+const (
+	mebibyte = int64(1) << 20
+	// sizeStep is what sizes are rounded up to: NVMe drops what doesn't fill a block, and people think in MiB.
+	sizeStep = mebibyte
+	// minimumSize leaves room for a filesystem with a journal.
+	minimumSize = 16 * mebibyte
+	// maximumSize, 1 PiB, is beyond any pool of the appliance and far from where sums of sizes would overflow.
+	maximumSize = int64(1) << 50
+	// defaultSize is for a request that names none.
+	defaultSize = 1024 * mebibyte
+)
+
+// sizeOf gives the size in bytes of a new volume: at least what is required, within the limit, in whole steps.
+func sizeOf(capacity *csi.CapacityRange) (int64, error) {
+	required, limit := capacity.GetRequiredBytes(), capacity.GetLimitBytes()
+	switch {
+	case required < 0 || limit < 0:
+		return 0, &invalidError{field: "capacity_range", want: "no negative sizes"}
+	case limit > 0 && required > limit:
+		return 0, &invalidError{field: "capacity_range", want: fmt.Sprintf("required_bytes (%d) within limit_bytes (%d)", required, limit)}
+	case required > maximumSize:
+		return 0, fmt.Errorf("%w: %d bytes are required, %d are the most", errOutOfRange, required, maximumSize)
+	}
+	size := required
+	if size == 0 {
+		size = defaultSize
+		if limit > 0 {
+			size = min(size, limit/sizeStep*sizeStep)
+		}
+	}
+	size = max((size+sizeStep-1)/sizeStep*sizeStep, minimumSize)
+	if limit > 0 && size > limit {
+		return 0, fmt.Errorf("%w: at most %d bytes are wanted, but sizes are multiples of %d from %d on", errOutOfRange, limit, sizeStep, minimumSize)
+	}
+	return size, nil
+}
+
+// fits tells whether an existing volume of this size is what the request asks for.
+func fits(size int64, capacity *csi.CapacityRange) bool {
+	return size >= capacity.GetRequiredBytes() && (capacity.GetLimitBytes() == 0 || size <= capacity.GetLimitBytes())
+}

@@ -1,0 +1,103 @@
+package csi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// Appliance is what the controller service needs of the appliance; *rds.Client is one.
+type Appliance interface {
+	Create(ctx context.Context, id rds.VolumeID, size int64, record rds.Record) (rds.Disk, error)
+	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
+	LastSeen(id rds.VolumeID) (rds.Disk, bool)
+	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Delete(ctx context.Context, id rds.VolumeID) error
+}
+
+// Nodes is what the controller service needs to know of nodes and of what is attached to them. NewKubernetesNodes asks
+// Kubernetes; RecordNodes knows nothing but what the appliance's record says.
+type Nodes interface {
+	// Admit checks that the node may get the volume at all. Its errors are those of package attach.
+	Admit(ctx context.Context, volumeID string, node attach.NodeID) (Admission, error)
+	// Standings finds out, live, what is known of each holder of the volume.
+	Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder
+	// Replaced tells whether the machine under the node's name is proven not to be this one any more.
+	Replaced(ctx context.Context, node attach.NodeID) (bool, error)
+}
+
+// Admission is what admitting a node showed.
+type Admission struct {
+	// Attached says that Kubernetes believes the volume to be attached to the node already.
+	Attached bool
+}
+
+// ControllerConfig is how the controller service works.
+type ControllerConfig struct {
+	// ClusterID is written into the record of every volume.
+	ClusterID string
+	// Directory, below each pool, holds the backing files.
+	Directory string
+	// Address and Port are where nodes reach the appliance's NVMe/TCP target.
+	Address string
+	Port    uint16
+	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
+	GracePeriod time.Duration
+}
+
+// Controller is the CSI controller service.
+type Controller struct {
+	csi.UnimplementedControllerServer
+	config    ControllerConfig
+	appliance Appliance
+	nodes     Nodes
+	decided   func(attach.Verdict)
+	locks     volumeLocks
+}
+
+// NewController checks the configuration. decided is told of every decision on a publish request; it must not block.
+func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, decided func(attach.Verdict)) (*Controller, error) {
+	if config.Address == "" || config.Port == 0 {
+		return nil, fmt.Errorf("NVMe/TCP address %q and port %d: want where nodes reach the appliance", config.Address, config.Port)
+	}
+	if config.GracePeriod < 0 {
+		return nil, fmt.Errorf("attachment grace period %s: want 0 or more", config.GracePeriod)
+	}
+	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
+		return nil, err
+	}
+	return &Controller{config: config, appliance: appliance, nodes: nodes, decided: decided}, nil
+}
+
+// ControllerGetCapabilities lists what this service can do.
+func (c *Controller) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
+	response := &csi.ControllerGetCapabilitiesResponse{}
+	for _, capability := range []csi.ControllerServiceCapability_RPC_Type{
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
+		csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME,
+		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+	} {
+		response.Capabilities = append(response.Capabilities, &csi.ControllerServiceCapability{
+			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: capability}},
+		})
+	}
+	return response, nil
+}
+
+// existingVolume parses the ID of a volume that must exist: one that isn't ours can't.
+func existingVolume(volumeID string) (rds.VolumeID, error) {
+	if volumeID == "" {
+		return rds.VolumeID{}, &invalidError{field: "volume_id", want: "one"}
+	}
+	id, err := rds.ParseVolumeID(volumeID)
+	if err != nil {
+		return rds.VolumeID{}, fmt.Errorf("%w: %w", rds.ErrNotFound, err)
+	}
+	return id, nil
+}

@@ -1,0 +1,71 @@
+package csi
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// maxNameLength is the longest volume name, in bytes, as CSI bounds it.
+const maxNameLength = 128
+
+// CreateVolume makes a disk that nobody holds and that isn't exported. The same name always means the same disk.
+func (c *Controller) CreateVolume(ctx context.Context, request *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	wanted, err := c.parseCreate(request)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := c.locks.lock(wanted.id.String())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	disk, err := c.appliance.Create(ctx, wanted.id, wanted.size, wanted.record)
+	if err != nil {
+		return nil, err
+	}
+	if !fits(disk.Size, request.GetCapacityRange()) {
+		return nil, fmt.Errorf("volume %s: %w: it has %d bytes", disk.ID, rds.ErrExists, disk.Size)
+	}
+	klog.FromContext(ctx).V(2).Info("Volume is there", "volume", disk.ID.String(), "name", request.GetName(), "bytes", disk.Size)
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: disk.ID.String(), CapacityBytes: disk.Size}}, nil
+}
+
+// newVolume is what a CreateVolume request asks for.
+type newVolume struct {
+	id     rds.VolumeID
+	size   int64
+	record rds.Record
+}
+
+func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, error) {
+	name := request.GetName()
+	switch {
+	case name == "":
+		return newVolume{}, &invalidError{field: "name", want: "one"}
+	case len(name) > maxNameLength:
+		return newVolume{}, &invalidError{field: "name", want: fmt.Sprintf("at most %d bytes", maxNameLength)}
+	case request.GetVolumeContentSource() != nil:
+		return newVolume{}, &invalidError{field: "volume_content_source", want: "none: this version makes empty volumes only"}
+	}
+	if err := checkCapabilities(request.GetVolumeCapabilities()); err != nil {
+		return newVolume{}, err
+	}
+	parameters, err := parseParameters(request.GetParameters())
+	if err != nil {
+		return newVolume{}, err
+	}
+	size, err := sizeOf(request.GetCapacityRange())
+	if err != nil {
+		return newVolume{}, err
+	}
+	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, name)
+	if err != nil {
+		return newVolume{}, err
+	}
+	return newVolume{id: id, size: size, record: rds.NewRecord(c.config.ClusterID, name, parameters.pv, parameters.pvc)}, nil
+}

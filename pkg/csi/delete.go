@@ -1,0 +1,69 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// DeleteVolume removes disk and backing file. A volume that somebody holds is kept, unless every holder is proven gone.
+func (c *Controller) DeleteVolume(ctx context.Context, request *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	done := &csi.DeleteVolumeResponse{}
+	if request.GetVolumeId() == "" {
+		return nil, &invalidError{field: "volume_id", want: "one"}
+	}
+	id, err := rds.ParseVolumeID(request.GetVolumeId())
+	if err != nil {
+		// No volume of ours ever had such an ID.
+		return done, nil //nolint:nilerr // absence is success
+	}
+	unlock, err := c.locks.lock(id.String())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	err = c.appliance.Delete(ctx, id)
+	if errors.Is(err, rds.ErrHeld) {
+		if err = c.releaseGone(ctx, id); err == nil {
+			err = c.appliance.Delete(ctx, id)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	klog.FromContext(ctx).V(2).Info("Volume is deleted")
+	return done, nil
+}
+
+// releaseGone takes the volume from its holders if every one of them is proven gone.
+func (c *Controller) releaseGone(ctx context.Context, id rds.VolumeID) error {
+	disk, err := c.appliance.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	var holders []attach.NodeID
+	for _, text := range disk.Record.Holding.Holders {
+		holder, err := attach.ParseNodeID(text)
+		if err != nil {
+			return fmt.Errorf("volume %s: %w: %w", id, attach.ErrUnknown, err)
+		}
+		holders = append(holders, holder)
+	}
+	for _, holder := range c.nodes.Standings(ctx, id.String(), holders) {
+		switch holder.Standing {
+		case attach.StandingGone:
+		case attach.StandingUnknown:
+			return fmt.Errorf("volume %s: %w: whether node %s still holds it could not be found out", id, attach.ErrUnknown, holder.ID.Name)
+		default:
+			return fmt.Errorf("volume %s: %w by node %s; it is deleted once it is detached there", id, rds.ErrHeld, holder.ID.Name)
+		}
+	}
+	_, err = c.appliance.Unpublish(ctx, disk, disk.Record.Unpublish(""))
+	return err
+}

@@ -1,0 +1,27 @@
+// Package csi speaks the Container Storage Interface: it turns RPCs into questions to the appliance, to Kubernetes and
+// to the node's kernel, and their answers into responses. It decides nothing about who may hold a volume (package
+// attach does), and it sees the appliance, Kubernetes and the kernel only through the small interfaces it declares.
+//
+// Where to find what:
+//
+//   - server.go, interceptor.go   the gRPC server on its socket, one log line and one status code per call
+//   - identity.go                 who we are
+//   - controller.go               the controller service: what it needs, what it can do; one file per RPC:
+//     create.go, delete.go, publish.go, unpublish.go, validate.go
+//   - node.go                     the node service: what it needs, what it can do; one file per pair of RPCs:
+//     stage.go, nodepublish.go; filesystem.go formats and mounts, blank.go proves that a device is blank
+//   - capability.go, parameters.go, capacity.go   what a request may ask for
+//   - publishcontext.go           what the controller tells the node, as both ends encode it
+//   - errors.go                   the one place where errors become gRPC codes
+//
+// # Locks
+//
+// One lock per volume ID and service, taken by every RPC that changes anything; a second call for the same volume gets
+// ABORTED instead of waiting. It only keeps one process tidy: what two controllers must not do to one volume is
+// prevented by the conditions of package rds.
+//
+// # Verbosity
+//
+// Errors and decisions are always logged. 2: what was changed. 4: every call and its outcome. 5: every command and its
+// reply, and Probe.
+package csi

@@ -1,0 +1,104 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// What handlers fail with by themselves; the errors of packages rds and attach pass through unchanged.
+var (
+	errBusy       = errors.New("another operation on this volume is under way")
+	errOutOfRange = errors.New("size out of range")
+)
+
+// What the node service fails with.
+var (
+	errConnection      = errors.New("the subsystem can't be reached from this node now")
+	errNotBlank        = errors.New("the device is not proven blank, so it is not formatted")
+	errOtherFilesystem = errors.New("the device holds something else than was asked for")
+	errIncompatible    = errors.New("already there in another way")
+	errInUse           = errors.New("still in use")
+	errNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
+)
+
+// invalidError says which field of a request can't be accepted, and what was expected.
+type invalidError struct{ field, want string }
+
+func (e *invalidError) Error() string { return fmt.Sprintf("%s: want %s", e.field, e.want) }
+
+// codeOf is the one place where errors become gRPC codes. If the appliance said no, the code is final; if it isn't known
+// whether something was done, the code makes the sidecars ask again (UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED).
+func codeOf(err error) codes.Code {
+	for _, row := range codeTable() {
+		if errors.Is(err, row.is) {
+			return row.code
+		}
+	}
+	var (
+		invalid *invalidError
+		field   *rds.FieldError
+		changed *rds.ChangedError
+	)
+	switch {
+	case errors.As(err, &invalid), errors.As(err, &field):
+		return codes.InvalidArgument
+	case errors.As(err, &changed):
+		return codes.Aborted
+	default:
+		return codes.Internal
+	}
+}
+
+type codeRow struct {
+	is   error
+	code codes.Code
+}
+
+// codeTable is searched from the top, so the outer meaning of a wrapped error stands above the inner one.
+func codeTable() []codeRow {
+	return []codeRow{
+		{errBusy, codes.Aborted},
+		{errOutOfRange, codes.OutOfRange},
+		{errConnection, codes.Unavailable},
+		{errNotBlank, codes.FailedPrecondition},
+		{errOtherFilesystem, codes.FailedPrecondition},
+		{errIncompatible, codes.AlreadyExists},
+		{errInUse, codes.FailedPrecondition},
+		{errNotStaged, codes.FailedPrecondition},
+		{attach.ErrConflict, codes.FailedPrecondition},
+		{attach.ErrIncompatible, codes.AlreadyExists},
+		{attach.ErrLeaving, codes.FailedPrecondition},
+		{attach.ErrNoNode, codes.NotFound},
+		{attach.ErrSuperseded, codes.Aborted},
+		{attach.ErrUnknown, codes.Unavailable},
+		{rds.ErrUnknownOutcome, codes.Unavailable},
+		{rds.ErrUnreachable, codes.Unavailable},
+		{rds.ErrNotReady, codes.Unavailable},
+		{rds.ErrNoPool, codes.InvalidArgument},
+		{rds.ErrNoSpace, codes.ResourceExhausted},
+		{rds.ErrNotOurs, codes.FailedPrecondition},
+		{rds.ErrExists, codes.AlreadyExists},
+		{rds.ErrNotFound, codes.NotFound},
+		{rds.ErrHeld, codes.FailedPrecondition},
+		{context.DeadlineExceeded, codes.DeadlineExceeded},
+		{context.Canceled, codes.Canceled},
+	}
+}
+
+// asStatus gives the error that leaves the process: code and text, no details, as CSI demands.
+func asStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, done := status.FromError(err); done {
+		return err
+	}
+	return status.Error(codeOf(err), err.Error())
+}

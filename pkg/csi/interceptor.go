@@ -1,0 +1,50 @@
+package csi
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"github.com/kubernetes-csi/csi-lib-utils/protosanitizer"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"k8s.io/klog/v2"
+)
+
+// Observer is told of every finished call: the RPC's name, the name of its gRPC code, and how long it took. It must not
+// block, and is called concurrently.
+type Observer func(method, code string, took time.Duration)
+
+// volumeRequest and nodeRequest are what most requests have in common.
+type (
+	volumeRequest interface{ GetVolumeId() string }
+	nodeRequest   interface{ GetNodeId() string }
+)
+
+// observeCalls gives every call a logger that names what it is about, turns its error into a status, and reports it once.
+func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		method := path.Base(info.FullMethod)
+		logger := klog.FromContext(ctx).WithValues("rpc", method)
+		if volume, ok := request.(volumeRequest); ok && volume.GetVolumeId() != "" {
+			logger = logger.WithValues("volume", volume.GetVolumeId())
+		}
+		if node, ok := request.(nodeRequest); ok && node.GetNodeId() != "" {
+			logger = logger.WithValues("node", node.GetNodeId())
+		}
+		start := time.Now()
+		response, err := handle(klog.NewContext(ctx, logger), request)
+		took := time.Since(start)
+		err = asStatus(err)
+		observe(method, status.Code(err).String(), took)
+		switch {
+		case err != nil:
+			logger.Error(err, "Call failed", "code", status.Code(err).String(), "took", took)
+		case method == "Probe":
+			logger.V(5).Info("Call done", "took", took)
+		default:
+			logger.V(4).Info("Call done", "took", took, "request", protosanitizer.StripSecrets(request))
+		}
+		return response, err
+	}
+}

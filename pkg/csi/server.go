@@ -1,0 +1,81 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"k8s.io/klog/v2"
+)
+
+// shutdownGrace is how long calls in flight may go on after the server was told to stop.
+const shutdownGrace = 10 * time.Second
+
+// Server serves CSI on one Unix socket.
+type Server struct {
+	socket     string
+	identity   csi.IdentityServer
+	controller csi.ControllerServer
+	node       csi.NodeServer
+	observe    Observer
+}
+
+// Services are what a process offers: Identity always, and at least one of the others.
+type Services struct {
+	Identity   csi.IdentityServer
+	Controller csi.ControllerServer
+	Node       csi.NodeServer
+}
+
+// NewServer takes the endpoint as CSI writes it, unix:///path/to/csi.sock.
+func NewServer(endpoint string, services Services, observe Observer) (*Server, error) {
+	socket, isUnix := strings.CutPrefix(endpoint, "unix://")
+	if !isUnix || !filepath.IsAbs(socket) {
+		return nil, fmt.Errorf("endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", endpoint)
+	}
+	return &Server{socket: socket, identity: services.Identity, controller: services.Controller, node: services.Node, observe: observe}, nil
+}
+
+// Run serves until ctx ends, then lets calls in flight finish for a bounded time. It returns an error if it can't listen.
+func (s *Server) Run(ctx context.Context) error {
+	if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the socket of an earlier run: %w", err)
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "unix", s.socket)
+	if err != nil {
+		return fmt.Errorf("listen for CSI calls: %w", err)
+	}
+	logger := klog.FromContext(ctx)
+	withLogger := func(call context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		return handle(klog.NewContext(call, logger), request)
+	}
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(withLogger, observeCalls(s.observe)))
+	csi.RegisterIdentityServer(server, s.identity)
+	if s.controller != nil {
+		csi.RegisterControllerServer(server, s.controller)
+	}
+	if s.node != nil {
+		csi.RegisterNodeServer(server, s.node)
+	}
+	stopped := make(chan struct{})
+	release := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		force := time.AfterFunc(shutdownGrace, server.Stop)
+		defer force.Stop()
+		server.GracefulStop()
+	})
+	logger.Info("Serving CSI", "socket", s.socket)
+	err = server.Serve(listener)
+	if !release() {
+		<-stopped
+	}
+	return err
+}

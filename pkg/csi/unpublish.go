@@ -1,0 +1,93 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// ControllerUnpublishVolume takes a node's access to the volume away; an empty node_id stands for every node. A volume
+// or node that is gone is success. It writes to the record even when there was nobody to remove, so that a publish
+// still in flight, whose caller has given up on it, misses its condition.
+func (c *Controller) ControllerUnpublishVolume(ctx context.Context, request *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
+	done := &csi.ControllerUnpublishVolumeResponse{}
+	if request.GetVolumeId() == "" {
+		return nil, &invalidError{field: "volume_id", want: "one"}
+	}
+	id, err := rds.ParseVolumeID(request.GetVolumeId())
+	if err != nil {
+		// No volume of ours ever had such an ID.
+		return done, nil //nolint:nilerr // absence is success
+	}
+	unlock, err := c.locks.lock(id.String())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	disk, found := c.appliance.LastSeen(id)
+	if !found {
+		disk, err = c.appliance.Get(ctx, id)
+	}
+	if err == nil {
+		err = settle(disk, func(seen rds.Disk) error { return c.unpublish(ctx, seen, request.GetNodeId()) })
+	}
+	if err != nil && !errors.Is(err, rds.ErrNotFound) {
+		return nil, err
+	}
+	return done, nil
+}
+
+// unpublish decides once whom to release, on the disk as it was seen, and writes it.
+func (c *Controller) unpublish(ctx context.Context, disk rds.Disk, nodeID string) error {
+	leaver, err := c.leaver(ctx, disk.Record, nodeID)
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", disk.ID, err)
+	}
+	logger := klog.FromContext(ctx).WithValues("leaver", leaver, "holders", disk.Record.Holding.Holders)
+	if leaver == "" && nodeID != "" {
+		logger.Info("Left the holder alone: the request is about an earlier machine of the same name")
+		return nil
+	}
+	after, err := c.appliance.Unpublish(ctx, disk, disk.Record.Unpublish(leaver))
+	if err != nil {
+		return err
+	}
+	logger.Info("Unpublished volume", "exported", after.Exported, "generation", after.Record.Generation)
+	return nil
+}
+
+// leaver tells which holder a request to unpublish from nodeID is about. external-attacher takes the node ID from the
+// CSINode, so for the attachment of an earlier machine it may send the ID of its successor: then the earlier machine is
+// meant, if it is proven gone. An empty result for a nodeID that isn't empty means that nobody is to leave.
+func (c *Controller) leaver(ctx context.Context, record rds.Record, nodeID string) (string, error) {
+	if nodeID == "" || record.HeldBy(nodeID) {
+		return nodeID, nil
+	}
+	node, err := attach.ParseNodeID(nodeID)
+	if err != nil {
+		// Such a node never held anything.
+		return nodeID, nil //nolint:nilerr // there is nobody to remove
+	}
+	for _, text := range record.Holding.Holders {
+		holder, err := attach.ParseNodeID(text)
+		if err != nil || holder.Name != node.Name {
+			continue
+		}
+		replaced, err := c.nodes.Replaced(ctx, holder)
+		switch {
+		case err != nil:
+			return "", err
+		case replaced:
+			return text, nil
+		default:
+			return "", nil
+		}
+	}
+	return nodeID, nil
+}

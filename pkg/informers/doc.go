@@ -1,0 +1,16 @@
+// Package informers holds what this driver knows of the cluster: shared informers on Nodes, VolumeAttachments and
+// PersistentVolumes, trimmed to what is read, and the few live questions to the API server. It answers in the words of
+// package attach, and decides nothing.
+//
+// Where to find what:
+//
+//   - cluster.go    Cluster: what is cached and how it is looked up
+//   - live.go       the questions that go to the API server itself, and the one deletion
+//   - events.go     which event has which attachment looked at
+//   - trim.go       what of each object is kept, and how it reads in the words of package attach
+//   - waiters.go    waiting for an attachment to appear in the cache
+//   - podwatch.go   the pods of a node that is gone: watched only while one of its attachments waits for them
+//
+// It needs these permissions: get, list and watch on nodes and persistentvolumes; get, list, watch and delete on
+// volumeattachments; list and watch on pods; get on the namespace kube-system.
+package informers

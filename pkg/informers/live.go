@@ -1,0 +1,67 @@
+package informers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// LiveNode asks the API server for a node, past every cache of ours.
+func (c *Cluster) LiveNode(ctx context.Context, name string) attach.Answer[attach.Node] {
+	node, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return attach.Answer[attach.Node]{}
+	case err != nil:
+		return attach.Answer[attach.Node]{Err: fmt.Errorf("get node %s: %w", name, err)}
+	default:
+		return attach.Answer[attach.Node]{Value: nodeOf(node, c.driver), Found: true}
+	}
+}
+
+// LiveAttachment asks the API server for an attachment, past every cache of ours.
+func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment] {
+	attachment, err := c.client.StorageV1().VolumeAttachments().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return attach.Answer[attach.Attachment]{}
+	case err != nil:
+		return attach.Answer[attach.Attachment]{Err: fmt.Errorf("get attachment %s: %w", name, err)}
+	default:
+		return attach.Answer[attach.Attachment]{Value: attachmentOf(attachment), Found: true}
+	}
+}
+
+// DeleteAttachment deletes exactly the version of the attachment that was seen: one that was made again under the same
+// name, or that changed since, stays, and the error says so. It being gone already is success.
+func (c *Cluster) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
+	uid := types.UID(attachment.UID)
+	err := c.client.StorageV1().VolumeAttachments().Delete(ctx, attachment.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &attachment.ResourceVersion},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete attachment %s: %w", attachment.Name, err)
+	}
+	return nil
+}
+
+// volume gives a PersistentVolume from the cache, or else from the API server; nil if there is none.
+func (c *Cluster) volume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	if volume, err := c.factory.Core().V1().PersistentVolumes().Lister().Get(name); err == nil {
+		return volume, nil
+	}
+	volume, err := c.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // no volume is an answer here, and no error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get PersistentVolume %s: %w", name, err)
+	}
+	return volume, nil
+}

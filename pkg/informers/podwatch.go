@@ -1,0 +1,146 @@
+package informers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// podWatches watches the pods of nodes that are gone, one watch a node. A cluster has few such nodes at a time, and
+// watching every pod of it for their sake would cost more than all our other caches.
+type podWatches struct {
+	client   kubernetes.Interface
+	onChange func(nodeName string)
+
+	mu      sync.Mutex
+	byNode  map[string]*podWatch
+	stopped bool
+}
+
+type podWatch struct {
+	factory informers.SharedInformerFactory
+	cancel  context.CancelFunc
+}
+
+func newPodWatches(client kubernetes.Interface) *podWatches {
+	return &podWatches{client: client, onChange: func(string) {}, byNode: map[string]*podWatch{}}
+}
+
+// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long
+// as this driver has attachments on the node, those are enqueued again whenever one of its pods changes.
+func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
+	volume, err := c.volume(ctx, attachment.PV)
+	if err != nil {
+		return nil, err
+	}
+	if volume == nil || volume.Spec.ClaimRef == nil {
+		// A pod names a claim; without one bound to the volume no pod can use it.
+		return nil, nil
+	}
+	pods, err := c.pods.on(ctx, attachment.NodeName)
+	if err != nil {
+		return nil, err
+	}
+	var using []string
+	for _, pod := range pods {
+		if uses(pod, volume.Spec.ClaimRef) {
+			using = append(using, pod.Namespace+"/"+pod.Name)
+		}
+	}
+	return using, nil
+}
+
+// uses tells whether a pod counts as using the claim. One that is being deleted does, for as long as it exists: the
+// attach-detach controller sees it the same way.
+func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
+	if pod.Namespace != claim.Namespace || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	for _, volume := range pod.Spec.Volumes {
+		switch {
+		case volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ClaimName == claim.Name:
+			return true
+		case volume.Ephemeral != nil && pod.Name+"-"+volume.Name == claim.Name:
+			return true
+		}
+	}
+	return false
+}
+
+// on lists the pods bound to a node, from a watch that it starts if there is none yet.
+func (w *podWatches) on(ctx context.Context, nodeName string) ([]*corev1.Pod, error) {
+	factory, err := w.start(ctx, nodeName)
+	if err != nil {
+		return nil, err
+	}
+	pods := factory.Core().V1().Pods()
+	if !cache.WaitForCacheSync(ctx.Done(), pods.Informer().HasSynced) {
+		return nil, fmt.Errorf("list the pods of node %s: %w", nodeName, errNotSynced)
+	}
+	return pods.Lister().List(labels.Everything())
+}
+
+func (w *podWatches) start(ctx context.Context, nodeName string) (informers.SharedInformerFactory, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return nil, context.Canceled
+	}
+	if watch := w.byNode[nodeName]; watch != nil {
+		return watch.factory, nil
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(w.client, 0,
+		informers.WithTransform(trim{}.object),
+		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
+			options.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", nodeName).String()
+		}))
+	typed, ok := factory.Core().V1().Pods().(coreinformers.TypedPodInformer)
+	if !ok {
+		return nil, fmt.Errorf("watch the pods of node %s: this client-go has no typed informers", nodeName)
+	}
+	if _, err := typed.TypedInformer().AddTypedEventHandler(coreinformers.PodHandlerFuncs{
+		UpdateFunc: func(_, _ *corev1.Pod) { w.onChange(nodeName) },
+		DeleteFunc: func(coreinformers.DeletedPod) { w.onChange(nodeName) },
+	}); err != nil {
+		return nil, fmt.Errorf("watch the pods of node %s: %w", nodeName, err)
+	}
+	// The watch outlives the call that needed it first; stop and stopAll end it.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	factory.StartWithContext(ctx)
+	w.byNode[nodeName] = &podWatch{factory: factory, cancel: cancel}
+	return factory, nil
+}
+
+// stop ends the watch of one node's pods, if there is one.
+func (w *podWatches) stop(nodeName string) {
+	w.mu.Lock()
+	watch := w.byNode[nodeName]
+	delete(w.byNode, nodeName)
+	w.mu.Unlock()
+	if watch != nil {
+		watch.cancel()
+	}
+}
+
+// stopAll ends every watch, waits for their goroutines, and lets no new one begin.
+func (w *podWatches) stopAll() {
+	w.mu.Lock()
+	watches := w.byNode
+	w.byNode, w.stopped = map[string]*podWatch{}, true
+	w.mu.Unlock()
+	for _, watch := range watches {
+		watch.cancel()
+		watch.factory.Shutdown()
+	}
+}

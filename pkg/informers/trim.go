@@ -1,0 +1,145 @@
+package informers
+
+import (
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// nodeIDAnnotation is where external-attacher keeps the CSI node ID of an attachment, for when the CSINode is gone.
+const nodeIDAnnotation = "csi.alpha.kubernetes.io/node-id"
+
+// trim drops from objects, before they are cached, all that is never read. Objects of other drivers can't be left out of
+// a watch, but are cut down to their names.
+type trim struct{ driver string }
+
+// object is a cache.TransformFunc. It must be idempotent: the informer may apply it to an object twice.
+func (t trim) object(obj any) (any, error) {
+	switch obj := obj.(type) {
+	case *corev1.Node:
+		return t.node(obj), nil
+	case *storagev1.VolumeAttachment:
+		return t.attachment(obj), nil
+	case *corev1.PersistentVolume:
+		return t.volume(obj), nil
+	case *corev1.Pod:
+		return trimPod(obj), nil
+	default:
+		return obj, nil
+	}
+}
+
+func (t trim) node(node *corev1.Node) *corev1.Node {
+	trimmed := &corev1.Node{ObjectMeta: trimMeta(node.ObjectMeta)}
+	for _, taint := range node.Spec.Taints {
+		if taint.Key == corev1.TaintNodeOutOfService {
+			trimmed.Spec.Taints = append(trimmed.Spec.Taints, taint)
+		}
+	}
+	for _, volume := range node.Status.VolumesInUse {
+		if strings.HasPrefix(string(volume), inUsePrefix(t.driver)) {
+			trimmed.Status.VolumesInUse = append(trimmed.Status.VolumesInUse, volume)
+		}
+	}
+	trimmed.Status.NodeInfo.SystemUUID = node.Status.NodeInfo.SystemUUID
+	trimmed.Status.NodeInfo.MachineID = node.Status.NodeInfo.MachineID
+	return trimmed
+}
+
+func (t trim) attachment(attachment *storagev1.VolumeAttachment) *storagev1.VolumeAttachment {
+	trimmed := &storagev1.VolumeAttachment{ObjectMeta: trimMeta(attachment.ObjectMeta)}
+	trimmed.Spec.Attacher = attachment.Spec.Attacher
+	if attachment.Spec.Attacher != t.driver {
+		return trimmed
+	}
+	if id, found := attachment.Annotations[nodeIDAnnotation]; found {
+		trimmed.Annotations = map[string]string{nodeIDAnnotation: id}
+	}
+	trimmed.Spec = attachment.Spec
+	trimmed.Status.Attached = attachment.Status.Attached
+	return trimmed
+}
+
+func (t trim) volume(volume *corev1.PersistentVolume) *corev1.PersistentVolume {
+	trimmed := &corev1.PersistentVolume{ObjectMeta: trimMeta(volume.ObjectMeta)}
+	if volume.Spec.CSI == nil || volume.Spec.CSI.Driver != t.driver {
+		return trimmed
+	}
+	trimmed.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: t.driver, VolumeHandle: volume.Spec.CSI.VolumeHandle}
+	if claim := volume.Spec.ClaimRef; claim != nil {
+		trimmed.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name}
+	}
+	return trimmed
+}
+
+func trimPod(pod *corev1.Pod) *corev1.Pod {
+	trimmed := &corev1.Pod{ObjectMeta: trimMeta(pod.ObjectMeta)}
+	trimmed.Namespace = pod.Namespace
+	trimmed.Spec.NodeName = pod.Spec.NodeName
+	trimmed.Status.Phase = pod.Status.Phase
+	for _, volume := range pod.Spec.Volumes {
+		if volume.PersistentVolumeClaim != nil || volume.Ephemeral != nil {
+			trimmed.Spec.Volumes = append(trimmed.Spec.Volumes, volume)
+		}
+	}
+	return trimmed
+}
+
+func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, DeletionTimestamp: meta.DeletionTimestamp}
+}
+
+// nodeOf gives a Node in the words of package attach.
+func nodeOf(node *corev1.Node, driver string) attach.Node {
+	result := attach.Node{Name: node.Name, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
+	for _, taint := range node.Spec.Taints {
+		result.Leaving = result.Leaving || taint.Key == corev1.TaintNodeOutOfService
+	}
+	for _, volume := range node.Status.VolumesInUse {
+		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(driver)); ours {
+			result.VolumesInUse = append(result.VolumesInUse, handle)
+		}
+	}
+	return result
+}
+
+// machineOf is the identity that a node process finds on the same machine by itself.
+func machineOf(node *corev1.Node) string {
+	identity := node.Status.NodeInfo.SystemUUID
+	if identity == "" {
+		identity = node.Status.NodeInfo.MachineID
+	}
+	return strings.ToLower(identity)
+}
+
+// inUsePrefix begins a volume of the driver in a Node's volumesInUse; the volume handle follows.
+func inUsePrefix(driver string) string { return "kubernetes.io/csi/" + driver + "^" }
+
+// attachmentOf gives a VolumeAttachment in the words of package attach.
+func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
+	result := attach.Attachment{
+		Name:            attachment.Name,
+		UID:             string(attachment.UID),
+		ResourceVersion: attachment.ResourceVersion,
+		NodeName:        attachment.Spec.NodeName,
+		NodeID:          attachment.Annotations[nodeIDAnnotation],
+		Attached:        attachment.Status.Attached,
+		DetachingSince:  timeOf(attachment.DeletionTimestamp),
+	}
+	if name := attachment.Spec.Source.PersistentVolumeName; name != nil {
+		result.PV = *name
+	}
+	return result
+}
+
+func timeOf(timestamp *metav1.Time) time.Time {
+	if timestamp == nil {
+		return time.Time{}
+	}
+	return timestamp.Time
+}

@@ -1,0 +1,3 @@
+// Package metrics is every metric of this driver: all names stand in metrics.go. Nothing here does any I/O when it is
+// scraped; counters are fed by the observers that the other packages are given.
+package metrics

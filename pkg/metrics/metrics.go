@@ -1,0 +1,100 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics are the driver's metrics, in a registry of their own. Its methods are safe for concurrent use and never block.
+type Metrics struct {
+	registry         *prometheus.Registry
+	calls            *prometheus.HistogramVec
+	operations       *prometheus.HistogramVec
+	staleCleared     prometheus.Counter
+	reconcileActions *prometheus.CounterVec
+	graceUsed        prometheus.Counter
+	decisions        *prometheus.CounterVec
+}
+
+// The values of the label "operation".
+const (
+	operationAttach    = "attach"
+	operationDetach    = "detach"
+	operationReconcile = "reconcile"
+)
+
+// New registers every metric, with every series that can be known beforehand at zero.
+func New() *Metrics {
+	// From a command's round trip (50 ms on the appliance) to the sidecars' patience.
+	buckets := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "csi_plugin_operations_seconds", Help: "CSI calls served, by method and gRPC code.", Buckets: buckets,
+		}, []string{"driver_name", "method_name", "grpc_status_code"}),
+		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rds_csi_attachment_operation_duration_seconds", Help: "Attaching, detaching and reconciling one attachment, by result.", Buckets: buckets,
+		}, []string{"operation", "result"}),
+		staleCleared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rds_csi_stale_attachments_cleared_total", Help: "VolumeAttachments deleted because their node is proven gone.",
+		}),
+		reconcileActions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rds_csi_reconcile_actions_total", Help: "What the attachment reconciler did, by action.",
+		}, []string{"action"}),
+		graceUsed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rds_csi_grace_period_used_total", Help: "Volumes handed off to a new node while the old one was still detaching.",
+		}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
+		}, []string{"verdict"}),
+	}
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Declare makes the series of these reconcile actions and verdicts exist from the start, at zero.
+func (m *Metrics) Declare(actions, verdicts []string) {
+	for _, action := range actions {
+		m.reconcileActions.WithLabelValues(action)
+	}
+	for _, verdict := range verdicts {
+		m.decisions.WithLabelValues(verdict)
+	}
+}
+
+// Registry is what /metrics serves.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+// ObserveCall counts a finished CSI call.
+func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
+	m.calls.WithLabelValues("rds.csi.srvlab.io", method, code).Observe(took.Seconds())
+	operation := map[string]string{"ControllerPublishVolume": operationAttach, "ControllerUnpublishVolume": operationDetach}[method]
+	if operation != "" {
+		m.operations.WithLabelValues(operation, result(code == "OK")).Observe(took.Seconds())
+	}
+}
+
+// ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
+func (m *Metrics) ObserveReconcile(action string, err error, took time.Duration) {
+	m.reconcileActions.WithLabelValues(action).Inc()
+	m.operations.WithLabelValues(operationReconcile, result(err == nil)).Observe(took.Seconds())
+}
+
+// CountStaleCleared counts a VolumeAttachment that was deleted because its node is proven gone.
+func (m *Metrics) CountStaleCleared() { m.staleCleared.Inc() }
+
+// CountDecision counts a decision on a publish request.
+func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(verdict).Inc() }
+
+// CountGraceUsed counts a volume that was handed off while its old node was still detaching.
+func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
+
+func result(success bool) string { //nolint:revive // flag-parameter: it only names the value.
+	if success {
+		return "success"
+	}
+	return "error"
+}

@@ -1,0 +1,102 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+// Client is one appliance. It is safe for concurrent use. Its only memory is what it last saw of each disk, which saves
+// a read before a write: every such write is conditional, so a memory that is wrong costs one more exec and no more.
+type Client struct {
+	session *session
+	config  Config
+
+	mu       sync.Mutex
+	lastSeen map[VolumeID]Disk
+}
+
+// New checks the configuration, reads the key files, and returns a client that connects when it is first used. Errors
+// are *FieldError.
+func New(config Config) (*Client, error) {
+	ssh, err := config.clientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return &Client{session: newSession(config.Address, ssh), config: config, lastSeen: map[VolumeID]Disk{}}, nil
+}
+
+// Close ends the connection. Operations in flight fail, later ones return ErrUnreachable.
+func (c *Client) Close() { c.session.close() }
+
+// LastSeen gives a disk as this client last saw it, if it did. Only a conditional write may be built on it.
+func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	disk, found := c.lastSeen[id]
+	return disk, found
+}
+
+func (c *Client) remember(disk Disk) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastSeen[disk.ID] = disk
+}
+
+func (c *Client) forget(id VolumeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.lastSeen, id)
+}
+
+// run sends a command and decodes the answer. Errors: ErrUnreachable (nothing was sent), *CommandError (nothing was
+// run), *FieldError (a text isn't fit for a command), errIncomplete (it may have run).
+func (c *Client) run(ctx context.Context, cmd *command) (reply, error) {
+	line, err := cmd.line()
+	if err != nil {
+		return reply{}, err
+	}
+	start := time.Now()
+	output, err := c.session.exec(ctx, line)
+	klog.FromContext(ctx).V(5).Info("Appliance answered", "command", line, "output", output, "took", time.Since(start), "err", err)
+	if err != nil {
+		return reply{}, err
+	}
+	return readReply(cmd.nonce, output)
+}
+
+// attempts bounds how often an operation repeats its idempotent statements after a lost reply.
+const attempts = 3
+
+// write runs statements that are safe to repeat and returns the state after them. When a reply is lost it runs them
+// again, so that the state is read in any case; if that fails too, the outcome is unknown.
+func (c *Client) write(ctx context.Context, id VolumeID, build func(*command)) (state, error) {
+	var lost error
+	for range attempts {
+		cmd := newCommand()
+		build(cmd)
+		cmd.showState(id)
+		answer, err := c.run(ctx, cmd)
+		if err == nil {
+			return c.state(id, answer), nil
+		}
+		if lost == nil && !errors.Is(err, errIncomplete) {
+			return state{}, err
+		}
+		if lost == nil {
+			lost = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return state{}, fmt.Errorf("volume %s: %w: %w", id, ErrUnknownOutcome, lost)
+}
+
+func (c *Client) state(id VolumeID, answer reply) state {
+	return state{id: id, cluster: c.config.ClusterID, reply: answer, boot: c.config.BootWindow}
+}

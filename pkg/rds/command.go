@@ -1,0 +1,79 @@
+package rds
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxQuotedLength bounds one quoted text, in bytes: the longest is a record.
+const maxQuotedLength = maxRecordLength
+
+// command builds one line for the appliance. Text enters it through quoted alone, which refuses what isn't whitelisted;
+// the first refusal is kept in err and the line is then never sent.
+type command struct {
+	nonce      string
+	statements []string
+	err        error
+}
+
+func newCommand() *command { return &command{nonce: randomToken()} }
+
+// quoted gives text in RouterOS double quotes. Nothing on the whitelist needs an escape there: no backslash, quote,
+// dollar sign or control character gets through.
+func (c *command) quoted(text string) string {
+	if err := checkQuotable(text); err != nil && c.err == nil {
+		c.err = err
+	}
+	return `"` + text + `"`
+}
+
+func checkQuotable(text string) error {
+	if len(text) > maxQuotedLength {
+		return &FieldError{Field: "text for the appliance", Value: text[:32] + "…", Want: fmt.Sprintf("at most %d bytes", maxQuotedLength)}
+	}
+	for i := range len(text) {
+		if !isAlphanumeric(text[i]) && !strings.ContainsRune("._:/,=- ", rune(text[i])) {
+			return &FieldError{Field: "text for the appliance", Value: text, Want: "letters, digits, spaces and . _ : / , = - only"}
+		}
+	}
+	return nil
+}
+
+// act adds statements that write. They run until the first that fails, and report that they were done or what RouterOS
+// said; what follows them on the line runs in either case.
+func (c *command) act(statements ...string) {
+	c.statements = append(c.statements, fmt.Sprintf(`:onerror e in={ %s; :put "%s-%s" } do={ :put ("%s-%s " . $e) }`,
+		strings.Join(statements, "; "), c.nonce, markerDone, c.nonce, markerFailed))
+}
+
+// show adds a read of the items of a menu ("/disk", "/file") that match the condition; properties may be empty for all.
+func (c *command) show(marker, menu, properties, condition string) {
+	if properties != "" {
+		properties = " proplist=" + properties
+	}
+	c.statements = append(c.statements, fmt.Sprintf(
+		`:put ("%s-%s " . [:serialize to=json options=json.no-string-conversion value=[%s print detail as-value%s where %s]])`,
+		c.nonce, marker, menu, properties, condition))
+}
+
+// showState adds the read-back that judges every operation on one volume: its disk by slot and by backing file, its
+// pool, its backing file, and how long the appliance has been up.
+func (c *command) showState(id VolumeID) {
+	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or file-path=%s", c.quoted(id.Slot()), c.quoted(id.file().inDisk())))
+	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
+	c.show(markerFiles, "/file", fileProperties, "name="+c.quoted(id.file().inFile()))
+	c.showUptime()
+}
+
+func (c *command) showUptime() {
+	c.statements = append(c.statements, fmt.Sprintf(`:put ("%s-%s " . [/system resource get uptime])`, c.nonce, markerUptime))
+}
+
+// line gives the whole command: one line, since RouterOS takes no more over SSH, closed by the marker whose absence
+// tells a truncated reply.
+func (c *command) line() (string, error) {
+	if c.err != nil {
+		return "", c.err
+	}
+	return strings.Join(c.statements, "; ") + fmt.Sprintf(`; :put "%s-%s"`, c.nonce, markerEnd), nil
+}

@@ -1,0 +1,66 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Delete removes the volume's disk and its backing file, and verifies that both are gone. What is gone already is fine.
+// Errors: ErrHeld while the record names a holder, *ChangedError if somebody wrote to the disk in between, ErrNotReady
+// while absence can't be proven, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a *CommandError.
+func (c *Client) Delete(ctx context.Context, id VolumeID) error {
+	disk, err := c.Get(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return c.removeFile(ctx, id)
+	case err != nil:
+		return err
+	case disk.Record.Held():
+		return fmt.Errorf("delete volume %s: %w by %v", id, ErrHeld, disk.Record.Holding.Holders)
+	}
+	// The first write gives the disk a comment that nobody has seen: a publish still in flight misses its condition.
+	disk, err = c.Unpublish(ctx, disk, disk.Record.Unpublish(""))
+	if err != nil {
+		return err
+	}
+	after, err := c.write(ctx, id, func(cmd *command) {
+		remove := fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(id.Slot()), cmd.quoted(disk.comment))
+		cmd.act(remove, removeFileStatement(cmd, id))
+	})
+	if err != nil {
+		return fmt.Errorf("delete volume %s: %w", id, err)
+	}
+	return c.verifyRemoved(id, after)
+}
+
+// removeFile removes a backing file that an earlier Delete left behind.
+func (c *Client) removeFile(ctx context.Context, id VolumeID) error {
+	after, err := c.write(ctx, id, func(cmd *command) { cmd.act(removeFileStatement(cmd, id)) })
+	if err != nil {
+		return fmt.Errorf("remove the backing file of volume %s: %w", id, err)
+	}
+	return c.verifyRemoved(id, after)
+}
+
+// removeFileStatement removes the backing file only if no disk refers to it, in the same breath.
+func removeFileStatement(cmd *command, id VolumeID) string {
+	return fmt.Sprintf(`:if ([:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ /file remove [find where name=%s] }`,
+		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile()))
+}
+
+func (c *Client) verifyRemoved(id VolumeID, after state) error {
+	c.forget(id)
+	disk, err := after.disk()
+	switch {
+	case err == nil && after.reply.refused == nil:
+		return &ChangedError{Now: disk}
+	case after.reply.refused != nil:
+		return fmt.Errorf("delete volume %s: %w", id, after.reply.refused)
+	case !errors.Is(err, ErrNotFound):
+		return err
+	case after.fileExists():
+		return fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package rds
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Disk is a disk of ours as the appliance showed it at one moment.
+type Disk struct {
+	ID VolumeID
+	// Size is the size of the backing file in bytes.
+	Size int64
+	// SubsystemNQN is the only subsystem NQN under which the disk is, or would be, exported.
+	SubsystemNQN string
+	// Exported tells whether initiators may connect.
+	Exported bool
+	// Record says who holds the volume.
+	Record Record
+
+	// comment is the record exactly as the appliance has it: the condition of the next write.
+	comment string
+}
+
+// Consistent tells whether the export agrees with the record: on under the NQN of the holding, off without a holder.
+func (d Disk) Consistent() bool {
+	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held()
+}
+
+// The properties that are read, and no more, which keeps replies small.
+const (
+	diskProperties = "slot,type,size,file-path,file-size,comment,nvme-tcp-export,nvme-tcp-server-nqn"
+	poolProperties = "slot,mount-point,mounted,fs,size,free"
+	fileProperties = "name,type"
+)
+
+type diskItem struct {
+	Slot     string `json:"slot"`
+	Type     string `json:"type"`
+	FilePath string `json:"file-path"`
+	FileSize number `json:"file-size"`
+	Size     number `json:"size"`
+	Comment  string `json:"comment"`
+	Exported bool   `json:"nvme-tcp-export"`
+	NQN      string `json:"nvme-tcp-server-nqn"`
+}
+
+type poolItem struct {
+	MountPoint string `json:"mount-point"`
+	Mounted    bool   `json:"mounted"`
+	Free       number `json:"free"`
+}
+
+type fileItem struct {
+	Name string `json:"name"`
+}
+
+// disk gives the item as a Disk of the given cluster, or an error that is ErrNotOurs.
+func (i diskItem) disk(cluster string) (Disk, error) {
+	notOurs := func(cause error) (Disk, error) {
+		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w", i.Slot, ErrNotOurs, cause)
+	}
+	record, err := ParseRecord(i.Comment)
+	if err != nil {
+		return notOurs(err)
+	}
+	if record.Cluster != cluster {
+		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
+	}
+	file := string(newFilePath(i.FilePath))
+	id, err := ParseVolumeID(strings.TrimSuffix(file, backingFileType))
+	if err != nil {
+		return notOurs(err)
+	}
+	if i.Type != "file" || id.slot != i.Slot || file != id.file().inFile() {
+		return notOurs(fmt.Errorf("it is of type %q on %q", i.Type, i.FilePath))
+	}
+	size := i.Size
+	if size == 0 {
+		// A disk whose pool isn't mounted has no size of its own, but remembers that of its file.
+		size = i.FileSize
+	}
+	return Disk{ID: id, Size: int64(size), SubsystemNQN: i.NQN, Exported: i.Exported, Record: record, comment: i.Comment}, nil
+}
+
+// number is a count of bytes. JSON has it as a number; some forms give a string, with spaces between groups of digits.
+type number int64
+
+// UnmarshalJSON accepts 1024, "1024" and "1 024".
+func (n *number) UnmarshalJSON(data []byte) error {
+	text := strings.ReplaceAll(string(bytes.Trim(data, `"`)), " ", "")
+	if text == "" || text == "null" {
+		return nil
+	}
+	value, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("not a whole number: %w", err)
+	}
+	*n = number(value)
+	return nil
+}

@@ -1,0 +1,49 @@
+package rds
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What an operation may fail with. Callers use errors.Is; the errors they get say which disk, which appliance and why.
+var (
+	// ErrNotFound: the appliance, past its boot window and with the pool mounted, has no such disk.
+	ErrNotFound = errors.New("no such disk")
+	// ErrExists: the slot or the backing file is taken by something with other properties.
+	ErrExists = errors.New("exists with different properties")
+	// ErrNotOurs: a disk has the slot but isn't provably this driver's and this cluster's; it is never touched.
+	ErrNotOurs = errors.New("not a disk of this driver and cluster")
+	// ErrNoSpace: the pool has less free space than the volume needs.
+	ErrNoSpace = errors.New("not enough space in the pool")
+	// ErrNoPool: the appliance has no mounted pool of this name.
+	ErrNoPool = errors.New("no such pool")
+	// ErrNotReady: the appliance is booting or its pool isn't mounted, so what it doesn't list may exist all the same.
+	ErrNotReady = errors.New("the appliance is not ready")
+	// ErrHeld: the volume has a holder, so it can't be deleted.
+	ErrHeld = errors.New("the volume is held")
+	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.
+	ErrUnreachable = errors.New("the appliance can't be reached")
+	// ErrUnknownOutcome: a command was sent, its reply was lost, and the state could not be read back.
+	ErrUnknownOutcome = errors.New("the outcome is unknown")
+)
+
+// CommandError is the appliance's refusal of a command. Nothing of the refused statement was applied.
+type CommandError struct {
+	// Text is what RouterOS said, for people to read.
+	Text string
+}
+
+// Error gives the appliance's words.
+func (e *CommandError) Error() string { return "the appliance refused: " + e.Text }
+
+// ChangedError says that somebody else wrote to the disk first, so the operation's condition didn't match and nothing
+// was changed.
+type ChangedError struct {
+	// Now is the disk as the appliance shows it instead.
+	Now Disk
+}
+
+// Error says which disk changed.
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("disk %s was changed by somebody else (it is at generation %d now)", e.Now.ID, e.Now.Record.Generation)
+}

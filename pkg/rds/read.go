@@ -1,0 +1,59 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/klog/v2"
+)
+
+// Get reads one disk. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs, ErrExists, ErrUnreachable, or a *CommandError.
+func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
+	cmd := newCommand()
+	cmd.showState(id)
+	answer, err := c.run(ctx, cmd)
+	if err != nil {
+		return Disk{}, fmt.Errorf("read volume %s: %w", id, asUnreachable(err))
+	}
+	disk, err := c.state(id, answer).disk()
+	if err != nil {
+		return Disk{}, err
+	}
+	c.remember(disk)
+	return disk, nil
+}
+
+// List reads all disks of this driver and cluster in one exec, and remembers them. Disks that carry a record of ours
+// but can't be understood are logged and left out. It returns ErrNotReady while the appliance boots.
+func (c *Client) List(ctx context.Context) ([]Disk, error) {
+	cmd := newCommand()
+	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
+	cmd.showUptime()
+	answer, err := c.run(ctx, cmd)
+	if err != nil {
+		return nil, fmt.Errorf("list disks: %w", asUnreachable(err))
+	}
+	if answer.uptime < c.config.BootWindow {
+		return nil, fmt.Errorf("list disks: %w: it has been up for %s only", ErrNotReady, answer.uptime)
+	}
+	var disks []Disk
+	for _, item := range answer.disks {
+		disk, err := item.disk(c.config.ClusterID)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Left a disk out of the list", "slot", item.Slot)
+			continue
+		}
+		c.remember(disk)
+		disks = append(disks, disk)
+	}
+	return disks, nil
+}
+
+// asUnreachable turns a lost reply to a read, which changed nothing, into what it means to the caller: try again.
+func asUnreachable(err error) error {
+	if errors.Is(err, errIncomplete) {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package rds
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+)
+
+// Record says who holds a volume and under which epoch. It is kept on the disk itself, in its comment: the appliance,
+// not any controller, knows who the holder is. A Record is a value: its methods return changed copies.
+type Record struct {
+	// Cluster is the ID of the cluster that the volume belongs to.
+	Cluster string
+	// Volume is the CSI name that the volume was created under.
+	Volume string
+	// PV and PVC ("namespace/name") are for whoever reads the appliance; they're left out when they don't fit.
+	PV, PVC string
+	// Generation grows with every write, through unpublish too, and never falls.
+	Generation uint64
+	// Token is random and new with every write, so that nothing in flight can match a later comment.
+	Token string
+	// Holding is how the volume is held; its zero value means that nobody holds it.
+	Holding Holding
+}
+
+// Holding is one holding of a volume: by whom, how, and under which epoch.
+type Holding struct {
+	// Epoch is the random part of the subsystem NQN that was issued for this holding.
+	Epoch string
+	// Access is "mount" or "block".
+	Access string
+	// Mode is the access mode, such as "single-node-writer".
+	Mode string
+	// ReadOnly says that the holder asked for read-only access.
+	ReadOnly bool
+	// Holders are the node IDs that the appliance admits.
+	Holders []string
+	// Departed are node IDs that left while others stayed on under the same epoch.
+	Departed []string
+}
+
+// NewRecord is the record of a volume that nobody holds yet.
+func NewRecord(cluster, volume, pv, pvc string) Record {
+	return Record{Cluster: cluster, Volume: volume, PV: pv, PVC: pvc, Generation: 1, Token: randomToken()}
+}
+
+// Held tells whether anybody holds the volume.
+func (r Record) Held() bool { return len(r.Holding.Holders) > 0 }
+
+// HeldBy tells whether the node with this ID is a holder.
+func (r Record) HeldBy(nodeID string) bool { return slices.Contains(r.Holding.Holders, nodeID) }
+
+// Publish gives the record after a new holder came: a new epoch, which no earlier holder knows.
+func (r Record) Publish(nodeID, access, mode string, readOnly bool) Record { //nolint:revive // flag-parameter: read-only is a property of the holding, not a choice between two behaviours.
+	next := r.touch()
+	next.Holding = Holding{Epoch: randomToken(), Access: access, Mode: mode, ReadOnly: readOnly, Holders: []string{nodeID}}
+	return next
+}
+
+// Unpublish gives the record after the node with this ID left; an empty ID stands for all holders. It differs from
+// the old record even when there was nobody to remove: a publish that is still in flight must miss its condition.
+func (r Record) Unpublish(nodeID string) Record {
+	next := r.touch()
+	next.Holding.Holders = slices.DeleteFunc(next.Holding.Holders, func(holder string) bool { return nodeID == "" || holder == nodeID })
+	switch {
+	case !next.Held():
+		next.Holding = Holding{}
+	case r.HeldBy(nodeID):
+		next.Holding.Departed = append(next.Holding.Departed, nodeID)
+	}
+	return next
+}
+
+// SubsystemNQN is the only subsystem NQN under which the disk in this slot may be reachable while it carries this
+// record. With no holder it is one that was never issued to anybody.
+func (r Record) SubsystemNQN(id VolumeID) string {
+	if !r.Held() {
+		return id.SubsystemPrefix() + "idle-" + r.Token
+	}
+	return id.SubsystemPrefix() + r.Holding.Epoch
+}
+
+func (r Record) touch() Record {
+	r.Generation++
+	r.Token = randomToken()
+	r.Holding.Holders = slices.Clone(r.Holding.Holders)
+	r.Holding.Departed = slices.Clone(r.Holding.Departed)
+	return r
+}
+
+// tokenLength is the length of a token or epoch as text: 64 random bits, far more than one disk will ever see writes.
+const tokenLength = 16
+
+func randomToken() string {
+	var random [tokenLength / 2]byte
+	// crypto/rand.Read never fails: it ends the program if the system has no randomness.
+	_, _ = rand.Read(random[:])
+	return hex.EncodeToString(random[:])
+}

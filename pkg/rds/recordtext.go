@@ -1,0 +1,162 @@
+package rds
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// recordVersion begins every comment of ours. A format that this code would misread must begin differently.
+const recordVersion = "rds-csi/1"
+
+// maxRecordLength is the longest comment that we write, in bytes.
+const maxRecordLength = 512
+
+// errNotRecord is the cause under every NotOursError that a comment led to.
+var errNotRecord = errors.New("not a record of this driver")
+
+// Encode gives the record as the disk's comment: the version, then key=value fields in a fixed order, each parted by
+// one space. It returns a *FieldError if a value has a character that a command mustn't carry, or if the whole is
+// longer than 512 bytes even without the names of PV and PVC; node IDs are never cut short.
+func (r Record) Encode() (string, error) {
+	for _, field := range r.fields() {
+		if !validRecordValue(field.value) {
+			return "", &FieldError{Field: field.key, Value: field.value, Want: "letters, digits and . _ : / , - only"}
+		}
+	}
+	for _, holder := range slices.Concat(r.Holding.Holders, r.Holding.Departed) {
+		if holder == "" || strings.Contains(holder, ",") {
+			return "", &FieldError{Field: "holders", Value: holder, Want: "a node ID without a comma"}
+		}
+	}
+	for _, shortened := range []Record{r, {Cluster: r.Cluster, Volume: r.Volume, Generation: r.Generation, Token: r.Token, Holding: r.Holding}} {
+		if text := shortened.text(); len(text) <= maxRecordLength {
+			return text, nil
+		}
+	}
+	return "", &FieldError{Field: "holders", Value: strings.Join(r.Holding.Holders, ","), Want: fmt.Sprintf("node IDs so short that the record of volume %q fits into %d bytes", r.Volume, maxRecordLength)}
+}
+
+// ParseRecord reads a comment that Encode wrote. Anything else, down to a field out of order, is an error: a disk whose
+// record can't be understood in full is not ours to touch.
+func ParseRecord(comment string) (Record, error) {
+	fields, found := strings.CutPrefix(comment, recordVersion+" ")
+	if !found {
+		return Record{}, fmt.Errorf("%w: it doesn't begin with %q", errNotRecord, recordVersion)
+	}
+	var record Record
+	for field := range strings.SplitSeq(fields, " ") {
+		key, value, _ := strings.Cut(field, "=")
+		if err := record.set(key, value); err != nil {
+			return Record{}, fmt.Errorf("%w: field %q: %w", errNotRecord, field, err)
+		}
+	}
+	if err := record.check(); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", errNotRecord, err)
+	}
+	if again, err := record.Encode(); err != nil || again != comment {
+		return Record{}, fmt.Errorf("%w: its fields are not in the form this driver writes", errNotRecord)
+	}
+	return record, nil
+}
+
+type recordField struct{ key, value string }
+
+// fields lists the fields in the order in which they're written. Those of the holding are only there while it is held.
+func (r Record) fields() []recordField {
+	fields := []recordField{
+		{"cluster", r.Cluster},
+		{"volume", r.Volume},
+		{"gen", strconv.FormatUint(r.Generation, 10)},
+		{"token", r.Token},
+	}
+	if r.Held() {
+		fields = append(fields,
+			recordField{"epoch", r.Holding.Epoch},
+			recordField{"holders", strings.Join(r.Holding.Holders, ",")},
+			recordField{"access", r.Holding.Access},
+			recordField{"mode", r.Holding.Mode},
+			recordField{"ro", strconv.FormatBool(r.Holding.ReadOnly)})
+	}
+	for _, optional := range []recordField{{"departed", strings.Join(r.Holding.Departed, ",")}, {"pv", r.PV}, {"pvc", r.PVC}} {
+		if optional.value != "" {
+			fields = append(fields, optional)
+		}
+	}
+	return fields
+}
+
+func (r Record) text() string {
+	var text strings.Builder
+	text.WriteString(recordVersion)
+	for _, field := range r.fields() {
+		text.WriteString(" " + field.key + "=" + field.value)
+	}
+	return text.String()
+}
+
+func (r *Record) set(key, value string) (err error) {
+	switch key {
+	case "cluster":
+		r.Cluster = value
+	case "volume":
+		r.Volume = value
+	case "gen":
+		r.Generation, err = strconv.ParseUint(value, 10, 64)
+	case "token":
+		r.Token = value
+	case "epoch":
+		r.Holding.Epoch = value
+	case "holders":
+		r.Holding.Holders = strings.Split(value, ",")
+	case "access":
+		r.Holding.Access = value
+	case "mode":
+		r.Holding.Mode = value
+	case "ro":
+		r.Holding.ReadOnly, err = strconv.ParseBool(value)
+	case "departed":
+		r.Holding.Departed = strings.Split(value, ",")
+	case "pv":
+		r.PV = value
+	case "pvc":
+		r.PVC = value
+	default:
+		err = errors.New("unknown")
+	}
+	return err
+}
+
+// check holds a parsed record against what every record of ours satisfies.
+func (r Record) check() error {
+	switch {
+	case r.Cluster == "" || r.Volume == "":
+		return errors.New("no cluster or no volume")
+	case r.Generation == 0:
+		return errors.New("no generation")
+	case !validToken(r.Token):
+		return errors.New("no valid token")
+	case r.Held() != (r.Holding.Epoch != ""):
+		return errors.New("an epoch without holders, or holders without an epoch")
+	case r.Held() && !validToken(r.Holding.Epoch):
+		return errors.New("no valid epoch")
+	case slices.Contains(r.Holding.Holders, "") || slices.Contains(r.Holding.Departed, ""):
+		return errors.New("an empty node ID")
+	}
+	return nil
+}
+
+func validToken(text string) bool { return len(text) == tokenLength && isLowerHex(text) }
+
+// validRecordValue allows what names, UUIDs, node IDs and lists of them need. No space, which parts fields, and nothing
+// that means anything to RouterOS inside quotes.
+func validRecordValue(text string) bool {
+	for i := range len(text) {
+		if !isAlphanumeric(text[i]) && !strings.ContainsRune("._:/,-", rune(text[i])) {
+			return false
+		}
+	}
+	return true
+}

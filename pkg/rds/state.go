@@ -1,0 +1,67 @@
+package rds
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// state is what one exec showed of one volume and its surroundings.
+type state struct {
+	id      VolumeID
+	cluster string
+	reply   reply
+	boot    time.Duration
+}
+
+// disk gives the volume's disk. It returns ErrNotFound only where absence is proven, ErrNotReady where it isn't, and
+// ErrNotOurs or ErrExists if something else is in the volume's place.
+func (s state) disk() (Disk, error) {
+	switch items := s.reply.disks; len(items) {
+	case 0:
+		if err := s.absenceProven(); err != nil {
+			return Disk{}, err
+		}
+		return Disk{}, fmt.Errorf("volume %s: %w", s.id, ErrNotFound)
+	case 1:
+		disk, err := items[0].disk(s.cluster)
+		if err != nil {
+			return Disk{}, err
+		}
+		if disk.ID != s.id {
+			return Disk{}, fmt.Errorf("volume %s: %w: disk %s is in its place", s.id, ErrExists, disk.ID)
+		}
+		return disk, nil
+	default:
+		return Disk{}, fmt.Errorf("volume %s: %w: %d disks share its slot or its backing file", s.id, ErrNotOurs, len(items))
+	}
+}
+
+// absenceProven returns nil if what this state doesn't list doesn't exist: the pool is mounted and the appliance has
+// been up for long enough to have read its configuration.
+func (s state) absenceProven() error {
+	if s.reply.uptime < s.boot {
+		return fmt.Errorf("%w: it has been up for %s only, less than the %s it is given to boot", ErrNotReady, s.reply.uptime, s.boot)
+	}
+	if !s.poolMounted() {
+		return fmt.Errorf("%w: no pool is mounted at %q", ErrNotReady, s.id.Pool())
+	}
+	return nil
+}
+
+func (s state) poolMounted() bool {
+	return slices.ContainsFunc(s.reply.pools, func(pool poolItem) bool { return pool.Mounted && pool.MountPoint == s.id.Pool() })
+}
+
+func (s state) poolFree() int64 {
+	for _, pool := range s.reply.pools {
+		if pool.MountPoint == s.id.Pool() {
+			return int64(pool.Free)
+		}
+	}
+	return 0
+}
+
+func (s state) fileExists() bool {
+	return slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return newFilePath(file.Name) == s.id.file() })
+}
