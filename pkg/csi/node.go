@@ -1,0 +1,98 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/mount-utils"
+	utilexec "k8s.io/utils/exec"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+)
+
+// callLimit bounds a call whose caller set no deadline of its own; kubelet's is as long.
+const callLimit = 2 * time.Minute
+
+// Connector connects this node to subsystems. Implementations are safe for concurrent use, and none of the methods
+// waits longer than its context.
+type Connector interface {
+	// Connect returns the block device of the target's subsystem once it exists. If the node is connected already it
+	// returns the device that is there. An error means that the target may not be used now.
+	Connect(ctx context.Context, target nvme.Target) (device string, err error)
+	// Connections lists what this node is connected to, of the subsystems whose NQN begins with nqnPrefix.
+	Connections(ctx context.Context, nqnPrefix string) ([]nvme.Connection, error)
+	// Disconnect ends the connection to a subsystem; having none is success. Nothing of it may be mounted any more.
+	Disconnect(ctx context.Context, subsystemNQN string) error
+}
+
+// NodeConfig says which node this is.
+type NodeConfig struct {
+	// NodeName is the name of the Node object.
+	NodeName string
+	// MachineIdentity is what the Node object reports as this machine's identity.
+	MachineIdentity string
+}
+
+// Node is the CSI node service for filesystem volumes.
+type Node struct {
+	csi.UnimplementedNodeServer
+	id        attach.NodeID
+	connector Connector
+	mounter   mount.Interface
+	commands  utilexec.Interface
+	locks     volumeLocks
+}
+
+// NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
+func NewNode(config NodeConfig, connector Connector, mounter mount.Interface, commands utilexec.Interface) (*Node, error) {
+	if connector == nil || mounter == nil || commands == nil {
+		return nil, errors.New("node service: want a connector, a mounter and commands")
+	}
+	id, err := attach.ParseNodeID(attach.NodeID{Name: config.NodeName, Machine: config.MachineIdentity}.String())
+	if err != nil {
+		return nil, fmt.Errorf("node service: %w", err)
+	}
+	return &Node{id: id, connector: connector, mounter: mounter, commands: commands}, nil
+}
+
+// NodeGetInfo gives the node ID, "<node name>/<machine identity>".
+func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	return &csi.NodeGetInfoResponse{NodeId: n.id.String()}, nil
+}
+
+// NodeGetCapabilities says that volumes are staged before they are published.
+func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
+	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{{
+		Type: &csi.NodeServiceCapability_Rpc{
+			Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME},
+		},
+	}}}, nil
+}
+
+// whileLocked runs one operation on a volume and returns when it is done or the context ends, whichever comes first: a
+// system call on a device that went away can't be interrupted, and the caller must not hang with it. The volume stays
+// locked until the operation really ends, so that no second one starts beside it.
+func (n *Node) whileLocked(ctx context.Context, volumeID string, operate func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	unlock, err := n.locks.lock(volumeID)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := operate(ctx)
+		unlock()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("volume %s: gave up waiting for the kernel: %w", volumeID, ctx.Err())
+	}
+}

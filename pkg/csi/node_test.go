@@ -1,0 +1,146 @@
+package csi
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"k8s.io/mount-utils"
+)
+
+func TestNewNodeRefusesWhatMakesNoNodeID(t *testing.T) {
+	for name, config := range map[string]NodeConfig{
+		"no name":             {MachineIdentity: "m"},
+		"no identity":         {NodeName: "n"},
+		"slash in name":       {NodeName: "a/b", MachineIdentity: "m"},
+		"slash in identity":   {NodeName: "n", MachineIdentity: "m/x"},
+		"space in identity":   {NodeName: "n", MachineIdentity: "a b"},
+		"newline in identity": {NodeName: "n", MachineIdentity: "a\n"},
+		"too long":            {NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 56)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := NewNode(config, &fakeConnector{}, mount.NewFakeMounter(nil), &fakeCommands{}); err == nil {
+				t.Errorf("NewNode(%+v) = nil error, want one", config)
+			}
+		})
+	}
+	longest := NodeConfig{NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 55)}
+	if _, err := NewNode(longest, &fakeConnector{}, mount.NewFakeMounter(nil), &fakeCommands{}); err != nil {
+		t.Errorf("256 bytes: %v, want success", err)
+	}
+}
+
+func TestNodeSaysWhoItIs(t *testing.T) {
+	w := newNodeWorld(t)
+	info, err := w.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if err != nil || info.GetNodeId() != "worker-1/machine-1" {
+		t.Errorf("node ID = %q, %v, want worker-1/machine-1", info.GetNodeId(), err)
+	}
+	capabilities, err := w.NodeGetCapabilities(t.Context(), &csi.NodeGetCapabilitiesRequest{})
+	if err != nil || len(capabilities.GetCapabilities()) != 1 ||
+		capabilities.GetCapabilities()[0].GetRpc().GetType() != csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME {
+		t.Errorf("capabilities = %v, %v, want STAGE_UNSTAGE_VOLUME only", capabilities, err)
+	}
+}
+
+// A device that went away must not hang its caller, and must not let a second operation start beside the first.
+func TestCallOnDeadDeviceEndsAndKeepsTheLock(t *testing.T) {
+	w := newNodeWorld(t)
+	request := w.stageRequest(t, epochA)
+	synctest.Test(t, func(t *testing.T) {
+		w.connector.connecting = make(chan struct{})
+		_, err := w.NodeStageVolume(t.Context(), request)
+		if got := codeOf(err); got != codes.DeadlineExceeded {
+			t.Errorf("stage while the kernel hangs: %v (%v), want DeadlineExceeded", got, err)
+		}
+		_, err = w.NodeStageVolume(t.Context(), request)
+		if got := codeOf(err); got != codes.Aborted {
+			t.Errorf("stage beside a hanging one: %v (%v), want Aborted", got, err)
+		}
+		close(w.connector.connecting)
+		synctest.Wait()
+		if got := w.mountedAt(w.staging); len(got) != 0 {
+			t.Errorf("mounts made after the caller gave up: %v, want none", got)
+		}
+		if _, err := w.NodeStageVolume(t.Context(), request); err != nil {
+			t.Errorf("stage after the kernel came back: %v, want success", err)
+		}
+	})
+}
+
+func TestNodeRequestsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
+	w := newNodeWorld(t)
+	type stage = csi.NodeStageVolumeRequest
+	for name, spoil := range map[string]func(*stage){
+		"no volume ID":       func(r *stage) { r.VolumeId = "" },
+		"foreign volume ID":  func(r *stage) { r.VolumeId = "vol-1" },
+		"no staging path":    func(r *stage) { r.StagingTargetPath = "" },
+		"relative path":      func(r *stage) { r.StagingTargetPath = "globalmount" },
+		"root":               func(r *stage) { r.StagingTargetPath = "/tmp/.." },
+		"path with space":    func(r *stage) { r.StagingTargetPath = "/var/a b" },
+		"no capability":      func(r *stage) { r.VolumeCapability = nil },
+		"unknown filesystem": func(r *stage) { r.VolumeCapability = writerOf("btrfs") },
+		"bind as option":     func(r *stage) { r.VolumeCapability = writerOf("ext4", "noatime,bind") },
+		"remount as option":  func(r *stage) { r.VolumeCapability = writerOf("ext4", "remount") },
+		"many nodes": func(r *stage) {
+			r.VolumeCapability.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
+		},
+		"no publish context": func(r *stage) { r.PublishContext = nil },
+		"no port":            func(r *stage) { delete(r.PublishContext, keyPort) },
+		"another volume's": func(r *stage) {
+			r.PublishContext[keyNQN] = strings.Replace(r.GetPublishContext()[keyNQN], "csi-0", "csi-1", 1)
+		},
+		"somebody else's NQN": func(r *stage) { r.PublishContext[keyNQN] = "nqn.2014-08.org.nvmexpress:uuid:x" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := w.stageRequest(t, epochA)
+			spoil(request)
+			_, err := w.NodeStageVolume(t.Context(), request)
+			if got := codeOf(err); got != codes.InvalidArgument {
+				t.Errorf("stage: %v (%v), want InvalidArgument", got, err)
+			}
+			publish := w.publishRequest(t, epochA)
+			publish.VolumeId, publish.StagingTargetPath = request.GetVolumeId(), request.GetStagingTargetPath()
+			publish.VolumeCapability, publish.PublishContext = request.GetVolumeCapability(), request.GetPublishContext()
+			_, err = w.NodePublishVolume(t.Context(), publish)
+			want := codes.InvalidArgument
+			if request.GetStagingTargetPath() == "" {
+				want = codes.FailedPrecondition // the one case that CSI names another code for
+			}
+			if got := codeOf(err); got != want {
+				t.Errorf("publish: %v (%v), want %v", got, err, want)
+			}
+		})
+	}
+	if w.connector.made != 0 || len(w.commands.ran) != 0 || len(w.mounts.MountPoints) != 0 {
+		t.Errorf("refused requests touched something: %d connects, commands %v, mounts %v", w.connector.made, w.commands.ran, w.mounts.MountPoints)
+	}
+}
+
+func TestRemovalsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
+	w := newNodeWorld(t)
+	for _, c := range []struct{ volume, path string }{{"", w.staging}, {testVolume, ""}, {testVolume, "relative"}, {testVolume, "/"}} {
+		_, err := w.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: c.volume, StagingTargetPath: c.path})
+		if got := codeOf(err); got != codes.InvalidArgument {
+			t.Errorf("unstage %q at %q: %v (%v), want InvalidArgument", c.volume, c.path, got, err)
+		}
+		_, err = w.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: c.volume, TargetPath: c.path})
+		if got := codeOf(err); got != codes.InvalidArgument {
+			t.Errorf("unpublish %q at %q: %v (%v), want InvalidArgument", c.volume, c.path, got, err)
+		}
+	}
+}
+
+func TestPublishWantsTargetPath(t *testing.T) {
+	w := newNodeWorld(t)
+	request := w.publishRequest(t, epochA)
+	request.TargetPath = ""
+	_, err := w.NodePublishVolume(t.Context(), request)
+	if got := codeOf(err); got != codes.InvalidArgument {
+		t.Errorf("publish without target_path: %v (%v), want InvalidArgument", got, err)
+	}
+}
+
+var _ Connector = (*fakeConnector)(nil)

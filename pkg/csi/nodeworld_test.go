@@ -1,0 +1,284 @@
+package csi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/mount-utils"
+	utilexec "k8s.io/utils/exec"
+	testingexec "k8s.io/utils/exec/testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+const (
+	testVolume = "raid10/rds-csi/csi-0123456789abcdef0123456789ab"
+	epochA     = "aaaa"
+	epochB     = "bbbb"
+)
+
+func subsystemNQN(t *testing.T, epoch string) string {
+	t.Helper()
+	volume, err := rds.ParseVolumeID(testVolume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return volume.SubsystemPrefix() + epoch
+}
+
+// nodeWorld is a node service with everything around it faked: mounts are entries in a list, devices are files of
+// 4 MiB, and a filesystem is a few bytes in them.
+type nodeWorld struct {
+	*Node
+	folder    string
+	mounts    *fakeMounts
+	connector *fakeConnector
+	commands  *fakeCommands
+	staging   string
+	target    string
+}
+
+func newNodeWorld(t *testing.T) *nodeWorld {
+	t.Helper()
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &nodeWorld{
+		folder: folder, mounts: &fakeMounts{FakeMounter: mount.NewFakeMounter(nil)},
+		staging: filepath.Join(folder, "globalmount"), target: filepath.Join(folder, "pod"),
+	}
+	w.connector = &fakeConnector{admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
+	w.commands = &fakeCommands{mounts: w.mounts}
+	if err := os.Mkdir(w.staging, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	w.Node, err = NewNode(NodeConfig{NodeName: "worker-1", MachineIdentity: "machine-1"}, w.connector, w.mounts, w.commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func writerOf(filesystem string, flags ...string) *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: filesystem, MountFlags: flags}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+	}
+}
+
+func publishContextOf(t *testing.T, epoch string) map[string]string {
+	t.Helper()
+	target := nvme.Target{SubsystemNQN: subsystemNQN(t, epoch), Address: "192.0.2.1", Port: 4420}
+	return publishContext{target: target, generation: 1}.encode()
+}
+
+func (w *nodeWorld) stageRequest(t *testing.T, epoch string) *csi.NodeStageVolumeRequest {
+	t.Helper()
+	return &csi.NodeStageVolumeRequest{
+		VolumeId: testVolume, StagingTargetPath: w.staging, VolumeCapability: writerOf("ext4"), PublishContext: publishContextOf(t, epoch),
+	}
+}
+
+func (w *nodeWorld) publishRequest(t *testing.T, epoch string) *csi.NodePublishVolumeRequest {
+	t.Helper()
+	return &csi.NodePublishVolumeRequest{
+		VolumeId: testVolume, StagingTargetPath: w.staging, TargetPath: w.target,
+		VolumeCapability: writerOf("ext4"), PublishContext: publishContextOf(t, epoch),
+	}
+}
+
+func (w *nodeWorld) mustStage(t *testing.T, epoch string) {
+	t.Helper()
+	if _, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epoch)); err != nil {
+		t.Fatalf("stage epoch %s: %v", epoch, err)
+	}
+}
+
+func (w *nodeWorld) mustPublish(t *testing.T, epoch string) {
+	t.Helper()
+	if _, err := w.NodePublishVolume(t.Context(), w.publishRequest(t, epoch)); err != nil {
+		t.Fatalf("publish epoch %s: %v", epoch, err)
+	}
+}
+
+// mountedAt names the devices at a path, the lowest first.
+func (w *nodeWorld) mountedAt(path string) []string {
+	var devices []string
+	for _, m := range w.mounts.MountPoints {
+		if m.Path == path {
+			devices = append(devices, filepath.Base(m.Device))
+		}
+	}
+	return devices
+}
+
+// fakeMounts is a mount table that can fail to be read or to be changed.
+type fakeMounts struct {
+	*mount.FakeMounter
+	listFails, mountFails error
+}
+
+func (m *fakeMounts) List() ([]mount.MountPoint, error) {
+	if m.listFails != nil {
+		return nil, m.listFails
+	}
+	table, err := m.FakeMounter.List()
+	return slices.Clone(table), err
+}
+
+func (m *fakeMounts) Mount(source, target, kind string, options []string) error {
+	// A bind mount shows the type of what it binds.
+	for _, below := range m.MountPoints {
+		if slices.Contains(options, "bind") && below.Path == source {
+			kind = below.Type
+		}
+	}
+	return errors.Join(m.FakeMounter.Mount(source, target, kind, options), m.mountFails)
+}
+
+// Unmount takes away one mount at a time, as a kernel does.
+func (m *fakeMounts) Unmount(path string) error {
+	for i, entry := range slices.Backward(m.MountPoints) {
+		if entry.Path == path {
+			m.MountPoints = slices.Delete(m.MountPoints, i, i+1)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: not mounted", path)
+}
+
+// fakeConnector is a target that admits some subsystems, and the kernel's connections to it.
+type fakeConnector struct {
+	folder       string
+	admits       map[string]bool
+	devices      map[string]string
+	made         int
+	connecting   chan struct{}
+	disconnected []string
+	fails        error
+}
+
+func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, error) {
+	if c.connecting != nil {
+		<-c.connecting
+	}
+	if device := c.devices[target.SubsystemNQN]; device != "" {
+		return device, nil
+	}
+	if !c.admits[target.SubsystemNQN] {
+		return "", errors.New("refused")
+	}
+	return c.attach(target.SubsystemNQN)
+}
+
+// attach gives the subsystem a device of its own name with the content that the volume has.
+func (c *fakeConnector) attach(nqn string) (string, error) {
+	device := filepath.Join(c.folder, fmt.Sprintf("nvme%dn1", c.made))
+	c.made++
+	c.devices[nqn] = device
+	image := filepath.Join(c.folder, "image")
+	if _, err := os.Stat(image); err != nil {
+		if err := os.WriteFile(image, make([]byte, 4<<20), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return device, os.Link(image, device)
+}
+
+func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Connection, error) {
+	var connections []nvme.Connection
+	for nqn, device := range c.devices {
+		if strings.HasPrefix(nqn, prefix) {
+			connections = append(connections, nvme.Connection{SubsystemNQN: nqn, Device: device})
+		}
+	}
+	return connections, c.fails
+}
+
+func (c *fakeConnector) Disconnect(_ context.Context, nqn string) error {
+	delete(c.devices, nqn)
+	c.disconnected = append(c.disconnected, nqn)
+	return nil
+}
+
+// fakeCommands plays blkid, mkfs and umount; answers overrides one of them.
+type fakeCommands struct {
+	utilexec.Interface
+	mounts  *fakeMounts
+	ran     []string
+	answers map[string]answer
+}
+
+type answer struct {
+	output string
+	status int
+}
+
+const (
+	superblockAt = 1024
+	magic        = "filesystem:"
+)
+
+func (c *fakeCommands) CommandContext(_ context.Context, name string, arguments ...string) utilexec.Cmd {
+	c.ran = append(c.ran, strings.Join(append([]string{name}, arguments...), " "))
+	return &testingexec.FakeCmd{CombinedOutputScript: []testingexec.FakeAction{func() ([]byte, []byte, error) {
+		given, overridden := c.answers[name]
+		if !overridden {
+			given = c.play(name, arguments)
+		}
+		if given.status != 0 {
+			return []byte(given.output), nil, testingexec.FakeExitError{Status: given.status}
+		}
+		return []byte(given.output), nil, nil
+	}}}
+}
+
+func (c *fakeCommands) play(name string, arguments []string) answer {
+	last := arguments[len(arguments)-1]
+	switch name {
+	case "blkid":
+		content, err := os.ReadFile(last)
+		if err != nil {
+			return answer{output: "error: " + err.Error(), status: 2}
+		}
+		kind, found := bytes.CutPrefix(content[superblockAt:], []byte(magic))
+		if !found {
+			return answer{status: 2}
+		}
+		return answer{output: "DEVNAME=" + last + "\nTYPE=" + string(kind[:bytes.IndexByte(kind, 0)]) + "\nUSAGE=filesystem\n"}
+	case "umount":
+		if err := c.mounts.Unmount(last); err != nil {
+			return answer{output: err.Error(), status: 32}
+		}
+		return answer{}
+	default:
+		kind, isFormat := strings.CutPrefix(name, "mkfs.")
+		if !isFormat || writeAt(last, superblockAt, magic+kind+"\x00") != nil {
+			return answer{output: "can't", status: 1}
+		}
+		return answer{}
+	}
+}
+
+func (c *fakeCommands) count(prefix string) int {
+	return len(slices.DeleteFunc(slices.Clone(c.ran), func(command string) bool { return !strings.HasPrefix(command, prefix) }))
+}
+
+func writeAt(path string, offset int64, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt([]byte(text), offset)
+	return errors.Join(err, file.Close())
+}
