@@ -45,7 +45,7 @@ type User struct {
 	Name string
 	// Keys the user may log in with; there are no passwords.
 	Keys []ssh.PublicKey
-	// Policies of the user's group; nil means ssh, read, write, test and ftp.
+	// Policies of the user's group; nil means all of them.
 	Policies *appliance.Policies
 }
 

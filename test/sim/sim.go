@@ -81,7 +81,9 @@ func (s *Sim) open(ctx context.Context) error {
 	server.StopOnDisconnect = s.options.Unknowns.StopOnDisconnect
 	server.Users = map[string][]ssh.PublicKey{}
 	for _, user := range s.options.Users {
-		server.Users[user.Name] = user.Keys
+		if s.policies(user.Name).SSH {
+			server.Users[user.Name] = user.Keys
+		}
 	}
 	s.server = sshd.New(server, handler{s})
 	if s.ssh, err = listen(ctx, s.options.SSHAddr); err != nil {

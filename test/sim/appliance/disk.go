@@ -72,7 +72,7 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 	row["nvme-tcp-server-port"] = d.Port
 	row["nvme-tcp-server-allow-host-name"] = d.AllowHost
 	if a.version.since(21) {
-		row["nvme-tcp-server-nqn"] = d.NQN
+		row["nvme-tcp-server-nqn"] = a.nqn(d)
 	}
 	return row
 }

@@ -1,7 +1,9 @@
 package appliance
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,11 +12,12 @@ import (
 
 // assign applies the arguments of add or set to d. Nothing else changes.
 func (d *disk) assign(call script.Call) error {
-	for name, value := range call.Args {
+	// In a fixed order, so that of several bad values the same one is named.
+	for _, name := range slices.Sorted(maps.Keys(call.Args)) {
 		if name == "numbers" || name == "type" {
 			continue
 		}
-		if err := d.assignOne(name, script.Format(value)); err != nil {
+		if err := d.assignOne(name, script.Format(call.Args[name])); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package appliance
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
@@ -13,8 +14,9 @@ import (
 // is not nil. The output up to that point is returned all the same.
 func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, before func() error) (string, error) {
 	program, err := script.Parse(line, a.language)
-	if err != nil {
-		return err.Error() + "\r\n", nil //nolint:nilerr // a parse error is the console's answer, not a failure to answer
+	var rejected *script.ParseError
+	if errors.As(err, &rejected) {
+		return rejected.Error() + "\r\n", nil
 	}
 	var out bytes.Buffer
 	err = program.Run(ctx, &script.Env{

@@ -100,10 +100,10 @@ func (t Texts) withDefaults() Texts {
 
 // Policies are what a user group may do. The zero value may do nothing.
 type Policies struct {
-	SSH, Read, Write, Test, FTP bool
+	SSH, Read, Write, Test bool
 }
 
-// AllPolicies is what the documented group of the driver has, and ftp.
+// AllPolicies is what the documented group of the driver has.
 func AllPolicies() Policies {
-	return Policies{SSH: true, Read: true, Write: true, Test: true, FTP: true}
+	return Policies{SSH: true, Read: true, Write: true, Test: true}
 }

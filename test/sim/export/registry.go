@@ -83,17 +83,6 @@ func (r *Registry) Update(slot string, change func(*Subsystem)) {
 	}
 }
 
-// Subsystem returns the live subsystem of a slot.
-func (r *Registry) Subsystem(slot string) (Subsystem, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.subsystems[slot]
-	if s == nil {
-		return Subsystem{}, false
-	}
-	return *s, true
-}
-
 // Withdraw makes a slot unreachable at once and tells its sessions. The
 // returned function waits until every one of them was ended, at most
 // RevokeWait; until it returns the slot refuses connections, even if it is

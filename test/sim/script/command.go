@@ -1,10 +1,6 @@
 package script
 
-import (
-	"errors"
-	"fmt"
-	"strings"
-)
+import "errors"
 
 // Call is one menu command with its evaluated arguments.
 type Call struct {
@@ -23,7 +19,6 @@ type Call struct {
 // invocation is a parsed menu command.
 type invocation struct {
 	menu    *Menu
-	path    string
 	name    string
 	command *Command
 	args    map[string]expression
@@ -38,7 +33,7 @@ func (i *invocation) eval(f *frame) (Value, error) {
 
 // call evaluates the arguments and hands the command to the device.
 func (i *invocation) call(f *frame) (Result, error) {
-	call := Call{Menu: i.path, Command: i.name, Args: map[string]Value{}, Flags: i.flags}
+	call := Call{Menu: i.menu.Path, Command: i.name, Args: map[string]Value{}, Flags: i.flags}
 	for name, argument := range i.args {
 		v, err := argument.eval(f)
 		if err != nil {
@@ -64,7 +59,7 @@ func (i *invocation) located(f *frame, err error) error {
 	if !errors.As(err, &failure) || !f.env.Locations {
 		return err
 	}
-	return Failf("%s (%s/%s; line 1)", failure.Text, i.path, i.name)
+	return Failf("%s (%s/%s; line 1)", failure.Text, i.menu.Path, i.name)
 }
 
 // invocation parses a menu path, a command and its arguments.
@@ -101,7 +96,6 @@ func (p *parser) path(i *invocation) error {
 		if i.command == nil {
 			return p.fail(start, "bad command name "+name)
 		}
-		i.path = i.menu.Path
 		return nil
 	}
 }
@@ -115,48 +109,35 @@ func (p *parser) arguments(i *invocation) error {
 		}
 		start := p.pos
 		name := p.run(isName)
-		if i.command.Where && name == "where" || i.command.BareWhere {
-			if name != "where" {
-				p.pos = start
-			}
-			where, err := p.filter(i.menu)
-			i.where = where
-			return err
-		}
-		if name != "" && p.accept("=") {
-			if err := p.named(i, name, start); err != nil {
-				return err
-			}
-			continue
-		}
-		if i.command.Flags[name] {
+		switch {
+		case i.command.Where && name == "where":
+			return p.filtered(i)
+		case i.command.BareWhere:
+			p.pos = start
+			return p.filtered(i)
+		case i.command.Flags[name] && p.peek() != '=':
 			i.flags[name] = true
 			continue
-		}
-		if len(positional) == 0 {
+		case i.command.Args[name] && p.accept("="):
+		case len(positional) > 0 && p.peek() != '=':
+			p.pos = start
+			name, positional = positional[0], positional[1:]
+		default:
 			return p.fail(start, "expected end of command")
 		}
-		p.pos = start
 		v, err := p.value()
 		if err != nil {
 			return err
 		}
-		i.args[positional[0]] = v
-		positional = positional[1:]
+		i.args[name] = v
 	}
 }
 
-// named parses the value of name=; start is where the name stands.
-func (p *parser) named(i *invocation, name string, start int) error {
-	if !i.command.Args[name] {
-		return p.fail(start, "expected end of command")
-	}
-	v, err := p.value()
-	if err != nil {
-		return err
-	}
-	i.args[name] = v
-	return nil
+// filtered parses the filter that ends the command.
+func (p *parser) filtered(i *invocation) error {
+	where, err := p.filter(i.menu)
+	i.where = where
+	return err
 }
 
 // value parses one argument value. Unquoted words stay strings: what they
@@ -190,5 +171,5 @@ func (p *parser) value() (expression, error) {
 
 // String names the command in messages.
 func (c Call) String() string {
-	return fmt.Sprintf("%s/%s", strings.TrimSuffix(c.Menu, "/"), c.Command)
+	return c.Menu + "/" + c.Command
 }

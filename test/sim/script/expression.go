@@ -208,7 +208,7 @@ func (p *parser) concatenation() (expression, error) {
 	left, err := p.primary()
 	for err == nil {
 		p.spaces()
-		if !p.accept(".") {
+		if p.atID() || !p.accept(".") {
 			break
 		}
 		var right expression

@@ -1,5 +1,7 @@
 package script
 
+import "strings"
+
 // statement is one step of a program.
 type statement interface {
 	run(f *frame) error
@@ -21,9 +23,14 @@ func (b block) run(f *frame) error {
 // Program is a parsed line.
 type Program struct{ statements block }
 
-// Parse reads a whole line. Its errors are of type *ParseError.
+// Parse reads a whole line. Its errors are of type *ParseError. A line break
+// inside the line is one: the console takes a single line per command.
 func Parse(line string, lang Language) (*Program, error) {
+	line = strings.TrimRight(line, "\r\n")
 	p := &parser{src: line, lang: lang}
+	if i := strings.IndexAny(line, "\r\n"); i >= 0 {
+		return nil, p.fail(i, "syntax error")
+	}
 	b, err := p.statements()
 	if err != nil {
 		return nil, err

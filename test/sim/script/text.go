@@ -1,6 +1,9 @@
 package script
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // text is a double-quoted string: pieces that are joined when it is evaluated.
 type text []expression
@@ -59,7 +62,7 @@ func (p *parser) plain(pieces text) text {
 	return append(pieces, constant{literal})
 }
 
-// escape consumes a backslash sequence and returns the byte it stands for.
+// escape consumes a backslash sequence and returns what it stands for.
 func (p *parser) escape() ([]byte, error) {
 	if p.pos+1 >= len(p.src) {
 		return nil, p.syntax()
@@ -73,20 +76,17 @@ func (p *parser) escape() ([]byte, error) {
 	if p.pos+2 >= len(p.src) {
 		return nil, p.syntax()
 	}
-	high, low := hexDigit(p.src[p.pos+1]), hexDigit(p.src[p.pos+2])
-	if high < 0 || low < 0 {
+	// The console knows upper-case digits only.
+	digits := p.src[p.pos+1 : p.pos+3]
+	decoded, err := hex.DecodeString(digits)
+	if err != nil || digits != strings.ToUpper(digits) {
 		return nil, p.syntax()
 	}
 	p.pos += 3
-	return []byte{byte(high<<4 | low)}, nil
+	return decoded, nil
 }
 
-// hexDigit knows upper-case digits only, as the console does.
-func hexDigit(c byte) int {
-	return strings.IndexByte("0123456789ABCDEF", c)
-}
-
-// dollar parses $name, $"name", $(expression) or $[command].
+// dollar parses $name, $(expression) or $[command].
 func (p *parser) dollar() (expression, error) {
 	if err := p.expect('$'); err != nil {
 		return nil, err

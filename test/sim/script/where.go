@@ -1,5 +1,7 @@
 package script
 
+import "strings"
+
 // property is a property of the item a filter looks at.
 type property struct{ name string }
 
@@ -17,6 +19,12 @@ func (p *parser) bareword(name string) expression {
 		return property{name}
 	}
 	return word{literal(name)}
+}
+
+// atID reports whether the next term of a filter is about .id, whose dot is
+// not the joining operator.
+func (p *parser) atID() bool {
+	return p.where != nil && strings.HasPrefix(p.src[p.pos:], ".id")
 }
 
 // unknownProperty reports a filter whose left side names nothing.
