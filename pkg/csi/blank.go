@@ -5,38 +5,53 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
-// blankEdge is how much at either end of a device must read as zero, in bytes. Every filesystem, partition table and
+// edgeLength is how much at either end of a device must read as zero, in bytes. Every filesystem, partition table and
 // volume manager leaves something there.
-const blankEdge = 1 << 20
+const edgeLength = 1 << 20
+
+// edge is one end of a device.
+type edge struct {
+	offset  int64
+	content []byte
+}
+
+// readEdges reads the first and the last MiB of a device; a device without any size is an error.
+func readEdges(device string) (_ []edge, err error) {
+	file, err := os.Open(device)
+	if err != nil {
+		return nil, fmt.Errorf("read device: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("read the size of %s: %w", device, err)
+	}
+	if size == 0 {
+		return nil, fmt.Errorf("device %s has no size", device)
+	}
+	length := min(size, edgeLength)
+	edges := []edge{{offset: 0}, {offset: size - length}}
+	for i := range edges {
+		edges[i].content = make([]byte, length)
+		if _, err := io.ReadFull(io.NewSectionReader(file, edges[i].offset, length), edges[i].content); err != nil {
+			return nil, fmt.Errorf("read %s from byte %d: %w", device, edges[i].offset, err)
+		}
+	}
+	return edges, nil
+}
 
 // proveBlank returns nil only if the whole first and last MiB of the device could be read and are zero.
 func proveBlank(device string) error {
-	file, err := os.Open(device)
+	edges, err := readEdges(device)
 	if err != nil {
-		return fmt.Errorf("look for data: %w", err)
+		return err
 	}
-	defer func() { _ = file.Close() }()
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return fmt.Errorf("look for data: %w", err)
-	}
-	if size == 0 {
-		return fmt.Errorf("look for data: %s has no size", device)
-	}
-	edge := min(size, blankEdge)
-	return errors.Join(proveZero(file, 0, edge), proveZero(file, size-edge, edge))
-}
-
-func proveZero(file *os.File, from, length int64) error {
-	content := make([]byte, length)
-	if _, err := io.ReadFull(io.NewSectionReader(file, from, length), content); err != nil {
-		return fmt.Errorf("look for data in %s from byte %d: %w", file.Name(), from, err)
-	}
-	for i, b := range content {
-		if b != 0 {
-			return fmt.Errorf("%s has data at byte %d", file.Name(), from+int64(i))
+	for _, e := range edges {
+		if i := slices.IndexFunc(e.content, func(b byte) bool { return b != 0 }); i >= 0 {
+			return fmt.Errorf("%s has data at byte %d", device, e.offset+int64(i))
 		}
 	}
 	return nil

@@ -18,8 +18,8 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 	}
 	for name, c := range map[string]attempt{
 		"data in the first byte":             {dataAt: 0},
-		"data at the end of the first MiB":   {dataAt: blankEdge - 1},
-		"data at the start of the last MiB":  {dataAt: size - blankEdge},
+		"data at the end of the first MiB":   {dataAt: edgeLength - 1},
+		"data at the start of the last MiB":  {dataAt: size - edgeLength},
 		"data in the last byte":              {dataAt: size - 1},
 		"blkid says exit 2 and a complaint":  {dataAt: -1, blkid: &answer{"error: /dev/x: Input/output error", 2}},
 		"blkid is torn between two answers":  {dataAt: -1, blkid: &answer{"", 8}},
@@ -63,7 +63,7 @@ func TestProveBlankReadsWhatIsThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		size  int64
 		blank bool
-	}{"nothing": {0, false}, "one byte": {1, true}, "less than two edges": {blankEdge + 5, true}} {
+	}{"nothing": {0, false}, "one byte": {1, true}, "less than two edges": {edgeLength + 5, true}} {
 		path := filepath.Join(folder, strings.ReplaceAll(name, " ", "-"))
 		if err := os.WriteFile(path, make([]byte, c.size), 0o600); err != nil {
 			t.Fatal(err)

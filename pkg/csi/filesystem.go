@@ -14,13 +14,16 @@ import (
 // formatLimit bounds mkfs, which runs on when the call that began it has given up.
 const formatLimit = 5 * time.Minute
 
-// blkidNothing is how blkid ends when it found nothing. It also ends so when it couldn't read the device, and then it
-// says something: so only silence counts.
+// blkidNothing is how blkid ends when it found nothing, and also when it couldn't even open the device, sometimes
+// without a word. So it counts only if it is silent and we could read the device ourselves.
 const blkidNothing = 2
 
 // probe names what is on the device: a filesystem, something else, or "" for nothing that blkid knows. It reads the
 // device itself, past every cache of what used to be there.
 func (n *Node) probe(ctx context.Context, device string) (string, error) {
+	if _, err := readEdges(device); err != nil {
+		return "", err
+	}
 	output, err := n.run(ctx, "blkid", "--probe", "--output", "export", device)
 	var exit utilexec.ExitError
 	switch {
