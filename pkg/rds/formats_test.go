@@ -1,0 +1,220 @@
+package rds
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// These formats are stored on appliances and in PersistentVolumes. A change here strands every existing volume.
+func TestGoldenFormats(t *testing.T) {
+	id, err := NewVolumeID("raid10", "rds-csi", "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := Record{
+		Cluster: "c0ffee00-1111-2222-3333-444455556666", Volume: "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8",
+		PV: "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8", PVC: "shop/data-0", Generation: 7, Token: "00112233445566aa",
+		Holding: Holding{
+			Epoch: "8899aabbccddeeff", Access: "mount", Mode: "single-node-writer",
+			Holders: []string{"node-a/4c4c4544-0042-3510-8052-b4c04f4d3732"}, Departed: []string{"node-b/5d5d"},
+		},
+	}
+	free := Record{Cluster: "c1", Volume: "v1", Generation: 1, Token: "00112233445566aa"}
+	tests := map[string]struct{ got, want string }{
+		"volume ID":            {id.String(), "raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4"},
+		"slot":                 {id.Slot(), "csi-b4e70c9a24a43ea7ee6b063d4af4"},
+		"backing file in disk": {id.file().inDisk(), "/raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4.img"},
+		"backing file in file": {id.file().inFile(), "raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4.img"},
+		"NQN of a holding":     {record.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-b4e70c9a24a43ea7ee6b063d4af4:8899aabbccddeeff"},
+		"NQN without holder":   {free.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-b4e70c9a24a43ea7ee6b063d4af4:idle-00112233445566aa"},
+		"record, held": {encoded(t, record), "rds-csi/1 cluster=c0ffee00-1111-2222-3333-444455556666 volume=pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8 gen=7 token=00112233445566aa " +
+			"epoch=8899aabbccddeeff holders=node-a/4c4c4544-0042-3510-8052-b4c04f4d3732 access=mount mode=single-node-writer ro=false departed=node-b/5d5d " +
+			"pv=pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8 pvc=shop/data-0"},
+		"record, free": {encoded(t, free), "rds-csi/1 cluster=c1 volume=v1 gen=1 token=00112233445566aa"},
+	}
+	for name, test := range tests {
+		if test.got != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, test.got, test.want)
+		}
+	}
+}
+
+func encoded(t *testing.T, record Record) string {
+	t.Helper()
+	text, err := record.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestVolumeIDs(t *testing.T) {
+	for _, bad := range []string{
+		"", "x", "raid10/csi-0011223344556677889900112233", "raid10/rds-csi/csi-xyz", "raid10/rds-csi/other", "/raid10/rds-csi/csi-0011223344556677889900112233",
+		"raid10//csi-0011223344556677889900112233", "raid10/../csi-0011223344556677889900112233", `raid10/"/csi-0011223344556677889900112233`,
+		"raid10/rds-csi/csi-0011223344556677889900112233/", "raid10/" + strings.Repeat("a", 128) + "/csi-0011223344556677889900112233", "raid10/rds csi/csi-0011223344556677889900112233",
+	} {
+		if id, err := ParseVolumeID(bad); err == nil {
+			t.Errorf("ParseVolumeID(%q) = %v, want an error", bad, id)
+		}
+	}
+	for _, bad := range []struct{ pool, directory string }{{"", "rds-csi"}, {"raid10", ""}, {"raid10/x", "rds-csi"}, {"raid10", "/rds-csi"}, {"raid10", "a;b"}, {"$x", "rds-csi"}, {"..", "rds-csi"}} {
+		var field *FieldError
+		if _, err := NewVolumeID(bad.pool, bad.directory, "name"); !errors.As(err, &field) {
+			t.Errorf("NewVolumeID(%q, %q): got %v, want a FieldError", bad.pool, bad.directory, err)
+		}
+	}
+}
+
+// randomRecord makes records like those that the driver writes.
+func randomRecord(random *rand.Rand) Record {
+	pick := func(texts ...string) string { return texts[random.IntN(len(texts))] }
+	record := Record{
+		Cluster: pick("c1", "c0ffee00-1111-2222-3333-444455556666"), Volume: pick("v", "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8"),
+		PV: pick("", "pv-1"), PVC: pick("", "ns/claim"), Generation: random.Uint64N(1<<63) + 1, Token: randomToken(),
+	}
+	if random.IntN(3) > 0 {
+		record.Holding = Holding{
+			Epoch: randomToken(), Access: pick("mount", "block"), Mode: pick("single-node-writer", "multi-node-multi-writer"),
+			ReadOnly: random.IntN(2) == 0, Holders: []string{pick("a/1", "b/2", "node.example/4c4c")},
+		}
+		if random.IntN(2) == 0 {
+			record.Holding.Departed = []string{"z/9", "y/8"}
+		}
+	}
+	return record
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		want := randomRecord(random)
+		got, err := ParseRecord(encoded(t, want))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Fatalf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+}
+
+// Every write must leave a comment that no condition written before can match, and never step back.
+func TestEveryWriteMovesOn(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		old := randomRecord(random)
+		for name, next := range map[string]Record{
+			"publish": old.Publish("n/1", "mount", "single-node-writer", false), "unpublish": old.Unpublish("a/1"), "unpublish all": old.Unpublish(""), "unpublish nobody": old.Unpublish("nobody/0"),
+		} {
+			if next.Generation != old.Generation+1 || next.Token == old.Token {
+				t.Errorf("%s: got generation %d, token %s after %d, %s", name, next.Generation, next.Token, old.Generation, old.Token)
+			}
+			if next.Held() && name == "publish" && next.Holding.Epoch == old.Holding.Epoch {
+				t.Errorf("publish kept epoch %s", next.Holding.Epoch)
+			}
+		}
+	}
+}
+
+func TestDepartedHoldersAreKept(t *testing.T) {
+	record := NewRecord("c", "v", "", "").Publish("a/1", "block", "multi-node-multi-writer", false)
+	record.Holding.Holders = append(record.Holding.Holders, "b/2")
+	left := record.Unpublish("a/1")
+	if diff := cmp.Diff([]string{"b/2"}, left.Holding.Holders); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"a/1"}, left.Holding.Departed); diff != "" {
+		t.Error(diff)
+	}
+	if empty := left.Unpublish("b/2"); empty.Held() || empty.Holding.Departed != nil {
+		t.Errorf("after the last holder left: got %+v, want no holding", empty.Holding)
+	}
+}
+
+func TestRecordsThatDoNotFit(t *testing.T) {
+	record := NewRecord("cluster", strings.Repeat("v", 128), strings.Repeat("p", 128), "ns/"+strings.Repeat("c", 100)).
+		Publish(strings.Repeat("n", 128)+"/"+strings.Repeat("m", 60), "mount", "single-node-writer", false)
+	text := encoded(t, record)
+	if len(text) > maxRecordLength || strings.Contains(text, " pv=") || !strings.Contains(text, record.Holding.Holders[0]) {
+		t.Errorf("got %d bytes: %s; want the holder whole and PV and PVC left out", len(text), text)
+	}
+	record.Holding.Holders = []string{strings.Repeat("n", 200) + "/" + strings.Repeat("m", 55), strings.Repeat("o", 100) + "/1"}
+	var field *FieldError
+	if _, err := record.Encode(); !errors.As(err, &field) {
+		t.Errorf("a record that can't fit: got %v, want a FieldError", err)
+	}
+}
+
+func TestForeignCommentsAreNotRecords(t *testing.T) {
+	good := encoded(t, NewRecord("c1", "v1", "", "").Publish("a/1", "mount", "single-node-writer", false))
+	for _, bad := range []string{
+		"", "backup of the shop", "rds-csi/2" + strings.TrimPrefix(good, "rds-csi/1"), good + " ", " " + good, good + " extra=1",
+		strings.Replace(good, " cluster=c1", "", 1), strings.Replace(good, "gen=2", "gen=02", 1), strings.Replace(good, "gen=2", "gen=0", 1),
+		strings.Replace(good, "holders=a/1", "holders=", 1), strings.Replace(good, "ro=false", "ro=0", 1), strings.Replace(good, "token=", "token=x", 1),
+		strings.Replace(good, " holders=a/1", "", 1), "rds-csi/1 volume=v1 cluster=c1 gen=1 token=0011223344556677",
+	} {
+		if record, err := ParseRecord(bad); err == nil {
+			t.Errorf("ParseRecord(%q) = %+v, want an error", bad, record)
+		}
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 10 {
+		text, _ := randomRecord(random).Encode()
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, comment string) {
+		record, err := ParseRecord(comment)
+		if err != nil {
+			return
+		}
+		if again, err := record.Encode(); err != nil || again != comment {
+			t.Errorf("%q was accepted but is written as %q, %v", comment, again, err)
+		}
+	})
+}
+
+func FuzzReadReply(f *testing.F) {
+	f.Add("n-DONE\r\nn-DISKS [{\"slot\":\"x\",\"size\":\"1 024\"}]\r\nn-UPTIME 1w3d15:41:57\r\nn-END\r\n")
+	f.Add("expected end of command (line 1 column 24)\r\n")
+	f.Add("n-ERR failure: no space\r\nn-POOLS \"\"\r\nn-FILES \r\nn-END")
+	f.Fuzz(func(t *testing.T, output string) {
+		answer, err := readReply("n", output)
+		refused := (*CommandError)(nil)
+		switch {
+		case err == nil && !strings.Contains(output, "n-END"):
+			t.Errorf("%q: a reply without its end marker was believed: %+v", output, answer)
+		case err != nil && !errors.As(err, &refused) && !errors.Is(err, errIncomplete):
+			t.Errorf("%q: got %v, want a CommandError or errIncomplete", output, err)
+		}
+	})
+}
+
+func FuzzQuoted(f *testing.F) {
+	f.Add("raid10/rds-csi/x.img")
+	f.Add(`"; /disk remove [find]; :put "`)
+	f.Add("$x $(y) $[/disk print]\\\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		cmd := newCommand()
+		cmd.act("/disk set x comment=" + cmd.quoted(text))
+		if _, err := cmd.line(); err == nil && strings.ContainsAny(text, "\"\\$[](){};?\r\n\t'#") {
+			t.Errorf("%q got into a command", text)
+		}
+	})
+}
+
+func TestUptimes(t *testing.T) {
+	for text, want := range map[string]string{
+		"1w3d15:41:57": "255h41m57s", "3d15h41m57s": "87h41m57s", "41m": "41m0s", "57s": "57s", "00:00:05": "5s", "2d": "48h0m0s",
+		"": "", "5": "", "1x": "", "1h1h": "", "00:99:00": "", "w": "", ":": "", "1d:": "",
+	} {
+		got, err := parseUptime(text)
+		if (err != nil) != (want == "") || err == nil && got.String() != want {
+			t.Errorf("parseUptime(%q) = %v, %v, want %q", text, got, err, want)
+		}
+	}
+}
