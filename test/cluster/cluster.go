@@ -156,6 +156,11 @@ func (c *Cluster) Folder() string { return string(c.folder) }
 // KubeletRoot is the folder below which a node's kubelet mounts volumes into pods.
 func (c *Cluster) KubeletRoot(node string) string { return c.folder.kubeletRoot(node) }
 
+// ControllerUser is the API server's name for the driver's controller and its sidecars.
+func (c *Cluster) ControllerUser() string {
+	return "system:serviceaccount:" + driverNamespace + ":" + controllerAccount
+}
+
 // Logs returns the log file of every process that was started, by the process' name.
 func (c *Cluster) Logs() (map[string]string, error) {
 	records, err := c.folder.ledger().read()

@@ -50,7 +50,9 @@ func (c *Cluster) writeKeys() error {
 	if err := writeSigningKey(c.folder.path("pki"), "accounts"); err != nil {
 		return err
 	}
-	err = writeFiles(c.folder.path("pki"), map[string][]byte{"ca.crt": authority.pem, "server.crt": server.certificate, "server.key": server.key})
+	err = writeFiles(c.folder.path("pki"), map[string][]byte{
+		"ca.crt": authority.pem, "server.crt": server.certificate, "server.key": server.key, "audit.yaml": []byte(auditPolicy),
+	})
 	if err != nil {
 		return err
 	}
@@ -100,6 +102,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		"--client-ca-file", c.folder.path("pki", "ca.crt"),
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-signing-key-file", c.folder.path("pki", "accounts.key"), "--service-account-key-file", c.folder.path("pki", "accounts.pub"),
+		"--audit-policy-file", c.folder.path("pki", "audit.yaml"), "--audit-log-path", c.auditLog(), "--audit-log-mode", "blocking",
 		// Kubelets and ServiceAccounts may do what they may in a real cluster, and no more.
 		"--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction", "--allow-privileged",
 	}, c.serving()...)

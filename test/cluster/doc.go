@@ -11,5 +11,6 @@
 //   - process.go starts processes, ledger.go remembers them on disk, ready.go waits for them with a bound.
 //   - pki.go and kubeconfig.go: keys, certificates, and one kubeconfig for each identity.
 //   - controlplane.go, driver.go and node.go: the command lines of the programs.
+//   - audit.go: who deleted an attachment, as the API server noted it.
 //   - mounts.go: takes away mounts and loop devices that a killed kubelet or node process left behind.
 package cluster

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
+)
+
+// errEvidence says that what happened isn't what must happen.
+var errEvidence = errors.New("not as it must be")
+
+// attachmentOf finds the VolumeAttachment of a volume to a node. It must be attached and nobody may be deleting it.
+func attachmentOf(ctx context.Context, c *cluster.Cluster, where place) (string, error) {
+	list, err := c.Client().StorageV1().VolumeAttachments().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", fmt.Errorf("list attachments: %w", err)
+	}
+	i := slices.IndexFunc(list.Items, func(a storagev1.VolumeAttachment) bool {
+		name := a.Spec.Source.PersistentVolumeName
+		return name != nil && *name == where.volume && a.Spec.NodeName == where.node
+	})
+	if i < 0 {
+		return "", fmt.Errorf("%w: no attachment of %s to %s", errEvidence, where.volume, where.node)
+	}
+	if a := list.Items[i]; !a.Status.Attached || a.DeletionTimestamp != nil {
+		return "", fmt.Errorf("%w: attachment %s: attached %t, deletion asked %v", errEvidence, a.Name, a.Status.Attached, a.DeletionTimestamp)
+	}
+	return list.Items[i].Name, nil
+}
+
+// deletedByUs makes sure that it was the driver that deleted the stale attachment, and not the attach-detach controller
+// after its six minutes.
+func deletedByUs(c *cluster.Cluster, attachment string) (cluster.Deletion, error) {
+	deletion, err := c.Deletion(attachment)
+	if err != nil {
+		return deletion, fmt.Errorf("who deleted the stale attachment: %w", err)
+	}
+	if deletion.User != c.ControllerUser() {
+		return deletion, fmt.Errorf("%w: %s (%s) deleted the stale attachment, not %s", errEvidence, deletion.User, deletion.Agent, c.ControllerUser())
+	}
+	return deletion, nil
+}
+
+// allConfirmed makes sure that every host that was ever shut out was seen to have no way left.
+func allConfirmed(ctx context.Context, sim string) error {
+	list, err := revocations(ctx, sim)
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		if !r.Confirmed {
+			return fmt.Errorf("%w: the revocation of %s at %s was not confirmed", errEvidence, r.HostNQN, r.SubsystemNQN)
+		}
+	}
+	return nil
+}
+
+// nothingForbidden makes sure that no program was refused a right that it asked for: a manifest lacks it then.
+func nothingForbidden(c *cluster.Cluster) error {
+	logs, err := c.Logs()
+	if err != nil {
+		return fmt.Errorf("look for refused rights: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(logs)) {
+		content, err := os.ReadFile(logs[name])
+		if err != nil {
+			return fmt.Errorf("look for refused rights: %w", err)
+		}
+		for line := range strings.Lines(string(content)) {
+			if strings.Contains(strings.ToLower(line), "forbidden") {
+				return fmt.Errorf("%w: %s was refused something: %s", errEvidence, name, strings.TrimSpace(line))
+			}
+		}
+	}
+	return nil
+}

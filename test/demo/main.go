@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
+)
+
+const usage = `usage: demo run|up|down [flags]
+  run   a node dies, and its volume runs elsewhere: start a cluster, show it, stop the cluster
+  up    start the same cluster and leave it running
+  down  stop it
+`
+
+// errUsage says that the command line can't be followed.
+var errUsage = errors.New("wrong usage")
+
+// settings are the flags.
+type settings struct {
+	options cluster.Options
+	timeout time.Duration
+}
+
+func parse(args []string) (*settings, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's folder: %w", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("find the cache folder: %w", err)
+	}
+	s := &settings{options: cluster.Options{Nodes: []string{"demo-a", "demo-b"}}}
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.StringVar(&s.options.Folder, "folder", filepath.Join(os.TempDir(), "rds-csi-demo"), "folder of the run: keys, data, sockets, logs, mounts")
+	flags.StringVar(&s.options.Harness, "harness", filepath.Join(cache, "rds-csi-driver", "bin"), "folder of the programs that test/harness/build.sh built")
+	flags.StringVar(&s.options.Programs, "programs", filepath.Dir(executable), "folder of rds-csi, rds-sim and demonode")
+	flags.StringVar(&s.options.Manifests, "manifests", filepath.Join("manifests", "cluster"), "folder of the kustomization to apply")
+	flags.DurationVar(&s.timeout, "timeout", 8*time.Minute, "longest time for run and for up to start")
+	if err := flags.Parse(args); err != nil {
+		return nil, errors.Join(errUsage, err)
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("%w: unexpected %q", errUsage, flags.Args())
+	}
+	return s, nil
+}
+
+func main() {
+	err := command(os.Args[1:], os.Stdout)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "demo: %v\n%s", err, usage)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func command(args []string, output io.Writer) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: no command", errUsage)
+	}
+	s, err := parse(args[1:])
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	s.options.Progress = stamped(output)
+	switch args[0] {
+	case "run":
+		return run(ctx, s.options, output)
+	case "up":
+		return up(ctx, s.options, output)
+	case "down":
+		return down(s.options, output)
+	}
+	return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
+}
+
+// stamped prints lines with the seconds since now.
+func stamped(output io.Writer) func(format string, values ...any) {
+	start := time.Now()
+	return func(format string, values ...any) {
+		fmt.Fprintf(output, "[%6.1f s] %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, values...))
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
+)
+
+// elsewhereWithin bounds the whole failover. Without the driver it takes nearly seven minutes.
+const elsewhereWithin = 4 * time.Minute
+
+// story is one run: what is known so far, and the step that is being taken.
+type story struct {
+	options  cluster.Options
+	output   io.Writer
+	progress func(format string, values ...any)
+
+	step       string
+	cluster    *cluster.Cluster
+	first      place  // where the pod ran
+	second     place  // where it runs afterwards
+	checksum   string // of the file in the volume
+	attachment string // name of the first place's VolumeAttachment
+	line       *timeline
+}
+
+// tell takes the steps one after the other. If it fails, step says which one it was.
+func (s *story) tell(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		take func(context.Context) error
+	}{
+		{"start the cluster", s.startCluster},
+		{"run the workload and write into its volume", s.work},
+		{"lose the node, and see the pod run elsewhere", s.failOver},
+		{"find the data there", s.compare},
+		{"check how it happened", s.check},
+	} {
+		s.step = step.name
+		if err := step.take(ctx); err != nil {
+			return fmt.Errorf("step %q: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+func (s *story) startCluster(ctx context.Context) (err error) {
+	s.cluster, err = cluster.Start(ctx, s.options)
+	return err
+}
+
+func (s *story) work(ctx context.Context) (err error) {
+	if s.first, err = createWorkload(ctx, s.cluster.Client()); err != nil {
+		return err
+	}
+	s.progress("pod %s runs on %s with volume %s", s.first.pod, s.first.node, s.first.volume)
+	if s.checksum, err = writeFile(published(s.cluster.KubeletRoot(s.first.node), s.first)); err != nil {
+		return err
+	}
+	s.progress("wrote and synced %d bytes in the volume, SHA-256 %.16s…", fileSize, s.checksum)
+	if s.attachment, err = attachmentOf(ctx, s.cluster, s.first); err != nil {
+		return err
+	}
+	count, err := cleared(ctx, s.cluster.Controller())
+	if err != nil {
+		return err
+	}
+	if count != 0 {
+		return fmt.Errorf("%w: %s is %g before anything went wrong", errEvidence, clearedCounter, count)
+	}
+	return nil
+}
+
+func (s *story) failOver(ctx context.Context) error {
+	if err := s.cluster.KillKubelet(s.first.node); err != nil {
+		return err
+	}
+	s.progress("killed the kubelet of %s; its node process still holds the volume", s.first.node)
+	s.line = newTimeline(s.output)
+	ctx, cancel := context.WithTimeout(ctx, elsewhereWithin)
+	defer cancel()
+	w := &watcher{old: s.first, line: s.line, client: s.cluster.Client(), sim: s.cluster.Appliance()}
+	ended, err := w.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		cancel()
+		ended()
+	}()
+	s.line.begin()
+	if err := s.cluster.Client().CoreV1().Nodes().Delete(ctx, s.first.node, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("delete Node %s: %w", s.first.node, err)
+	}
+	for m := range milestones {
+		if err := s.line.await(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) compare(ctx context.Context) (err error) {
+	if s.second, err = findWorkload(ctx, s.cluster.Client(), s.first); err != nil {
+		return err
+	}
+	found, err := readFile(published(s.cluster.KubeletRoot(s.second.node), s.second))
+	if err != nil {
+		return err
+	}
+	if found != s.checksum {
+		return fmt.Errorf("%w: the file's SHA-256 is %s, not %s", errEvidence, found, s.checksum)
+	}
+	s.progress("the file is there on %s, SHA-256 %.16s…", s.second.node, found)
+	return nil
+}
+
+func (s *story) check(ctx context.Context) error {
+	deletion, err := deletedByUs(s.cluster, s.attachment)
+	if err != nil {
+		return err
+	}
+	s.progress("the stale attachment was deleted by %s (%s)", deletion.User, deletion.Agent)
+	if err := errors.Join(
+		s.line.before(podGone, deletionAsked),
+		s.line.before(accessRevoked, attachedElsewhere),
+		allConfirmed(ctx, s.cluster.Appliance()),
+		nothingForbidden(s.cluster),
+	); err != nil {
+		return err
+	}
+	count, err := cleared(ctx, s.cluster.Controller())
+	if err != nil {
+		return err
+	}
+	if count < 1 {
+		return fmt.Errorf("%w: %s is %g", errEvidence, clearedCounter, count)
+	}
+	s.progress("%s %g", clearedCounter, count)
+	return nil
+}
