@@ -1,0 +1,44 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// machineFiles are the files in which kubelet looks for what it reports as status.nodeInfo.systemUUID, in its order;
+// the last one is also what it reports as machineID.
+func machineFiles() []string {
+	return []string{
+		"/sys/class/dmi/id/product_uuid",
+		"/proc/device-tree/system-id",
+		"/proc/device-tree/vm,uuid",
+		"/etc/machine-id",
+	}
+}
+
+var errNoMachineIdentity = errors.New("this machine has no identity, and without one a re-created node can't be told from the old one")
+
+// machineIdentity gives the first identity that files hold, in lower case: firmware isn't consistent in it, and the
+// identity is compared with what the Node object says.
+func machineIdentity(files []string) (string, error) {
+	var failures []error
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		if identity := normalized(string(content)); identity != "" {
+			return identity, nil
+		}
+		failures = append(failures, fmt.Errorf("%s is empty", file))
+	}
+	return "", fmt.Errorf("%w: mount the host's %s into the container or set --machine-id: %w", errNoMachineIdentity, files[len(files)-1], errors.Join(failures...))
+}
+
+// normalized takes away white space, and the NUL bytes that end what a device tree holds.
+func normalized(identity string) string {
+	return strings.ToLower(strings.Trim(identity, " \t\r\n\x00"))
+}

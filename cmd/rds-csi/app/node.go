@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+	"k8s.io/mount-utils"
+	utilexec "k8s.io/utils/exec"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+)
+
+// NodeOptions are the flags of the process that runs on every node.
+type NodeOptions struct {
+	// Endpoint is where to serve CSI, unix:///path/to/csi.sock.
+	Endpoint string
+	// NodeName is the name of the Node object.
+	NodeName string
+	// MachineID overrides the identity that is read from the machine; empty: read it.
+	MachineID string
+	// HTTPAddress is where to serve /metrics and /healthz; empty: nowhere.
+	HTTPAddress string
+}
+
+// AddFlags registers the flags of a node process.
+func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.Endpoint, "endpoint", "unix:///csi/csi.sock", "where to serve CSI: unix:// and an absolute path")
+	flags.StringVar(&o.NodeName, "node-name", "", "name of this node's Node object (required)")
+	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID; default: read from the files that kubelet reads")
+	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics and /healthz; empty: off")
+}
+
+// Validate says which flags can't be used, and what was expected.
+func (o *NodeOptions) Validate() error {
+	var failures []error
+	if socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://"); !isUnix || !filepath.IsAbs(socket) {
+		failures = append(failures, fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint))
+	}
+	if o.NodeName == "" {
+		failures = append(failures, errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)"))
+	}
+	if o.HTTPAddress != "" {
+		if _, _, err := net.SplitHostPort(o.HTTPAddress); err != nil {
+			failures = append(failures, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// MachineIdentity is the identity of this machine: the flag's, else the one that the machine itself has.
+func (o *NodeOptions) MachineIdentity() (string, error) {
+	if identity := normalized(o.MachineID); identity != "" {
+		return identity, nil
+	}
+	return machineIdentity(machineFiles())
+}
+
+// RunNode serves the node service with the given connector until ctx ends. An error at once means that the process
+// can't know who it is or can't listen.
+func RunNode(ctx context.Context, options NodeOptions, connector csi.Connector) error {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	identity, err := options.MachineIdentity()
+	if err != nil {
+		return err
+	}
+	config := csi.NodeConfig{NodeName: options.NodeName, MachineIdentity: identity}
+	// Mounts made through systemd-run would only help filesystems that keep a daemon, and none of ours does.
+	node, err := csi.NewNode(config, connector, mount.NewWithoutSystemd(""), utilexec.New())
+	if err != nil {
+		return err
+	}
+	observed := metrics.New()
+	services := csi.Services{Identity: csi.NewNodeIdentity(version()), Node: node}
+	server, err := csi.NewServer(options.Endpoint, services, observed.ObserveCall)
+	if err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Starting the node service", "node", options.NodeName, "machine", identity)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), func() error { return nil })
+	})
+	return group.Wait()
+}
