@@ -146,7 +146,7 @@ func TestItServesUntilItsContextEnds(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	if c, err := net.Dial("tcp", s.SSHAddr()); err == nil {
+	if c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.SSHAddr()); err == nil {
 		_ = c.Close()
 		t.Error("the SSH port still accepts connections after Close")
 	}

@@ -14,8 +14,7 @@ import (
 // is not nil. The output up to that point is returned all the same.
 func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, before func() error) (string, error) {
 	program, err := script.Parse(line, a.language)
-	var rejected *script.ParseError
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*script.ParseError](err); ok {
 		return rejected.Error() + "\r\n", nil
 	}
 	var out bytes.Buffer

@@ -19,7 +19,7 @@ func (a *Appliance) packageRows() []script.Record {
 	row := func(id, name string) script.Record {
 		return script.Record{".id": id, "name": name, "version": a.options.Version, "disabled": false}
 	}
-	rows := []script.Record{row("*1", "routeros")}
+	rows := []script.Record{row("*1", "routeros")} //nolint:misspell // the name of the package
 	if !a.options.WithoutRose {
 		rows = append(rows, row("*2", "rose-storage"))
 	}

@@ -2,7 +2,7 @@ package export
 
 import (
 	"context"
-	"fmt"
+	"encoding/hex"
 	"sync"
 	"time"
 
@@ -67,7 +67,7 @@ func (r *Registry) Publish(s Subsystem) {
 		id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(s.Slot))
 	}
 	s.UUID = id.String()
-	s.Serial = fmt.Sprintf("%x", id[:8])
+	s.Serial = hex.EncodeToString(id[:8])
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subsystems[s.Slot] = &s

@@ -55,7 +55,7 @@ func (i *invocation) call(f *frame) (Result, error) {
 
 // located adds the place to a runtime error, as RouterOS 7.20 and later do.
 func (i *invocation) located(f *frame, err error) error {
-	var failure *Failure
+	var failure *RuntimeError
 	if !errors.As(err, &failure) || !f.env.Locations {
 		return err
 	}

@@ -159,7 +159,7 @@ type guard struct {
 
 func (s guard) run(f *frame) error {
 	err := s.body.run(f)
-	var failure *Failure
+	var failure *RuntimeError
 	if !errors.As(err, &failure) || s.handler == nil {
 		return err
 	}

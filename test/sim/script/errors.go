@@ -15,18 +15,18 @@ func (e *ParseError) Error() string {
 	return fmt.Sprintf("%s (line 1 column %d)", e.Text, e.Column)
 }
 
-// Failure is a runtime error in RouterOS' own words. It stops the program
+// RuntimeError is a runtime error in RouterOS' own words. It stops the program
 // unless :onerror or :do on-error catches it.
-type Failure struct {
+type RuntimeError struct {
 	// Text is the message as the console prints it.
 	Text string
 }
 
 // Error is the line the console prints.
-func (e *Failure) Error() string { return e.Text }
+func (e *RuntimeError) Error() string { return e.Text }
 
-// Failf makes a [Failure]; a [Device] returns it for everything that is the
+// Failf makes a [RuntimeError]; a [Device] returns it for everything that is the
 // caller's fault. Any other error aborts the program uncaught.
 func Failf(format string, args ...any) error {
-	return &Failure{Text: fmt.Sprintf(format, args...)}
+	return &RuntimeError{Text: fmt.Sprintf(format, args...)}
 }

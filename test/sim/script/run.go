@@ -11,7 +11,7 @@ import (
 // Device carries out menu commands.
 type Device interface {
 	// Run carries out one command. It is called with Env.Lock held. An error
-	// of type *Failure is shown to the caller and can be caught by the
+	// of type *RuntimeError is shown to the caller and can be caught by the
 	// program; any other aborts it.
 	Run(ctx context.Context, call Call) (Result, error)
 }
@@ -54,8 +54,7 @@ type Env struct {
 func (p *Program) Run(ctx context.Context, env *Env) error {
 	f := &frame{ctx: ctx, env: env}
 	err := p.statements.run(f)
-	var failure *Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*RuntimeError](err); ok {
 		return f.print(failure.Text)
 	}
 	return err

@@ -160,7 +160,9 @@ func TestAHangingExecSaysNothing(t *testing.T) {
 	default:
 	}
 	_ = client.Close()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("the hanging exec succeeded, want it cut")
+	}
 }
 
 func TestOnlyKnownKeysOfKnownUsersLogIn(t *testing.T) {
@@ -203,7 +205,9 @@ func TestGlobalRequestsAreNeverAnswered(t *testing.T) {
 		default:
 		}
 		_ = client.Close()
-		<-reply
+		if err := <-reply; err == nil {
+			t.Error("the request succeeded, want it cut")
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -56,7 +57,8 @@ func start(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) do(t *testing.T, method, path, body string) *http.Response {
+// do makes a request and returns the whole answer.
+func (b *bench) do(t *testing.T, method, path, body string) (status int, answer string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
 	if err != nil {
@@ -66,28 +68,51 @@ func (b *bench) do(t *testing.T, method, path, body string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(data)
 }
 
 func (b *bench) get(t *testing.T, path string) any {
 	t.Helper()
+	_, answer := b.do(t, http.MethodGet, path, "")
 	var got any
-	if err := json.NewDecoder(b.do(t, http.MethodGet, path, "").Body).Decode(&got); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal([]byte(answer), &got); err != nil {
+		t.Fatalf("GET %s: %q: %v", path, answer, err)
 	}
 	return got
 }
 
-// connect opens a stream and returns it behind its first event.
-func (b *bench) connect(t *testing.T, host string) (*http.Response, *bufio.Reader, map[string]any) {
+// stream is what an initiator reads after it was let in.
+type stream struct {
+	*bufio.Reader
+	io.Closer
+	connected map[string]any
+}
+
+const connectBody = `{"subsystemNQN":"nqn:x","hostNQN":"host"}`
+
+// connect opens a stream and reads its first event.
+func (b *bench) connect(t *testing.T) *stream {
 	t.Helper()
-	response := b.do(t, http.MethodPost, "/v1/connect", `{"subsystemNQN":"nqn:x","hostNQN":"`+host+`"}`)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/v1/connect", strings.NewReader(connectBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := b.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
 	if response.StatusCode != http.StatusOK {
 		t.Fatalf("connect: got status %s, want 200", response.Status)
 	}
-	stream := bufio.NewReader(response.Body)
-	return response, stream, readEvent(t, stream)
+	s := &stream{Reader: bufio.NewReader(response.Body), Closer: response.Body}
+	s.connected = readEvent(t, s.Reader)
+	return s
 }
 
 func readEvent(t *testing.T, stream *bufio.Reader) map[string]any {
@@ -105,20 +130,21 @@ func readEvent(t *testing.T, stream *bufio.Reader) map[string]any {
 
 func TestAnInitiatorIsConnectedRevokedAndConfirms(t *testing.T) {
 	b := start(t)
-	_, stream, connected := b.connect(t, "host")
+	stream := b.connect(t)
+	connected := stream.connected
 	if connected["event"] != "connected" || connected["file"] != "/f" || connected["size"] != 5.0 {
 		t.Errorf("got first event %v, want connected with file /f and size 5", connected)
 	}
 	wait := b.exports.Withdraw("x")
-	if got := readEvent(t, stream); !cmp.Equal(got, map[string]any{"event": "revoked"}) {
+	if got := readEvent(t, stream.Reader); !cmp.Equal(got, map[string]any{"event": "revoked"}) {
 		t.Errorf("got %v, want revoked", got)
 	}
 	id, _ := connected["session"].(string)
-	if got := b.do(t, http.MethodDelete, "/v1/sessions/"+id, ""); got.StatusCode != http.StatusNoContent {
-		t.Errorf("confirm: got status %s, want 204", got.Status)
+	if status, _ := b.do(t, http.MethodDelete, "/v1/sessions/"+id, ""); status != http.StatusNoContent {
+		t.Errorf("confirm: got status %d, want 204", status)
 	}
 	wait(t.Context()) // a minute, were it not confirmed
-	if _, err := stream.ReadByte(); err != io.EOF {
+	if _, err := stream.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end of the session: got %v, want the stream's end", err)
 	}
 	revocations, _ := b.get(t, "/v1/revocations").([]any)
@@ -145,18 +171,16 @@ func TestRefusalsNameTheReason(t *testing.T) {
 		{`nonsense`, "want JSON", http.StatusBadRequest},
 	}
 	for _, test := range tests {
-		response := b.do(t, http.MethodPost, "/v1/connect", test.body)
-		text, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != test.status || !strings.Contains(string(text), test.reason) {
-			t.Errorf("%s: got %s %q (%v), want %d naming %q", test.body, response.Status, text, err, test.status, test.reason)
+		status, text := b.do(t, http.MethodPost, "/v1/connect", test.body)
+		if status != test.status || !strings.Contains(text, test.reason) {
+			t.Errorf("%s: got %d %q, want %d naming %q", test.body, status, text, test.status, test.reason)
 		}
 	}
 }
 
 func TestABrokenStreamLeavesTheSessionListed(t *testing.T) {
 	b := start(t)
-	response, _, _ := b.connect(t, "host")
-	if err := response.Body.Close(); err != nil {
+	if err := b.connect(t).Close(); err != nil {
 		t.Fatal(err)
 	}
 	for !b.exports.Sessions()[0].Broken { // the server notices in its own time
@@ -170,9 +194,9 @@ func TestABrokenStreamLeavesTheSessionListed(t *testing.T) {
 
 func TestTheSameHostsOldStreamEnds(t *testing.T) {
 	b := start(t)
-	_, first, _ := b.connect(t, "host")
-	b.connect(t, "host")
-	if _, err := first.ReadByte(); err != io.EOF {
+	first := b.connect(t)
+	b.connect(t)
+	if _, err := first.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the first stream's end", err)
 	}
 }
@@ -188,12 +212,12 @@ func TestLists(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
 		}
 	}
-	if got := b.do(t, http.MethodDelete, "/v1/sessions/nobody", ""); got.StatusCode != http.StatusNotFound {
-		t.Errorf("end of an unknown session: got %s, want 404", got.Status)
+	if status, _ := b.do(t, http.MethodDelete, "/v1/sessions/nobody", ""); status != http.StatusNotFound {
+		t.Errorf("end of an unknown session: got %d, want 404", status)
 	}
 }
 
 func TestRunEndsWithOpenStreams(t *testing.T) {
 	b := start(t)
-	b.connect(t, "host") // the cleanup fails if Run does not return
+	b.connect(t) // the cleanup fails if Run does not return
 }
