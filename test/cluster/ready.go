@@ -18,6 +18,7 @@ const (
 	askEvery    = 100 * time.Millisecond
 	askWithin   = 5 * time.Second
 	tailLines   = 15
+	longestLine = 400 // bytes of a log line that are shown
 )
 
 var (
@@ -57,7 +58,7 @@ func (p *process) failed(err error) error {
 	return fmt.Errorf("%s (pid %d): %w; its log %s ends:\n%s", p.Name, p.PID, err, p.log, Tail(p.log, tailLines))
 }
 
-// Tail returns the last lines of a file, or a line that says why there are none.
+// Tail returns the last lines of a file, long ones cut, or a line that says why there are none.
 func Tail(path string, lines int) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -65,7 +66,13 @@ func Tail(path string, lines int) string {
 	}
 	content = bytes.TrimRight(content, "\n")
 	all := strings.Split(string(content), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	last := all[max(0, len(all)-lines):]
+	for i, line := range last {
+		if len(line) > longestLine {
+			last[i] = line[:longestLine] + "…"
+		}
+	}
+	return strings.Join(last, "\n")
 }
 
 // answers returns a probe: a GET of url is answered with 200.

@@ -23,13 +23,12 @@ var errAnswer = errors.New("unexpected answer")
 
 // revocation is one host that the appliance shut out.
 type revocation struct {
-	Slot         string    `json:"slot"`
 	SubsystemNQN string    `json:"subsystemNQN"`
 	HostNQN      string    `json:"hostNQN"`
-	Time         time.Time `json:"time"`
+	Time         time.Time `json:"time"` // when it began
 	// Confirmed says that the host was seen to have no way left to the disk.
 	Confirmed bool    `json:"confirmed"`
-	Seconds   float64 `json:"seconds"`
+	Seconds   float64 `json:"seconds"` // how long it took
 }
 
 // revocations asks the simulator, whose HTTP interface is at url, for every revocation that it ever made.

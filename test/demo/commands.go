@@ -17,8 +17,8 @@ const tailLines = 12
 func run(ctx context.Context, options cluster.Options, output io.Writer) error {
 	s := &story{options: options, output: output, progress: options.Progress}
 	err := s.tell(ctx)
-	if err != nil {
-		err = errors.Join(err, context.Cause(ctx))
+	// Whoever pressed Ctrl-C asks for no explanation.
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		s.explain()
 	}
 	if s.cluster != nil {

@@ -8,5 +8,6 @@
 //
 // The cluster itself is test/cluster. main.go has the commands and flags, story.go the steps of run, timeline.go and
 // watch.go what is seen after the node's deletion and when, evidence.go the checks at the end. workload.yaml is the
-// workload, volume.go what is read and written in its volume, appliance.go the simulator's view.
+// workload, volume.go what is read and written in its volume, deadwriter.go
+// the dead node that doesn't stop writing, appliance.go the simulator's view.
 package main

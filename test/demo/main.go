@@ -21,8 +21,12 @@ const usage = `usage: demo run|up|down [flags]
   down  stop it
 `
 
-// errUsage says that the command line can't be followed.
-var errUsage = errors.New("wrong usage")
+var (
+	// errUsage says that the command line can't be followed.
+	errUsage = errors.New("wrong usage")
+	// errTimeout says that the whole run took too long.
+	errTimeout = errors.New("out of time")
+)
 
 // settings are the flags.
 type settings struct {
@@ -78,7 +82,7 @@ func command(args []string, output io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("%w: --timeout %s", errTimeout, s.timeout))
 	defer cancel()
 	s.options.Progress = stamped(output)
 	switch args[0] {

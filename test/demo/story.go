@@ -28,10 +28,13 @@ type story struct {
 	checksum   string // of the file in the volume
 	attachment string // name of the first place's VolumeAttachment
 	line       *timeline
+	writer     *deadWriter // on the first place's node
+	stopWriter context.CancelFunc
 }
 
 // tell takes the steps one after the other. If it fails, step says which one it was.
 func (s *story) tell(ctx context.Context) error {
+	defer s.endWriter()
 	for _, step := range []struct {
 		name string
 		take func(context.Context) error
@@ -50,6 +53,15 @@ func (s *story) tell(ctx context.Context) error {
 	return nil
 }
 
+// endWriter ends the dead node's writing, if it began, and returns when it has ended.
+func (s *story) endWriter() {
+	if s.stopWriter == nil {
+		return
+	}
+	s.stopWriter()
+	<-s.writer.ended
+}
+
 func (s *story) startCluster(ctx context.Context) (err error) {
 	s.cluster, err = cluster.Start(ctx, s.options)
 	return err
@@ -64,6 +76,9 @@ func (s *story) work(ctx context.Context) (err error) {
 		return err
 	}
 	s.progress("wrote and synced %d bytes in the volume, SHA-256 %.16s…", fileSize, s.checksum)
+	if s.writer, err = newDeadWriter(published(s.cluster.KubeletRoot(s.first.node), s.first)); err != nil {
+		return err
+	}
 	if s.attachment, err = attachmentOf(ctx, s.cluster, s.first); err != nil {
 		return err
 	}
@@ -81,7 +96,10 @@ func (s *story) failOver(ctx context.Context) error {
 	if err := s.cluster.KillKubelet(s.first.node); err != nil {
 		return err
 	}
-	s.progress("killed the kubelet of %s; its node process still holds the volume", s.first.node)
+	s.progress("killed the kubelet of %s; the volume is still connected and mounted there, and a program goes on writing", s.first.node)
+	writing, stop := context.WithCancel(ctx)
+	s.stopWriter = stop
+	go s.writer.run(writing)
 	s.line = newTimeline(s.output)
 	ctx, cancel := context.WithTimeout(ctx, elsewhereWithin)
 	defer cancel()
@@ -107,10 +125,12 @@ func (s *story) failOver(ctx context.Context) error {
 }
 
 func (s *story) compare(ctx context.Context) (err error) {
+	s.endWriter()
 	if s.second, err = findWorkload(ctx, s.cluster.Client(), s.first); err != nil {
 		return err
 	}
-	found, err := readFile(published(s.cluster.KubeletRoot(s.second.node), s.second))
+	folder := published(s.cluster.KubeletRoot(s.second.node), s.second)
+	found, err := readFile(folder)
 	if err != nil {
 		return err
 	}
@@ -118,6 +138,12 @@ func (s *story) compare(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: the file's SHA-256 is %s, not %s", errEvidence, found, s.checksum)
 	}
 	s.progress("the file is there on %s, SHA-256 %.16s…", s.second.node, found)
+	revoked, _ := s.line.when(accessRevoked)
+	if err := s.writer.judge(folder, revoked); err != nil {
+		return err
+	}
+	s.progress("all %d lines that %s wrote until it was shut out are there, and none of the %d later ones (%s)",
+		s.writer.acknowledged, s.first.node, s.writer.attempts-s.writer.acknowledged, cause(s.writer.failure))
 	return nil
 }
 

@@ -57,22 +57,6 @@ func readFile(folder string) (string, error) {
 	return checksum(content), nil
 }
 
-// appendLine tries to make the disk take one more write.
-func appendLine(folder string) (err error) {
-	file, err := os.OpenFile(filepath.Join(folder, fileName+"-late"), os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := file.WriteString("written by a machine that is shut out\n"); err != nil {
-		return fmt.Errorf("write: %w", err)
-	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("sync: %w", err)
-	}
-	return nil
-}
-
 // mounted makes sure that the folder is a file system of its own, and not a folder of this machine's disk.
 func mounted(folder string) error {
 	inside, err := os.Stat(folder)

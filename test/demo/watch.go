@@ -132,7 +132,8 @@ func (w *watcher) poll(ctx context.Context) {
 			continue // a failure shows as the milestone that is never reached
 		}
 		r := list[w.baseline]
-		w.line.reach(accessRevoked, r.Time, fmt.Sprintf("%s, confirmed %t after %.3f s", r.HostNQN, r.Confirmed, r.Seconds))
+		ended := r.Time.Add(time.Duration(r.Seconds * float64(time.Second)))
+		w.line.reach(accessRevoked, ended, fmt.Sprintf("%s, confirmed %t after %.3f s", r.HostNQN, r.Confirmed, r.Seconds))
 	}
 }
 

@@ -46,6 +46,8 @@ func (n *node) configuration() (*options.KubeletFlags, *kubeletconfig.KubeletCon
 	configuration.CgroupsPerQOS, configuration.CgroupRoot = false, ""
 	configuration.HairpinMode = kubeletconfig.HairpinVeth
 	configuration.ResolverConfig = kubetypes.ResolvConfDefault
+	// Nobody answers there. Without an address every pod would get a warning.
+	configuration.ClusterDNS = []string{"127.0.0.1"}
 	// The default of a million may lie above what this process is allowed.
 	configuration.MaxOpenFiles = 65536
 	// A node's changes show within seconds; the lease that keeps it Ready has its usual timing.

@@ -50,6 +50,11 @@ func (m *machine) MachineInfo(logger klog.Logger) (*cadvisorapi.MachineInfo, err
 	return info, nil
 }
 
+// VersionInfo keeps the fake's ancient operating system from puzzling whoever lists nodes.
+func (m *machine) VersionInfo() (*cadvisorapi.VersionInfo, error) {
+	return &cadvisorapi.VersionInfo{KernelVersion: "fake", ContainerOsVersion: "fake (pods run no program)", DockerVersion: "fake"}, nil
+}
+
 // dependencies are the kubelet's: real ones for the API server, volumes and mounts, fake ones for containers. The
 // function ends the fake runtime.
 func (n *node) dependencies(ctx context.Context) (*kubelet.Dependencies, func(), error) {
