@@ -1,0 +1,461 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+)
+
+const (
+	nqnA = "nqn.2026-11.io.srvlab.csi.rds:csi-0123456789abcdef0123456789ab:aaaa"
+	nqnB = "nqn.2026-11.io.srvlab.csi.rds:csi-0123456789abcdef0123456789ab:bbbb"
+)
+
+// target is a simulator with one file behind every subsystem that it exports.
+type target struct {
+	*httptest.Server
+	file string
+
+	mu       sync.Mutex
+	exported map[string]bool
+	count    int
+	open     map[string]*session // by ID
+	ended    []string
+	lies     []string // sessions that were confirmed while a loop device was still on the file
+}
+
+type session struct {
+	nqn    string
+	revoke chan struct{} // closed: send the event
+	cut    chan struct{} // closed: break the stream
+}
+
+func newTarget(t *testing.T) *target {
+	t.Helper()
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &target{file: filepath.Join(folder, "volume.img"), exported: map[string]bool{nqnA: true}, open: map[string]*session{}}
+	if err := os.WriteFile(s.file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(s.file, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/connect", s.connect)
+	mux.HandleFunc("DELETE /v1/sessions/{id}", s.end)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+		goleak.VerifyNone(t)
+	})
+	return s
+}
+
+func (s *target) connect(w http.ResponseWriter, r *http.Request) {
+	var request map[string]string
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || request["hostNQN"] == "" {
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	nqn := request["subsystemNQN"]
+	s.mu.Lock()
+	if !s.exported[nqn] {
+		s.mu.Unlock()
+		http.Error(w, "not exported", http.StatusForbidden)
+		return
+	}
+	s.count++
+	id := fmt.Sprintf("s%d", s.count)
+	opened := &session{nqn: nqn, revoke: make(chan struct{}), cut: make(chan struct{})}
+	s.open[id] = opened
+	s.mu.Unlock()
+	out := http.NewResponseController(w)
+	fmt.Fprintf(w, "{\"event\":\"connected\",\"session\":%q,\"file\":%q,\"size\":1}\n", id, s.file)
+	_ = out.Flush()
+	select {
+	case <-opened.revoke:
+		fmt.Fprintln(w, `{"event":"revoked"}`)
+		_ = out.Flush()
+	case <-opened.cut:
+		return
+	case <-r.Context().Done():
+		return
+	}
+	<-r.Context().Done()
+}
+
+func (s *target) end(w http.ResponseWriter, r *http.Request) {
+	devices, err := devicesOf(s.file)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := r.PathValue("id")
+	s.ended = append(s.ended, id)
+	delete(s.open, id)
+	if err != nil || len(devices) > 0 {
+		s.lies = append(s.lies, id)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// withdraw takes a subsystem away: nobody may come in, and whoever is in is told.
+func (s *target) withdraw(nqn string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.exported, nqn)
+	for _, opened := range s.open {
+		if opened.nqn == nqn {
+			close(opened.revoke)
+		}
+	}
+}
+
+func (s *target) breakStreams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, opened := range s.open {
+		close(opened.cut)
+	}
+	s.open = map[string]*session{}
+}
+
+func (s *target) hasEnded(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.ended, id)
+}
+
+func (s *target) sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+func (s *target) checkHonest(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lies) > 0 {
+		t.Errorf("sessions confirmed while a loop device was attached: %v", s.lies)
+	}
+}
+
+// node is one running connector.
+type node struct {
+	*connector
+	stop func()
+}
+
+func startNode(t *testing.T, s *target, stateFile string) *node {
+	t.Helper()
+	c, err := newConnector(newSimulator(s.URL, "nqn.host:"+filepath.Base(stateFile)), stateFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Run(ctx)
+	}()
+	n := &node{connector: c, stop: func() { cancel(); <-done }}
+	t.Cleanup(func() {
+		n.stop()
+		devices, err := devicesOf(s.file)
+		for _, device := range devices {
+			err = errors.Join(err, endFilesystem(device))
+			_, clearing := clearLoop(device, s.file)
+			err = errors.Join(err, clearing)
+		}
+		if err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return n
+}
+
+func (n *node) mustConnect(t *testing.T, nqn string) string {
+	t.Helper()
+	device, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqn})
+	if err != nil {
+		t.Fatalf("connect %s: %v", nqn, err)
+	}
+	return device
+}
+
+func (n *node) connections(t *testing.T) map[string]string {
+	t.Helper()
+	list, err := n.Connections(t.Context(), "nqn.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := map[string]string{}
+	for _, connection := range list {
+		connections[connection.SubsystemNQN] = connection.Device
+	}
+	return connections
+}
+
+func attachedTo(t *testing.T, file string) []string {
+	t.Helper()
+	devices, err := devicesOf(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return devices
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := waitUntil(ctx, func() (bool, error) { return holds(), nil }); err != nil {
+		t.Fatalf("waiting until %s: %v", what, err)
+	}
+}
+
+func needLoops(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("loop devices need root")
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		t.Skipf("no loop devices here: %v", err)
+	}
+}
+
+// mounted formats the device and mounts it at two places, as a staged and published volume is.
+func mounted(t *testing.T, device string) (staging, published string) {
+	t.Helper()
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		t.Skipf("a command is missing: %v", err)
+	}
+	folder := t.TempDir()
+	staging, published = filepath.Join(folder, "globalmount"), filepath.Join(folder, "pod")
+	if err := errors.Join(os.Mkdir(staging, 0o750), os.Mkdir(published, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(published, unix.MNT_DETACH)
+		_ = unix.Unmount(staging, unix.MNT_DETACH)
+	})
+	for _, command := range [][]string{{"mkfs.ext4", "-q", device}, {"mount", device, staging}, {"mount", "--bind", staging, published}} {
+		if output, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", command, err, output)
+		}
+	}
+	return staging, published
+}
+
+func isMounted(t *testing.T, path string) bool {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(table), " "+path+" ")
+}
+
+func TestRefusedSubsystemAttachesNothing(t *testing.T) {
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	_, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnB})
+	if !errors.Is(err, errRefused) {
+		t.Errorf("connect what isn't exported: %v, want %v", err, errRefused)
+	}
+	if got := attachedTo(t, s.file); len(got) != 0 {
+		t.Errorf("attached: %v, want nothing", got)
+	}
+}
+
+func TestConnectAndDisconnectTwice(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	device := n.mustConnect(t, nqnA)
+	if again := n.mustConnect(t, nqnA); again != device || s.sessions() != 1 {
+		t.Errorf("second connect: %s in session %d, want %s and the first session", again, s.sessions(), device)
+	}
+	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {
+		t.Errorf("attached: %v, want %s", got, device)
+	}
+	for range 2 {
+		if err := n.Disconnect(t.Context(), nqnA); err != nil {
+			t.Fatalf("disconnect: %v", err)
+		}
+	}
+	if got := attachedTo(t, s.file); len(got) != 0 || !s.hasEnded("s1") || len(n.connections(t)) != 0 {
+		t.Errorf("after disconnect: attached %v, session ended %t, connections %v", got, s.hasEnded("s1"), n.connections(t))
+	}
+	s.checkHonest(t)
+	n.mustConnect(t, nqnA)
+}
+
+func TestRevocationEndsEveryWayToWrite(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	staging, published := mounted(t, n.mustConnect(t, nqnA))
+	if err := os.WriteFile(filepath.Join(published, "file"), []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.withdraw(nqnA)
+	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s1") })
+	s.checkHonest(t)
+	if isMounted(t, staging) || isMounted(t, published) {
+		t.Error("still mounted after the confirmation")
+	}
+	if _, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA}); !errors.Is(err, errRefused) {
+		t.Errorf("connect afterwards: %v, want %v", err, errRefused)
+	}
+}
+
+// A process with an open file keeps the kernel from letting go. It can't write any more, and the simulator is not told
+// that all is over until it really is.
+func TestOpenFileCannotBeWrittenAndDelaysTheConfirmation(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	staging, published := mounted(t, n.mustConnect(t, nqnA))
+	file, err := os.Create(filepath.Join(published, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.WriteString("before"); err != nil {
+		t.Fatal(err)
+	}
+	s.withdraw(nqnA)
+	eventually(t, "both mounts are gone", func() bool { return !isMounted(t, staging) && !isMounted(t, published) })
+	if _, err := file.WriteString("after"); !errors.Is(err, unix.EIO) {
+		t.Errorf("write after the revocation: %v, want EIO", err)
+	}
+	if s.hasEnded("s1") {
+		t.Error("confirmed while a file is open there")
+	}
+	if err := file.Close(); err != nil {
+		t.Logf("close: %v", err)
+	}
+	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s1") })
+	s.checkHonest(t)
+}
+
+func TestFileWithAnotherLoopDeviceIsRefused(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	folder := t.TempDir()
+	a, b := startNode(t, s, filepath.Join(folder, "a")), startNode(t, s, filepath.Join(folder, "b"))
+	device := a.mustConnect(t, nqnA)
+	_, err := b.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+	if err == nil || !strings.Contains(err.Error(), device) {
+		t.Errorf("attach the same file on another node: %v, want an error that names %s", err, device)
+	}
+	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {
+		t.Errorf("attached: %v, want %s only", got, device)
+	}
+}
+
+func TestNewEpochCutsTheOldOneOff(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	staging, _ := mounted(t, n.mustConnect(t, nqnA))
+	s.mu.Lock()
+	s.exported[nqnB] = true
+	s.mu.Unlock()
+	device := n.mustConnect(t, nqnB)
+	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {
+		t.Errorf("attached: %v, want only the new %s", got, device)
+	}
+	if isMounted(t, staging) {
+		t.Error("the old epoch is still mounted")
+	}
+	if got := n.connections(t); len(got) != 1 || got[nqnB] != device {
+		t.Errorf("connections %v, want the new one only", got)
+	}
+}
+
+func TestRestartFindsWhatIsAttached(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	state := filepath.Join(t.TempDir(), "a")
+	first := startNode(t, s, state)
+	device := first.mustConnect(t, nqnA)
+	staging, _ := mounted(t, device)
+	first.stop()
+	if !isMounted(t, staging) {
+		t.Fatal("stopping the process took the mount away")
+	}
+	second := startNode(t, s, state)
+	if got := second.connections(t); got[nqnA] != device {
+		t.Errorf("connections after a restart: %v, want %s", got, device)
+	}
+	eventually(t, "it is connected again", func() bool {
+		again, err := second.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+		return err == nil && again == device
+	})
+	s.withdraw(nqnA)
+	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s2") })
+	s.checkHonest(t)
+}
+
+func TestRestartAfterRevocationGivesTheDeviceUp(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	state := filepath.Join(t.TempDir(), "a")
+	first := startNode(t, s, state)
+	staging, _ := mounted(t, first.mustConnect(t, nqnA))
+	first.stop()
+	s.withdraw(nqnA)
+	startNode(t, s, state)
+	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s1") })
+	s.checkHonest(t)
+	if isMounted(t, staging) {
+		t.Error("still mounted after the confirmation")
+	}
+}
+
+func TestBrokenStreamKeepsTheDevice(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	device := n.mustConnect(t, nqnA)
+	s.breakStreams()
+	eventually(t, "there is a second session", func() bool { return s.sessions() == 2 })
+	eventually(t, "it is usable again", func() bool {
+		again, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+		return err == nil && again == device
+	})
+	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {
+		t.Errorf("attached: %v, want %s throughout", got, device)
+	}
+}
+
+func TestUnreadableStateIsAnError(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "connections.json")
+	if err := os.WriteFile(state, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newConnector(newSimulator("http://127.0.0.1:1", "h"), state); err == nil {
+		t.Error("newConnector with a damaged state file = nil error, want one")
+	}
+}
