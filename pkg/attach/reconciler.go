@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -40,7 +41,7 @@ type Reconciler struct {
 	cluster Cluster
 	observe Observer
 	queue   workqueue.TypedRateLimitingInterface[string]
-	started sync.Once
+	started atomic.Bool
 }
 
 // errAlreadyRun says that a Reconciler was run twice.
@@ -65,12 +66,9 @@ func (r *Reconciler) Enqueue(attachmentName string) { r.queue.Add(attachmentName
 // Run waits for the caches, looks at every attachment once, and then at those that are enqueued, until ctx ends. It
 // returns when every worker has.
 func (r *Reconciler) Run(ctx context.Context) error {
-	err := errAlreadyRun
-	r.started.Do(func() { err = r.run(ctx) })
-	return err
-}
-
-func (r *Reconciler) run(ctx context.Context) error {
+	if r.started.Swap(true) {
+		return errAlreadyRun
+	}
 	defer utilruntime.HandleCrashWithContext(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -120,7 +118,7 @@ func (r *Reconciler) processNext(ctx context.Context) bool {
 	r.observe(action, err, time.Since(start))
 	switch {
 	case err != nil:
-		utilruntime.HandleErrorWithContext(ctx, err, "Could not deal with an attachment", "attachment", name)
+		klog.FromContext(ctx).Error(err, "Could not deal with an attachment; trying again with back-off", "attachment", name)
 		r.queue.AddRateLimited(name)
 	case action == ActionRecheck:
 		r.queue.AddAfter(name, recheckAfter)

@@ -23,7 +23,7 @@ func (c *Controller) ControllerUnpublishVolume(ctx context.Context, request *csi
 	id, err := rds.ParseVolumeID(request.GetVolumeId())
 	if err != nil {
 		// No volume of ours ever had such an ID.
-		return done, nil //nolint:nilerr // absence is success
+		return done, nil
 	}
 	unlock, err := c.locks.lock(id.String())
 	if err != nil {

@@ -36,19 +36,13 @@ type Cluster struct {
 // New sets up the informers for the driver of this name. Nothing is asked of the API server before Run.
 func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim{driver: driver}.object))
-	nodes, ok := factory.Core().V1().Nodes().(coreinformers.TypedNodeInformer)
-	attachments, ok2 := factory.Storage().V1().VolumeAttachments().(storageinformers.TypedVolumeAttachmentInformer)
-	volumes, ok3 := factory.Core().V1().PersistentVolumes().(coreinformers.TypedPersistentVolumeInformer)
-	if !ok || !ok2 || !ok3 {
-		return nil, errors.New("this client-go has no typed informers")
-	}
 	c := &Cluster{
 		client:      client,
 		driver:      driver,
 		factory:     factory,
-		nodes:       nodes.TypedInformer(),
-		attachments: attachments.TypedInformer(),
-		volumes:     volumes.TypedInformer(),
+		nodes:       factory.Core().V1().Nodes().TypedInformer(),
+		attachments: factory.Storage().V1().VolumeAttachments().TypedInformer(),
+		volumes:     factory.Core().V1().PersistentVolumes().TypedInformer(),
 		waiters:     newWaiters(),
 		pods:        newPodWatches(client),
 	}

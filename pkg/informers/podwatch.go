@@ -105,11 +105,7 @@ func (w *podWatches) start(ctx context.Context, nodeName string) (informers.Shar
 		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", nodeName).String()
 		}))
-	typed, ok := factory.Core().V1().Pods().(coreinformers.TypedPodInformer)
-	if !ok {
-		return nil, fmt.Errorf("watch the pods of node %s: this client-go has no typed informers", nodeName)
-	}
-	if _, err := typed.TypedInformer().AddTypedEventHandler(coreinformers.PodHandlerFuncs{
+	if _, err := factory.Core().V1().Pods().TypedInformer().AddTypedEventHandler(coreinformers.PodHandlerFuncs{
 		UpdateFunc: func(_, _ *corev1.Pod) { w.onChange(nodeName) },
 		DeleteFunc: func(coreinformers.DeletedPod) { w.onChange(nodeName) },
 	}); err != nil {

@@ -92,7 +92,7 @@ func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(ve
 // CountGraceUsed counts a volume that was handed off while its old node was still detaching.
 func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
 
-func result(success bool) string { //nolint:revive // flag-parameter: it only names the value.
+func result(success bool) string {
 	if success {
 		return "success"
 	}

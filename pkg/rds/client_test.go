@@ -41,8 +41,9 @@ func volumeID(t *testing.T, name string) rds.VolumeID {
 	return id
 }
 
-func (r rig) create(t *testing.T, name string) rds.Disk {
+func (r rig) create(t *testing.T) rds.Disk {
 	t.Helper()
+	const name = "pvc-1"
 	disk, err := r.Create(t.Context(), volumeID(t, name), 64*mebibyte, rds.NewRecord(simtest.ClusterID, name, "", ""))
 	if err != nil {
 		t.Fatalf("create %s: %v", name, err)
@@ -63,7 +64,7 @@ func sameDisk() cmp.Option { return cmpopts.IgnoreUnexported(rds.Disk{}) }
 
 func TestLifeOfAVolume(t *testing.T) {
 	r := newRig(t)
-	disk := r.create(t, "pvc-1")
+	disk := r.create(t)
 	if disk.Exported || disk.Record.Held() || disk.Size != 64*mebibyte {
 		t.Errorf("a new disk: got %+v, want 64 MiB, not exported, not held", disk)
 	}
@@ -104,8 +105,8 @@ func (r rig) execute(t *testing.T, line string) string {
 
 func TestOperationsAreIdempotent(t *testing.T) {
 	r := newRig(t)
-	disk := r.create(t, "pvc-1")
-	if again := r.create(t, "pvc-1"); again.ID != disk.ID || again.Record.Token != disk.Record.Token {
+	disk := r.create(t)
+	if again := r.create(t); again.ID != disk.ID || again.Record.Token != disk.Record.Token {
 		t.Errorf("create again: got %+v, want the disk that was there: %+v", again, disk)
 	}
 	for range 2 {
@@ -118,7 +119,7 @@ func TestOperationsAreIdempotent(t *testing.T) {
 // Of two writers that saw the same record, one must lose, and nothing of it may take effect.
 func TestTheSecondWriterMisses(t *testing.T) {
 	r := newRig(t)
-	seen := r.create(t, "pvc-1")
+	seen := r.create(t)
 	other := simtest.Client(t, r.config)
 	won, err := other.Publish(t.Context(), seen, seen.Record.Publish("node-b/machine-b", "mount", "single-node-writer", false))
 	if err != nil {
@@ -146,7 +147,7 @@ func TestTheSecondWriterMisses(t *testing.T) {
 // A holder that stays must keep its connection: on recent kernels one refusal makes an initiator give up for good.
 func TestUnpublishOfAnotherNodeLeavesTheExportAlone(t *testing.T) {
 	r := newRig(t)
-	held := r.publish(t, r.create(t, "pvc-1"), "node-a/machine-a")
+	held := r.publish(t, r.create(t), "node-a/machine-a")
 	after, err := r.Unpublish(t.Context(), held, held.Record.Unpublish("node-z/machine-z"))
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +221,7 @@ func TestAbsenceNeedsProof(t *testing.T) {
 
 func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	r := newRig(t)
-	mine := r.create(t, "pvc-1")
+	mine := r.create(t)
 	theirs := r.config
 	theirs.ClusterID = "cluster-2"
 	other := simtest.Client(t, theirs)
@@ -253,7 +254,7 @@ func TestLostRepliesAreReadBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.failNext(fault)
-			disk := r.create(t, "pvc-1")
+			disk := r.create(t)
 			r.failNext(fault)
 			held := r.publish(t, disk, "node-a/machine-a")
 			r.failNext(fault)
@@ -300,7 +301,7 @@ func once(fault sim.Fault, containing string) func(string) sim.Fault {
 // A channel that never answers must cost the caller its own deadline, no more, and must not leave a goroutine behind.
 func TestAHangingAppliance(t *testing.T) {
 	r := newRig(t)
-	disk := r.create(t, "pvc-1")
+	disk := r.create(t)
 	r.sim.SetFault(func(string) sim.Fault { return sim.Fault{Kind: sim.Hang} })
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)

@@ -97,8 +97,13 @@ func pinnedAlgorithms(check ssh.HostKeyCallback, address string) ([]string, erro
 // noKey is a public key that equals no other.
 type noKey struct{}
 
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return nil }
+// Type names no type of key.
+func (noKey) Type() string { return "none" }
+
+// Marshal gives nothing.
+func (noKey) Marshal() []byte { return nil }
+
+// Verify believes no signature.
 func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
 
 // explainHostKey adds the offered fingerprint and the next step to a refusal.

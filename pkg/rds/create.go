@@ -15,7 +15,11 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 	if err != nil {
 		return Disk{}, err
 	}
-	after, err := c.write(ctx, id, func(cmd *command) { cmd.act(createStatement(cmd, id, size, c.config.Port, record, comment)) })
+	properties := func(cmd *command) string {
+		return fmt.Sprintf("file-size=%d mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
+			size, c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
+	}
+	after, err := c.write(ctx, id, func(cmd *command) { cmd.act(createStatement(cmd, id, properties(cmd))) })
 	if err != nil {
 		return Disk{}, fmt.Errorf("create volume %s: %w", id, err)
 	}
@@ -32,14 +36,14 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 
 // createStatement adds the disk only if nothing stands in its place: the pool is mounted, and neither slot nor file
 // exists. An existing file is never reused, since its content isn't ours to give away.
-func createStatement(cmd *command, id VolumeID, size int64, port uint16, record Record, comment string) string {
+func createStatement(cmd *command, id VolumeID, properties string) string {
 	directory := cmd.quoted(path.Dir(id.file().inFile()))
 	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/file find where name=%s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ /file add name=%s type=directory }; `+
-		`/disk add type=file slot=%s file-path=%s file-size=%d mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s }`,
+		`/disk add type=file slot=%s file-path=%s %s }`,
 		cmd.quoted(id.Pool()), cmd.quoted(id.Slot()), cmd.quoted(id.file().inFile()),
 		directory, directory,
-		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), size, port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
+		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), properties)
 }
 
 // explainAbsence says why there is no disk after an attempt to add one, from the state and never from RouterOS's words,

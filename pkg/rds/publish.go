@@ -23,7 +23,7 @@ func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, e
 
 // switchRecord writes next under the condition that the disk still carries the comment that was seen. With fence it
 // takes the export away first and gives it back only if next has a holder.
-func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence bool) (Disk, error) { //nolint:revive // flag-parameter: the two callers above name the two behaviours.
+func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence bool) (Disk, error) {
 	id := seen.ID
 	comment, err := next.Encode()
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence
 
 // switchStatements gives each set a condition of its own, on the old record or on the new one: whatever another
 // session does between two of them, a statement that has lost its ground matches nothing.
-func switchStatements(cmd *command, seen Disk, next Record, comment string, fence bool) []string { //nolint:revive // flag-parameter: as in switchRecord.
+func switchStatements(cmd *command, seen Disk, next Record, comment string, fence bool) []string {
 	slot := cmd.quoted(seen.ID.Slot())
 	where := func(comment string) string {
 		return fmt.Sprintf("[find where slot=%s comment=%s]", slot, cmd.quoted(comment))

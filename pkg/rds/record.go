@@ -51,7 +51,7 @@ func (r Record) Held() bool { return len(r.Holding.Holders) > 0 }
 func (r Record) HeldBy(nodeID string) bool { return slices.Contains(r.Holding.Holders, nodeID) }
 
 // Publish gives the record after a new holder came: a new epoch, which no earlier holder knows.
-func (r Record) Publish(nodeID, access, mode string, readOnly bool) Record { //nolint:revive // flag-parameter: read-only is a property of the holding, not a choice between two behaviours.
+func (r Record) Publish(nodeID, access, mode string, readOnly bool) Record {
 	next := r.touch()
 	next.Holding = Holding{Epoch: randomToken(), Access: access, Mode: mode, ReadOnly: readOnly, Holders: []string{nodeID}}
 	return next

@@ -132,7 +132,7 @@ func (s *session) dial() (*ssh.Client, error) {
 		return client, err
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	conn, err := dialer.Dial("tcp", s.address) //nolint:noctx // the attempt outlives the caller that began it; its own timeout bounds it
+	conn, err := dialer.Dial("tcp", s.address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: connect to %s: %w", ErrUnreachable, s.address, err)
 	}

@@ -1,0 +1,162 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+const grace = 30 * time.Second
+
+func start() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+func nodeA() NodeID { return NodeID{Name: "a", Machine: "machine-a"} }
+func nodeB() NodeID { return NodeID{Name: "b", Machine: "machine-b"} }
+
+func wishOf(node NodeID) Request {
+	return Request{Node: node, Access: "mount", Mode: "single-node-writer"}
+}
+
+func heldBy(holders ...NodeID) Record {
+	return Record{Holders: holders, Access: "mount", Mode: "single-node-writer"}
+}
+
+func TestDecide(t *testing.T) {
+	standing := func(s Standing) []Holder { return []Holder{{ID: nodeA(), Standing: s}} }
+	detaching := func(since time.Duration) []Holder {
+		return []Holder{{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start().Add(-since)}}
+	}
+	otherMode, otherAccess, readOnly := heldBy(nodeB()), heldBy(nodeB()), heldBy(nodeB())
+	otherMode.Mode, otherAccess.Access, readOnly.ReadOnly = "single-node-multi-writer", "block", true
+	tests := map[string]struct {
+		record Record
+		known  []Holder
+		want   Verdict
+	}{
+		"nobody holds it":                              {Record{}, nil, Publish},
+		"same holder":                                  {heldBy(nodeB()), nil, AlreadyPublished},
+		"same holder, other mode":                      {otherMode, nil, Incompatible},
+		"same holder, other access":                    {otherAccess, nil, Incompatible},
+		"same holder, read-only":                       {readOnly, nil, Incompatible},
+		"same name, other machine, nothing known":      {heldBy(NodeID{"b", "machine-old"}), nil, Unknown},
+		"other holder, nothing known":                  {heldBy(nodeA()), nil, Unknown},
+		"other holder, unknown":                        {heldBy(nodeA()), standing(StandingUnknown), Unknown},
+		"other holder, attached":                       {heldBy(nodeA()), standing(StandingAttached), Conflict},
+		"other holder, its node is gone":               {heldBy(nodeA()), standing(StandingGone), TakeOver},
+		"other holder, its attachment is gone":         {heldBy(nodeA()), standing(StandingDetached), TakeOver},
+		"other holder, detaching just now":             {heldBy(nodeA()), detaching(0), HandOff},
+		"other holder, detaching within grace":         {heldBy(nodeA()), detaching(grace - 1), HandOff},
+		"other holder, detaching for the grace period": {heldBy(nodeA()), detaching(grace), Conflict},
+		"what is known is about somebody else":         {heldBy(nodeA()), []Holder{{ID: NodeID{"c", "c"}, Standing: StandingGone}}, Unknown},
+		"two holders, one attached":                    {heldBy(nodeA(), NodeID{"c", "c"}), append(standing(StandingGone), Holder{ID: NodeID{"c", "c"}, Standing: StandingAttached}), Conflict},
+		"two holders, one unknown":                     {heldBy(nodeA(), NodeID{"c", "c"}), standing(StandingGone), Unknown},
+		"two holders, one is the node itself":          {heldBy(nodeA(), nodeB()), standing(StandingGone), TakeOver},
+		"invalid standing":                             {heldBy(nodeA()), standing(Standing(99)), Unknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Decide(wishOf(nodeB()), test.record, test.known, start(), grace); got.Verdict != test.want {
+				t.Errorf("got %s over %+v, want %s", got.Verdict, got.Over, test.want)
+			}
+		})
+	}
+}
+
+// A hand-off from a to b uses up a's grace: b is no more detaching for it, so c must not get the volume.
+func TestGraceIsConsumedByTheHandOff(t *testing.T) {
+	aLeaves := Holder{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start()}
+	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), grace); got.Verdict != HandOff {
+		t.Fatalf("a to b: got %s, want %s", got.Verdict, HandOff)
+	}
+	known := []Holder{aLeaves, {ID: nodeB(), Standing: StandingAttached}}
+	wish := wishOf(NodeID{Name: "c", Machine: "machine-c"})
+	if got := Decide(wish, heldBy(nodeB()), known, start(), grace); got.Verdict != Conflict || got.Over.ID != nodeB() {
+		t.Errorf("b to c: got %s over %s, want a conflict with b", got.Verdict, got.Over.ID)
+	}
+}
+
+// Whatever comes in, a volume only changes hands if every other holder was positively found gone, detached, or
+// detaching within grace.
+func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 20000 {
+		var record Record
+		var known []Holder
+		takeable := true
+		for i := range random.IntN(4) {
+			id := NodeID{Name: fmt.Sprint("n", i), Machine: fmt.Sprint("m", random.IntN(2))}
+			holder := Holder{ID: id, Standing: Standing(random.IntN(6)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(2 * grace))))}
+			record.Holders = append(record.Holders, id)
+			if random.IntN(5) > 0 {
+				known = append(known, holder)
+			} else {
+				holder.Standing = StandingUnknown
+			}
+			inGrace := holder.Standing == StandingDetaching && start().Sub(holder.DetachingSince) < grace
+			takeable = takeable && (holder.Standing == StandingGone || holder.Standing == StandingDetached || inGrace)
+		}
+		got := Decide(wishOf(nodeB()), record, known, start(), grace)
+		takes := got.Verdict == Publish || got.Verdict == HandOff || got.Verdict == TakeOver
+		if takes != takeable {
+			t.Fatalf("got %s for %+v knowing %+v", got.Verdict, record, known)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	failed := errors.New("connection refused")
+	since := start()
+	node := func(machine string, inUse ...string) Answer[Node] {
+		return Answer[Node]{Found: true, Value: Node{Name: "a", Machine: machine, VolumesInUse: inUse}}
+	}
+	attachment := func(since time.Time) Answer[Attachment] {
+		return Answer[Attachment]{Found: true, Value: Attachment{DetachingSince: since}}
+	}
+	tests := map[string]struct {
+		node       Answer[Node]
+		attachment Answer[Attachment]
+		want       Standing
+	}{
+		"node not found":                           {Answer[Node]{}, Answer[Attachment]{}, StandingGone},
+		"node request failed":                      {Answer[Node]{Err: failed}, Answer[Attachment]{}, StandingUnknown},
+		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), StandingGone},
+		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingAttached},
+		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), StandingGone},
+		"no identity reported, attached":           {node(""), attachment(time.Time{}), StandingAttached},
+		"attached":                                 {node("machine-a"), attachment(time.Time{}), StandingAttached},
+		"detaching":                                {node("machine-a"), attachment(since), StandingDetaching},
+		"attachment not found":                     {node("machine-a"), Answer[Attachment]{}, StandingDetached},
+		"attachment request failed":                {node("machine-a"), Answer[Attachment]{Err: failed}, StandingUnknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Judge(nodeA(), "v", test.node, test.attachment); got.Standing != test.want || got.ID != nodeA() {
+				t.Errorf("got %s, want %s", got.Standing, test.want)
+			}
+		})
+	}
+}
+
+// Node IDs and attachment names are stored by Kubernetes: golden.
+func TestGoldenNames(t *testing.T) {
+	if got, want := nodeA().String(), "a/machine-a"; got != want {
+		t.Errorf("node ID: got %s, want %s", got, want)
+	}
+	got := AttachmentName("raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4", "rds.csi.srvlab.io", "node-a")
+	if want := "csi-34ac17dfb80c61a2341d1d4882068b6cd1596c4d3134dcb03a1b667f2b3706f9"; got != want {
+		t.Errorf("attachment name: got %s, want %s", got, want)
+	}
+}
+
+func TestParseNodeID(t *testing.T) {
+	if got, err := ParseNodeID("a/machine-a"); err != nil || got != nodeA() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "a", "a/", "/m", "a/b/c", "a b/c", "a/b,c", `a/"`, "a/" + string(make([]byte, 300))} {
+		if got, err := ParseNodeID(bad); err == nil {
+			t.Errorf("ParseNodeID(%q) = %+v, want an error", bad, got)
+		}
+	}
+}

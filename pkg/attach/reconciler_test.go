@@ -1,0 +1,286 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fakeCluster is a cluster whose cache and API server can disagree. Maps without an entry mean "not found".
+type fakeCluster struct {
+	mu          sync.Mutex
+	attachments map[string]Attachment
+	cachedNodes map[string]Node
+	liveNodes   map[string]Node
+	liveErr     error
+	pods        []string
+	deleteErr   error
+	deleted     []Attachment
+	asked       int
+}
+
+func (f *fakeCluster) WaitForSync(context.Context) error { return nil }
+
+func (f *fakeCluster) CachedAttachments() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var names []string
+	for name := range f.attachments {
+		names = append(names, name)
+	}
+	return names
+}
+
+func (f *fakeCluster) CachedAttachment(name string) (Attachment, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	attachment, found := f.attachments[name]
+	return attachment, found
+}
+
+func (f *fakeCluster) CachedNode(name string) (Node, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node, found := f.cachedNodes[name]
+	return node, found
+}
+
+func (f *fakeCluster) LiveNode(_ context.Context, name string) Answer[Node] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	node, found := f.liveNodes[name]
+	return Answer[Node]{Value: node, Found: found, Err: f.liveErr}
+}
+
+func (f *fakeCluster) PodsUsing(context.Context, Attachment) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.pods), nil
+}
+
+func (f *fakeCluster) DeleteAttachment(_ context.Context, attachment Attachment) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.deleteErr != nil {
+		return f.deleteErr
+	}
+	f.deleted = append(f.deleted, attachment)
+	delete(f.attachments, attachment.Name)
+	return nil
+}
+
+func (f *fakeCluster) change(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeCluster) deletions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.deleted)
+}
+
+func attachmentOnA() Attachment {
+	return Attachment{Name: "va", UID: "uid", ResourceVersion: "7", NodeName: "a", NodeID: "a/machine-a", PV: "pv", Attached: true}
+}
+
+func clusterWith(attachment Attachment) *fakeCluster {
+	return &fakeCluster{attachments: map[string]Attachment{attachment.Name: attachment}, cachedNodes: map[string]Node{}, liveNodes: map[string]Node{}}
+}
+
+func TestClear(t *testing.T) {
+	failed := errors.New("connection refused")
+	machineA, machineX := Node{Name: "a", Machine: "machine-a"}, Node{Name: "a", Machine: "machine-x"}
+	tests := map[string]struct {
+		prepare func(*fakeCluster)
+		want    Action
+		deleted bool
+	}{
+		"node deleted":                             {func(*fakeCluster) {}, ActionClear, true},
+		"node is there":                            {func(f *fakeCluster) { f.cachedNodes["a"] = machineA; f.liveNodes["a"] = machineA }, ActionNone, false},
+		"cache is behind: the node is back":        {func(f *fakeCluster) { f.liveNodes["a"] = machineA }, ActionRecheck, false},
+		"API server can't be asked":                {func(f *fakeCluster) { f.liveErr = failed }, ActionError, false},
+		"another machine under the name":           {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineX }, ActionClear, true},
+		"another machine, but only the cache says": {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineA }, ActionRecheck, false},
+		"node without an identity proves nothing":  {func(f *fakeCluster) { f.cachedNodes["a"] = Node{Name: "a"}; f.liveNodes["a"] = Node{Name: "a"} }, ActionNone, false},
+		"pods still use the volume":                {func(f *fakeCluster) { f.pods = []string{"default/p"} }, ActionWaitForPods, false},
+		"attachment changed since it was seen":     {func(f *fakeCluster) { f.deleteErr = failed }, ActionError, false},
+		"attachment is gone":                       {func(f *fakeCluster) { clear(f.attachments) }, ActionNone, false},
+		"attachment is being deleted": {func(f *fakeCluster) {
+			a := attachmentOnA()
+			a.DetachingSince = time.Unix(1, 0)
+			f.attachments["va"] = a
+		}, ActionNone, false},
+		"attachment without a node ID, node deleted": {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = ""; f.attachments["va"] = a }, ActionClear, true},
+		"attachment without a node ID, other machine": {func(f *fakeCluster) {
+			a := attachmentOnA()
+			a.NodeID = ""
+			f.attachments["va"] = a
+			f.cachedNodes["a"], f.liveNodes["a"] = machineX, machineX
+		}, ActionNone, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cluster := clusterWith(attachmentOnA())
+			test.prepare(cluster)
+			r, err := NewReconciler(ReconcilerConfig{Resync: time.Hour, Workers: 1}, cluster, func(Action, error, time.Duration) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.clear(t.Context(), "va")
+			if got != test.want || (err != nil) != (test.want == ActionError) {
+				t.Errorf("got %s, %v, want %s", got, err, test.want)
+			}
+			if deleted := len(cluster.deleted) > 0; deleted != test.deleted {
+				t.Errorf("deleted: got %t, want %t", deleted, test.deleted)
+			}
+			if test.deleted {
+				if got := cluster.deleted[0]; got.UID != "uid" || got.ResourceVersion != "7" {
+					t.Errorf("deleted %+v, want exactly the version that was judged", got)
+				}
+			}
+		})
+	}
+}
+
+// running starts a reconciler in the bubble and stops it when the test ends.
+func running(t *testing.T, cluster Cluster, resync time.Duration) (*Reconciler, func() []Action) {
+	t.Helper()
+	var mu sync.Mutex
+	var actions []Action
+	r, err := NewReconciler(ReconcilerConfig{Resync: resync, Workers: 2}, cluster, func(action Action, _ error, _ time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		actions = append(actions, action)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return r, func() []Action {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(actions)
+	}
+}
+
+// advance moves the bubble's clock, and returns when everything that was due has been done.
+func advance(by time.Duration) {
+	<-time.After(by)
+	synctest.Wait()
+}
+
+// Nodes that vanished while nobody watched are found by the first pass.
+func TestFirstPassClearsWhatWasMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		_, actions := running(t, cluster, time.Hour)
+		synctest.Wait()
+		if diff := cmp.Diff([]Action{ActionClear}, actions()); diff != "" || cluster.deletions() != 1 {
+			t.Errorf("actions (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestResyncFindsWhatNoEventTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
+		running(t, cluster, 5*time.Minute)
+		synctest.Wait()
+		cluster.change(func() { clear(cluster.cachedNodes) })
+		advance(5*time.Minute - time.Second)
+		if cluster.deletions() != 0 {
+			t.Fatal("cleared before the resync, though no event told of it")
+		}
+		advance(2 * time.Second)
+		if cluster.deletions() != 1 {
+			t.Error("not cleared by the resync")
+		}
+	})
+}
+
+func TestPodsGoingAwayWakesTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.pods = []string{"default/p"}
+		r, _ := running(t, cluster, time.Hour)
+		advance(10 * time.Minute)
+		if asked := cluster.asked; cluster.deletions() != 0 || asked != 1 {
+			t.Fatalf("while the pod is there: %d deletions, asked %d times, want none and no polling", cluster.deletions(), asked)
+		}
+		cluster.change(func() { cluster.pods = nil })
+		r.Enqueue("va")
+		synctest.Wait()
+		if cluster.deletions() != 1 {
+			t.Error("not cleared once the pod was gone")
+		}
+	})
+}
+
+// While the API server can't be asked, nothing is cleared; the worker comes back with back-off, not in a hot loop.
+func TestErrorsBackOffAndClearNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.liveErr = errors.New("connection refused")
+		_, actions := running(t, cluster, 24*time.Hour)
+		advance(10 * time.Minute)
+		if n := len(actions()); cluster.deletions() != 0 || n < 5 || n > 20 {
+			t.Fatalf("after 10 minutes of errors: %d deletions in %d tries, want none in 5 to 20", cluster.deletions(), n)
+		}
+		cluster.change(func() { cluster.liveErr = nil })
+		advance(backoffMax + time.Second)
+		if cluster.deletions() != 1 {
+			t.Error("not cleared once the API server answered")
+		}
+	})
+}
+
+// A cache that is behind heals by itself; until then the worker looks again, and clears nothing.
+func TestStaleCacheIsRechecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.liveNodes["a"] = Node{Name: "a", Machine: "machine-a"}
+		_, actions := running(t, cluster, time.Hour)
+		synctest.Wait()
+		cluster.change(func() { cluster.cachedNodes["a"] = cluster.liveNodes["a"] })
+		advance(recheckAfter + time.Second)
+		if diff := cmp.Diff([]Action{ActionRecheck, ActionNone}, actions()); diff != "" {
+			t.Errorf("actions (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRunTwiceIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := running(t, clusterWith(attachmentOnA()), time.Hour)
+		synctest.Wait()
+		if err := r.Run(t.Context()); !errors.Is(err, errAlreadyRun) {
+			t.Errorf("got %v, want errAlreadyRun", err)
+		}
+	})
+}
+
+func TestInvalidConfiguration(t *testing.T) {
+	for _, config := range []ReconcilerConfig{{Resync: 0, Workers: 1}, {Resync: -1, Workers: 1}, {Resync: 1, Workers: 0}} {
+		if _, err := NewReconciler(config, clusterWith(attachmentOnA()), nil); err == nil {
+			t.Errorf("%+v: want an error", config)
+		}
+	}
+}
