@@ -69,7 +69,7 @@ type handle struct {
 func (r record) hold() (*handle, error) {
 	descriptor, err := unix.PidfdOpen(r.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
-		return nil, nil //nolint:nilnil // no process, nothing to hold, and no failure either
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("hold process %s (%d): %w", r.Name, r.PID, err)

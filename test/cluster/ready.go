@@ -60,7 +60,7 @@ func (p *process) failed(err error) error {
 
 // Tail returns the last lines of a file, long ones cut, or a line that says why there are none.
 func Tail(path string, lines int) string {
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // showing the caller's file is what it is for
 	if err != nil {
 		return "(" + err.Error() + ")"
 	}

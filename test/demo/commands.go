@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -14,8 +13,8 @@ import (
 const tailLines = 12
 
 // run tells the whole story and stops everything that it started, whatever happens.
-func run(ctx context.Context, options cluster.Options, output io.Writer) error {
-	s := &story{options: options, output: output, progress: options.Progress}
+func run(ctx context.Context, options cluster.Options, show printer) error {
+	s := &story{options: options, show: show, progress: options.Progress}
 	err := s.tell(ctx)
 	// Whoever pressed Ctrl-C asks for no explanation.
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
@@ -48,11 +47,11 @@ func (s *story) explain() {
 
 func (s *story) tail(name string) {
 	path := filepath.Join(s.cluster.Folder(), "logs", name+".log")
-	fmt.Fprintf(s.output, "\n--- %s\n%s\n", path, cluster.Tail(path, tailLines))
+	s.show("\n--- %s\n%s\n", path, cluster.Tail(path, tailLines))
 }
 
 // up leaves a cluster running and says how to use it.
-func up(ctx context.Context, options cluster.Options, output io.Writer) error {
+func up(ctx context.Context, options cluster.Options, show printer) error {
 	c, err := cluster.Start(ctx, options)
 	if err != nil {
 		return err
@@ -61,7 +60,7 @@ func up(ctx context.Context, options cluster.Options, output io.Writer) error {
 	if err := os.WriteFile(workload, workloadYAML, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("write the example workload: %w", err), cluster.Stop(c.Folder()))
 	}
-	fmt.Fprintf(output, `
+	show(`
 The cluster runs. Logs are in %[1]s/logs. To use it:
 
   export KUBECONFIG=%[2]s PATH=%[3]s:$PATH
@@ -80,10 +79,10 @@ To stop it: demo down
 	return nil
 }
 
-func down(options cluster.Options, output io.Writer) error {
+func down(options cluster.Options, show printer) error {
 	if err := cluster.Stop(options.Folder); err != nil {
 		return fmt.Errorf("stop the cluster: %w", err)
 	}
-	fmt.Fprintf(output, "Stopped. Logs are in %s.\n", filepath.Join(options.Folder, "logs"))
+	show("Stopped. Logs are in %s.\n", filepath.Join(options.Folder, "logs"))
 	return nil
 }

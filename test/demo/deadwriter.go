@@ -90,7 +90,7 @@ func (w *deadWriter) write() (err error) {
 // judge compares what the dead node wrote with what is on the disk, which is mounted elsewhere at folder now. Every
 // acknowledged line must be there. At most one more may be: the one that was under way when the access ended.
 func (w *deadWriter) judge(folder string, revoked time.Time) error {
-	content, err := os.ReadFile(filepath.Join(folder, deadFileName))
+	content, err := os.ReadFile(filepath.Join(folder, deadFileName)) //nolint:gosec // the folder is the run's own
 	if err != nil {
 		return fmt.Errorf("read from the volume: %w", err)
 	}
@@ -110,8 +110,7 @@ func (w *deadWriter) judge(folder string, revoked time.Time) error {
 
 // cause is the kernel's word for a failure, if it was the kernel's, without the long path that it concerns.
 func cause(err error) string {
-	var number syscall.Errno
-	if errors.As(err, &number) {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		return number.Error()
 	}
 	return err.Error()

@@ -56,6 +56,9 @@ func allConfirmed(ctx context.Context, sim string) error {
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 {
+		return fmt.Errorf("%w: the appliance shut nobody out", errEvidence)
+	}
 	for _, r := range list {
 		if !r.Confirmed {
 			return fmt.Errorf("%w: the revocation of %s at %s was not confirmed", errEvidence, r.HostNQN, r.SubsystemNQN)

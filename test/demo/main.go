@@ -60,7 +60,7 @@ func parse(args []string) (*settings, error) {
 }
 
 func main() {
-	err := command(os.Args[1:], os.Stdout)
+	err := command(os.Args[1:], printTo(os.Stdout))
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
@@ -72,7 +72,7 @@ func main() {
 	}
 }
 
-func command(args []string, output io.Writer) error {
+func command(args []string, show printer) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%w: no command", errUsage)
 	}
@@ -84,22 +84,31 @@ func command(args []string, output io.Writer) error {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("%w: --timeout %s", errTimeout, s.timeout))
 	defer cancel()
-	s.options.Progress = stamped(output)
+	s.options.Progress = stamped(show)
 	switch args[0] {
 	case "run":
-		return run(ctx, s.options, output)
+		return run(ctx, s.options, show)
 	case "up":
-		return up(ctx, s.options, output)
+		return up(ctx, s.options, show)
 	case "down":
-		return down(s.options, output)
+		return down(s.options, show)
 	}
 	return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
 }
 
+// printer shows text to whoever runs the demo.
+type printer func(format string, values ...any)
+
+func printTo(output io.Writer) printer {
+	return func(format string, values ...any) {
+		_, _ = fmt.Fprintf(output, format, values...) // nothing else can be told to somebody who doesn't listen
+	}
+}
+
 // stamped prints lines with the seconds since now.
-func stamped(output io.Writer) func(format string, values ...any) {
+func stamped(show printer) printer {
 	start := time.Now()
 	return func(format string, values ...any) {
-		fmt.Fprintf(output, "[%6.1f s] %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, values...))
+		show("[%6.1f s] %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, values...))
 	}
 }

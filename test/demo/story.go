@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +17,8 @@ const elsewhereWithin = 4 * time.Minute
 // story is one run: what is known so far, and the step that is being taken.
 type story struct {
 	options  cluster.Options
-	output   io.Writer
-	progress func(format string, values ...any)
+	show     printer
+	progress printer
 
 	step       string
 	cluster    *cluster.Cluster
@@ -100,7 +99,7 @@ func (s *story) failOver(ctx context.Context) error {
 	writing, stop := context.WithCancel(ctx)
 	s.stopWriter = stop
 	go s.writer.run(writing)
-	s.line = newTimeline(s.output)
+	s.line = newTimeline(s.show)
 	ctx, cancel := context.WithTimeout(ctx, elsewhereWithin)
 	defer cancel()
 	w := &watcher{old: s.first, line: s.line, client: s.cluster.Client(), sim: s.cluster.Appliance()}
@@ -155,7 +154,8 @@ func (s *story) check(ctx context.Context) error {
 	s.progress("the stale attachment was deleted by %s (%s)", deletion.User, deletion.Agent)
 	if err := errors.Join(
 		s.line.before(podGone, deletionAsked),
-		s.line.before(accessRevoked, attachedElsewhere),
+		s.line.before(accessRevoked, attachmentGone),
+		s.line.before(attachmentGone, attachedElsewhere),
 		allConfirmed(ctx, s.cluster.Appliance()),
 		nothingForbidden(s.cluster),
 	); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 )
@@ -34,7 +33,7 @@ var errNotReached = errors.New("it never happened")
 
 // timeline notes when each milestone was reached first, and prints it then. It is safe for concurrent use.
 type timeline struct {
-	output io.Writer
+	show printer
 
 	mu      sync.Mutex
 	start   time.Time // the node's deletion
@@ -42,8 +41,8 @@ type timeline struct {
 	changed chan struct{} // closed and replaced at every change
 }
 
-func newTimeline(output io.Writer) *timeline {
-	return &timeline{output: output, changed: make(chan struct{})}
+func newTimeline(show printer) *timeline {
+	return &timeline{show: show, changed: make(chan struct{})}
 }
 
 // begin starts the clock.
@@ -61,7 +60,7 @@ func (t *timeline) reach(m milestone, at time.Time, detail string) {
 		return
 	}
 	t.at[m] = at
-	fmt.Fprintf(t.output, "  %+7.1f s  %s: %s\n", at.Sub(t.start).Seconds(), m, detail)
+	t.show("  %+8.2f s  %s: %s\n", at.Sub(t.start).Seconds(), m, detail)
 	close(t.changed)
 	t.changed = make(chan struct{})
 }

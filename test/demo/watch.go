@@ -108,6 +108,8 @@ func (w *watcher) attachment(attachment *storagev1.VolumeAttachment) {
 
 func (w *watcher) attachmentDeleted(attachment *storagev1.VolumeAttachment) {
 	if w.ours(attachment) && attachment.Spec.NodeName == w.old.node {
+		// The appliance isn't watched but asked now and then, so what led to this may not be known yet.
+		w.ask(context.Background())
 		w.line.reach(attachmentGone, time.Now(), short(attachment.Name)+" of "+attachment.Spec.NodeName)
 	}
 }
@@ -127,14 +129,19 @@ func (w *watcher) poll(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		list, err := revocations(ctx, w.sim)
-		if err != nil || len(list) <= w.baseline {
-			continue // a failure shows as the milestone that is never reached
-		}
-		r := list[w.baseline]
-		ended := r.Time.Add(time.Duration(r.Seconds * float64(time.Second)))
-		w.line.reach(accessRevoked, ended, fmt.Sprintf("%s, confirmed %t after %.3f s", r.HostNQN, r.Confirmed, r.Seconds))
+		w.ask(ctx)
 	}
+}
+
+// ask looks for the first revocation since the watch began. A failure shows as the milestone that is never reached.
+func (w *watcher) ask(ctx context.Context) {
+	list, err := revocations(ctx, w.sim)
+	if err != nil || len(list) <= w.baseline {
+		return
+	}
+	r := list[w.baseline]
+	ended := r.Time.Add(time.Duration(r.Seconds * float64(time.Second)))
+	w.line.reach(accessRevoked, ended, fmt.Sprintf("%s, confirmed %t after %.3f s", r.HostNQN, r.Confirmed, r.Seconds))
 }
 
 // short is as much of an attachment's name, which is a hash, as a reader needs.
