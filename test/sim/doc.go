@@ -17,6 +17,11 @@
 //	s.SetFault(func(command string) sim.Fault { return sim.Fault{Kind: sim.ReplyLost} })
 //	s.Exec(ctx, `/disk remove [find where slot="x"]`) // as an operator, without SSH
 //	s.Disks(), s.Sessions(), s.Revocations()
+//	s.DropConnections() // cuts every SSH connection
+//
+// Options.Observe is told of every exec, for tests that count them.
+// Options.Unknowns, Exports and Server hold a switch for each behaviour of the
+// real appliance that nobody has documented.
 //
 // A simulator started again over the same StateDir has the same host key,
 // disks and files.

@@ -46,6 +46,12 @@ func (a *Appliance) load() error {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return fmt.Errorf("load configuration %s: %w", a.configPath(), err)
 	}
+	for _, d := range c.Disks {
+		if d.ID <= len(a.options.Pools) {
+			return fmt.Errorf("%w: %s has %d pools, but was made with fewer: its item ids would clash",
+				ErrOptions, a.options.StateDir, len(a.options.Pools))
+		}
+	}
 	a.disks = c.Disks
 	a.nextID = max(a.nextID, c.NextID)
 	return nil

@@ -1,6 +1,7 @@
 package appliance_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,6 +116,18 @@ func TestARestartKeepsDisksAndTheirExport(t *testing.T) {
 		t.Errorf("connect after a restart: %v", err)
 	}
 	again.want(t, `:put [/disk add type=file slot=n file-path=raid10/n.img file-size=1K]`, "*4\r\n")
+}
+
+func TestAPoolCannotBeAddedToAnOldState(t *testing.T) {
+	b := open(t, nil)
+	b.run(t, add)
+	_, err := appliance.Open(appliance.Options{
+		StateDir: b.stateDir, Pools: []appliance.Pool{{Name: "p", Size: 1}, {Name: "q", Size: 1}},
+		Exports: export.New(export.Options{}),
+	})
+	if !errors.Is(err, appliance.ErrOptions) {
+		t.Errorf("got %v, want ErrOptions", err)
+	}
 }
 
 func TestABrokenConfigurationIsNotReplaced(t *testing.T) {

@@ -18,14 +18,11 @@ func (a *Appliance) fileRows() ([]script.Record, error) {
 	var rows []script.Record
 	err := fs.WalkDir(a.files.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || name == "." {
-			return err
+			return unlessGone(err)
 		}
 		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return unlessGone(err)
 		}
 		row := script.Record{
 			".id": fileID(name), "name": name, "type": fileType(entry),
@@ -41,6 +38,14 @@ func (a *Appliance) fileRows() ([]script.Record, error) {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	return rows, nil
+}
+
+// unlessGone forgives a file that was removed while the walk went by.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func fileID(name string) string {

@@ -12,6 +12,7 @@
 //   - cursor.go: characters, words and columns
 //   - statement.go, control.go: statements and the colon commands
 //   - command.go: menu commands and their arguments
+//   - function.go: [:len] and [:serialize]
 //   - expression.go, where.go, text.go: values, filters, quoted strings
 //   - run.go: what a running program needs; value.go and json.go: its values
 package script
