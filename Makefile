@@ -1,0 +1,61 @@
+# Targets are listed by `make help`. What is built for the tests goes to CACHE, outside the repository.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rds-csi-driver
+BIN := bin
+STAGE := test/stage.sh
+FUZZTIME ?= 20s
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE := go run golang.org/x/tools/cmd/deadcode@v0.45.0
+DEMO := $(BIN)/demo
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the driver, the simulator and the demo into bin/
+	@$(STAGE) build go build -o $(BIN)/ ./cmd/... ./test/demo ./test/demonode
+
+.PHONY: prepare
+prepare: ## Install the Debian packages that tests and demo need (does nothing if they are there)
+	@$(STAGE) prepare test/prepare.sh
+
+.PHONY: harness
+harness: ## Build etcd, the Kubernetes control plane, kubelet, kubectl and sidecars (once, some 15 minutes; cached)
+	@$(STAGE) harness test/harness/build.sh $(CACHE)
+
+.PHONY: demo
+demo: prepare harness build ## Show a dead node's volume come back elsewhere, on a real control plane on loopback
+	@$(STAGE) demo $(DEMO) run --harness $(CACHE)/bin
+
+.PHONY: demo-up
+demo-up: prepare harness build ## Start the demo's cluster and leave it running
+	@$(DEMO) up --harness $(CACHE)/bin
+
+.PHONY: demo-down
+demo-down: build ## Stop what demo-up started
+	@$(DEMO) down
+
+.PHONY: lint
+lint: ## Lint everything, hold the budgets, find dead code
+	@$(STAGE) lint $(GOLANGCI_LINT) run ./...
+	@$(STAGE) deadcode test/deadcode.sh "$(DEADCODE)"
+	@$(STAGE) tidy go mod tidy -diff
+	@$(STAGE) vet-harness go -C test/harness vet ./...
+
+.PHONY: unit
+unit: ## Run all Go tests with the race detector
+	@$(STAGE) unit go test -race -timeout 5m ./...
+
+.PHONY: sanity
+sanity: ## Run csi-sanity's identity and controller tests against driver and simulator
+	@$(STAGE) sanity go test -race -timeout 5m -count 1 -v -run TestSanity ./test/sanity
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (default 20s) each
+	@$(STAGE) fuzz test/fuzz.sh $(FUZZTIME)
+
+.PHONY: test
+test: prepare lint unit sanity fuzz demo ## Everything that must pass before a change lands

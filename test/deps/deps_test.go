@@ -1,0 +1,90 @@
+package deps
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "git.srvlab.io/whiskey/rds-csi-driver/"
+
+// rule forbids the packages below from (itself included) to depend, directly or not, on those below any of to.
+type rule struct {
+	from string
+	to   []string
+	why  string
+}
+
+func rules() []rule {
+	clients := []string{"k8s.io/client-go/kubernetes", "k8s.io/client-go/informers", "k8s.io/client-go/rest"}
+	grpc := []string{"google.golang.org/grpc", "github.com/container-storage-interface"}
+	return []rule{
+		{"pkg/attach", []string{module}, "attach decides on plain values and stands on nothing of ours"},
+		{"pkg/attach", slices.Concat(grpc, clients), "attach sees the cluster through attach.Cluster only"},
+		{"pkg/rds", []string{module}, "rds stands on nothing of ours"},
+		{"pkg/rds", slices.Concat(grpc, clients, []string{"k8s.io/api", "github.com/prometheus"}), "rds knows RouterOS and nothing else"},
+		{"pkg/nvme", []string{module}, "nvme stands on nothing of ours"},
+		{"pkg/nvme", slices.Concat(grpc, clients), "nvme knows the kernel and nothing else"},
+		{"pkg/metrics", []string{module}, "observers feed the metrics, so they need to know nobody"},
+		{"pkg/csi", slices.Concat(clients, []string{module + "pkg/informers", module + "pkg/metrics"}), "csi sees the cluster through csi.Kubernetes only"},
+		{"pkg/informers", slices.Concat(grpc, []string{module + "pkg/rds", module + "pkg/csi", module + "pkg/metrics"}), "informers knows Kubernetes and attach's words"},
+		{"test/sim", []string{module + "pkg"}, "a simulator that shares our parser shares its bugs"},
+		{"pkg", []string{module + "test", module + "cmd"}, "the product doesn't depend on its tests or mains"},
+		{"cmd/rds-csi", []string{module + "test"}, "no test code is compiled into the shipped binary"},
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Deps       []string
+}
+
+func TestDependencyDirection(t *testing.T) {
+	packages := list(t)
+	for _, rule := range rules() {
+		if !slices.ContainsFunc(packages, func(p goPackage) bool { return below(p.ImportPath, module+rule.from) }) {
+			t.Errorf("a rule is about %s, which doesn't exist", rule.from)
+		}
+	}
+	for _, p := range packages {
+		for _, rule := range rules() {
+			if !below(p.ImportPath, module+rule.from) {
+				continue
+			}
+			for _, dependency := range p.Deps {
+				// What stands below the same folder is one thing.
+				if forbidden(dependency, rule.to) && !below(dependency, module+rule.from) {
+					t.Errorf("%s depends on %s: %s", p.ImportPath, dependency, rule.why)
+				}
+			}
+		}
+	}
+}
+
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "../../...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatalf("read go list's output: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func forbidden(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return below(path, strings.TrimSuffix(prefix, "/")) })
+}
+
+func below(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
