@@ -88,7 +88,7 @@ func TestNodeRequestsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
 			r.VolumeCapability.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 		},
 		"no publish context": func(r *stage) { r.PublishContext = nil },
-		"no port":            func(r *stage) { delete(r.PublishContext, keyPort) },
+		"no port":            func(r *stage) { delete(r.GetPublishContext(), keyPort) },
 		"another volume's": func(r *stage) {
 			r.PublishContext[keyNQN] = strings.Replace(r.GetPublishContext()[keyNQN], "csi-0", "csi-1", 1)
 		},

@@ -15,16 +15,18 @@ func (w *nodeWorld) fence(t *testing.T) {
 }
 
 func TestNewEpochIsStagedAgain(t *testing.T) {
-	for name, call := range map[string]func(*nodeWorld, *testing.T){
-		"stage":   func(w *nodeWorld, t *testing.T) { w.mustStage(t, epochB); w.mustPublish(t, epochB) },
-		"publish": func(w *nodeWorld, t *testing.T) { w.mustPublish(t, epochB) },
+	for name, calls := range map[string][]func(*nodeWorld, *testing.T, string){
+		"stage":   {(*nodeWorld).mustStage, (*nodeWorld).mustPublish},
+		"publish": {(*nodeWorld).mustPublish},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
 			w.mustStage(t, epochA)
 			w.mustPublish(t, epochA)
 			w.fence(t)
-			call(w, t)
+			for _, call := range calls {
+				call(w, t, epochB)
+			}
 			if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); !slices.Equal(staged, []string{"nvme1n1"}) || !slices.Equal(published, staged) {
 				t.Errorf("mounted: staged %v, published %v, want the new epoch's device at both", staged, published)
 			}

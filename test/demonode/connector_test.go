@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,148 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
-
-const (
-	nqnA = "nqn.2026-11.io.srvlab.csi.rds:csi-0123456789abcdef0123456789ab:aaaa"
-	nqnB = "nqn.2026-11.io.srvlab.csi.rds:csi-0123456789abcdef0123456789ab:bbbb"
-)
-
-// target is a simulator with one file behind every subsystem that it exports.
-type target struct {
-	*httptest.Server
-	file string
-
-	mu       sync.Mutex
-	exported map[string]bool
-	count    int
-	open     map[string]*session // by ID
-	ended    []string
-	lies     []string // sessions that were confirmed while a loop device was still on the file
-}
-
-type session struct {
-	nqn    string
-	revoke chan struct{} // closed: send the event
-	cut    chan struct{} // closed: break the stream
-}
-
-func newTarget(t *testing.T) *target {
-	t.Helper()
-	folder, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &target{file: filepath.Join(folder, "volume.img"), exported: map[string]bool{nqnA: true}, open: map[string]*session{}}
-	if err := os.WriteFile(s.file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(s.file, 64<<20); err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/connect", s.connect)
-	mux.HandleFunc("DELETE /v1/sessions/{id}", s.end)
-	s.Server = httptest.NewServer(mux)
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-		goleak.VerifyNone(t)
-	})
-	return s
-}
-
-func (s *target) connect(w http.ResponseWriter, r *http.Request) {
-	var request map[string]string
-	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || request["hostNQN"] == "" {
-		http.Error(w, "bad request", http.StatusBadRequest)
-		return
-	}
-	nqn := request["subsystemNQN"]
-	s.mu.Lock()
-	if !s.exported[nqn] {
-		s.mu.Unlock()
-		http.Error(w, "not exported", http.StatusForbidden)
-		return
-	}
-	s.count++
-	id := fmt.Sprintf("s%d", s.count)
-	opened := &session{nqn: nqn, revoke: make(chan struct{}), cut: make(chan struct{})}
-	s.open[id] = opened
-	s.mu.Unlock()
-	out := http.NewResponseController(w)
-	fmt.Fprintf(w, "{\"event\":\"connected\",\"session\":%q,\"file\":%q,\"size\":1}\n", id, s.file)
-	_ = out.Flush()
-	select {
-	case <-opened.revoke:
-		fmt.Fprintln(w, `{"event":"revoked"}`)
-		_ = out.Flush()
-	case <-opened.cut:
-		return
-	case <-r.Context().Done():
-		return
-	}
-	<-r.Context().Done()
-}
-
-func (s *target) end(w http.ResponseWriter, r *http.Request) {
-	devices, err := devicesOf(s.file)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := r.PathValue("id")
-	s.ended = append(s.ended, id)
-	delete(s.open, id)
-	if err != nil || len(devices) > 0 {
-		s.lies = append(s.lies, id)
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// withdraw takes a subsystem away: nobody may come in, and whoever is in is told.
-func (s *target) withdraw(nqn string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.exported, nqn)
-	for _, opened := range s.open {
-		if opened.nqn == nqn {
-			close(opened.revoke)
-		}
-	}
-}
-
-func (s *target) breakStreams() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, opened := range s.open {
-		close(opened.cut)
-	}
-	s.open = map[string]*session{}
-}
-
-func (s *target) hasEnded(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Contains(s.ended, id)
-}
-
-func (s *target) sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count
-}
-
-func (s *target) checkHonest(t *testing.T) {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.lies) > 0 {
-		t.Errorf("sessions confirmed while a loop device was attached: %v", s.lies)
-	}
-}
 
 // node is one running connector.
 type node struct {
@@ -318,7 +176,7 @@ func TestRevocationEndsEveryWayToWrite(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(published, "file"), []byte("before"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.withdraw(nqnA)
+	s.withdraw()
 	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s1") })
 	s.checkHonest(t)
 	if isMounted(t, staging) || isMounted(t, published) {
@@ -344,7 +202,7 @@ func TestOpenFileCannotBeWrittenAndDelaysTheConfirmation(t *testing.T) {
 	if _, err := file.WriteString("before"); err != nil {
 		t.Fatal(err)
 	}
-	s.withdraw(nqnA)
+	s.withdraw()
 	eventually(t, "both mounts are gone", func() bool { return !isMounted(t, staging) && !isMounted(t, published) })
 	if _, err := file.WriteString("after"); !errors.Is(err, unix.EIO) {
 		t.Errorf("write after the revocation: %v, want EIO", err)
@@ -413,7 +271,7 @@ func TestRestartFindsWhatIsAttached(t *testing.T) {
 		again, err := second.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
 		return err == nil && again == device
 	})
-	s.withdraw(nqnA)
+	s.withdraw()
 	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s2") })
 	s.checkHonest(t)
 }
@@ -425,7 +283,7 @@ func TestRestartAfterRevocationGivesTheDeviceUp(t *testing.T) {
 	first := startNode(t, s, state)
 	staging, _ := mounted(t, first.mustConnect(t, nqnA))
 	first.stop()
-	s.withdraw(nqnA)
+	s.withdraw()
 	startNode(t, s, state)
 	eventually(t, "the revocation is confirmed", func() bool { return s.hasEnded("s1") })
 	s.checkHonest(t)
@@ -458,4 +316,27 @@ func TestUnreadableStateIsAnError(t *testing.T) {
 	if _, err := newConnector(newSimulator("http://127.0.0.1:1", "h"), state); err == nil {
 		t.Error("newConnector with a damaged state file = nil error, want one")
 	}
+}
+
+// Whoever looks before it attaches may still be too late: many at once must not end with two devices on one file.
+func TestRaceForOneFileHasAtMostOneWinner(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	startNode(t, s, filepath.Join(t.TempDir(), "a")) // cleans up
+	var (
+		race sync.WaitGroup
+		won  = make(chan string, 8)
+	)
+	for range cap(won) {
+		race.Go(func() {
+			if device, err := attachLoop(s.file); err == nil {
+				won <- device
+			}
+		})
+	}
+	race.Wait()
+	if len(won) > 1 {
+		t.Errorf("%d attached the same file, want at most one", len(won))
+	}
+	eventually(t, "the losers' devices are gone", func() bool { return len(attachedTo(t, s.file)) == len(won) })
 }

@@ -49,7 +49,7 @@ func endFilesystem(device string) error {
 		return fmt.Errorf("read the mount table: %w", err)
 	}
 	mounts = slices.DeleteFunc(mounts, func(m mount.MountInfo) bool {
-		return unix.Mkdev(uint32(m.Major), uint32(m.Minor)) != stat.Rdev
+		return m.Major != int(unix.Major(stat.Rdev)) || m.Minor != int(unix.Minor(stat.Rdev))
 	})
 	var failures []error
 	for _, m := range mounts {
@@ -63,7 +63,7 @@ func endFilesystem(device string) error {
 
 // shutDown ends the filesystem that is seen at path, if it is the one on the device: another one may lie on top of it.
 func shutDown(path string, device uint64) error {
-	folder, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	folder, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0) //nolint:gosec // the mount table names the path
 	if err != nil {
 		return fmt.Errorf("shut down the filesystem: %w", err)
 	}

@@ -24,10 +24,7 @@ func (c *connector) follow(ctx context.Context, l *link, opened *stream) {
 // connection: what is attached stays so meanwhile, and is given up when the target refuses it.
 func (c *connector) keep(ctx context.Context, l *link, opened *stream) {
 	logger := klog.FromContext(ctx).WithValues("subsystem", l.SubsystemNQN, "device", l.Device)
-	for {
-		if opened != nil && c.read(ctx, opened) {
-			break
-		}
+	for opened == nil || !c.read(ctx, opened) {
 		if ctx.Err() != nil {
 			return
 		}

@@ -64,7 +64,7 @@ func attachLoop(file string) (device string, err error) {
 	if err := checkAlone(file, ""); err != nil {
 		return "", err
 	}
-	backing, err := os.OpenFile(file, os.O_RDWR, 0)
+	backing, err := os.OpenFile(file, os.O_RDWR, 0) //nolint:gosec // the simulator names the file
 	if err != nil {
 		return "", fmt.Errorf("attach: %w", err)
 	}
@@ -110,12 +110,13 @@ func attachFree(backing *os.File) (string, error) {
 		return "", fmt.Errorf("find a free loop device: %w", err)
 	}
 	device := fmt.Sprintf("/dev/loop%d", number)
-	loop, err := os.OpenFile(device, os.O_RDWR, 0)
+	loop, err := os.OpenFile(device, os.O_RDWR, 0) //nolint:gosec // the kernel names the device
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = loop.Close() }()
-	if err := unix.IoctlLoopConfigure(int(loop.Fd()), &unix.LoopConfig{Fd: uint32(backing.Fd())}); err != nil {
+	config := &unix.LoopConfig{Fd: uint32(backing.Fd())} //nolint:gosec // descriptors are small
+	if err := unix.IoctlLoopConfigure(int(loop.Fd()), config); err != nil {
 		return "", fmt.Errorf("configure %s: %w", device, err)
 	}
 	return device, nil
@@ -132,7 +133,7 @@ func clearLoop(device, file string) (gone bool, err error) {
 }
 
 func clearIfAttached(device, file string) error {
-	loop, err := os.OpenFile(device, os.O_RDONLY, 0)
+	loop, err := os.OpenFile(device, os.O_RDONLY, 0) //nolint:gosec // the kernel named the device
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

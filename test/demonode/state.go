@@ -18,7 +18,7 @@ type attachment struct {
 
 // loadState reads the state file and keeps what the kernel still has; a file that doesn't exist is an empty one.
 func loadState(path string) ([]attachment, error) {
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // the command line names the folder
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

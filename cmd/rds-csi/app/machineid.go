@@ -25,7 +25,7 @@ var errNoMachineIdentity = errors.New("this machine has no identity, and without
 func machineIdentity(files []string) (string, error) {
 	var failures []error
 	for _, file := range files {
-		content, err := os.ReadFile(file)
+		content, err := os.ReadFile(file) //nolint:gosec // fixed names, see machineFiles
 		if err != nil {
 			failures = append(failures, err)
 			continue

@@ -1,13 +1,67 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
+
+// noConnector is a kernel without any connection.
+type noConnector struct{}
+
+func (noConnector) Connect(context.Context, nvme.Target) (string, error) {
+	return "", errors.New("no connector")
+}
+
+func (noConnector) Connections(context.Context, string) ([]nvme.Connection, error) { return nil, nil }
+func (noConnector) Disconnect(context.Context, string) error                       { return nil }
+
+func TestRunNodeServesAndStops(t *testing.T) {
+	endpoint := "unix://" + filepath.Join(t.TempDir(), "csi.sock")
+	options := NodeOptions{Endpoint: endpoint, NodeName: "worker-1", MachineID: "MACHINE-1", HTTPAddress: "127.0.0.1:0"}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stopped := make(chan error, 1)
+	go func() { stopped <- RunNode(ctx, options, noConnector{}) }()
+	connection, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	info, err := csi.NewNodeClient(connection).NodeGetInfo(ctx, &csi.NodeGetInfoRequest{}, grpc.WaitForReady(true))
+	if err != nil || info.GetNodeId() != "worker-1/machine-1" {
+		t.Errorf("NodeGetInfo = %q, %v, want worker-1/machine-1", info.GetNodeId(), err)
+	}
+	stop()
+	if err := <-stopped; err != nil {
+		t.Errorf("RunNode after the context ended = %v, want nil", err)
+	}
+}
+
+func TestRunNodeRefusesWhatItCannotServe(t *testing.T) {
+	good := NodeOptions{Endpoint: "unix://" + filepath.Join(t.TempDir(), "csi.sock"), NodeName: "n", MachineID: "m"}
+	for name, spoil := range map[string]func(*NodeOptions){
+		"no node name":           func(o *NodeOptions) { o.NodeName = "" },
+		"identity with a slash":  func(o *NodeOptions) { o.MachineID = "a/b" },
+		"no folder for a socket": func(o *NodeOptions) { o.Endpoint = "unix:///nowhere/at/all/csi.sock" },
+	} {
+		options := good
+		spoil(&options)
+		if err := RunNode(t.Context(), options, noConnector{}); err == nil {
+			t.Errorf("RunNode with %s = nil, want an error", name)
+		}
+	}
+}
 
 func TestMachineIdentity(t *testing.T) {
 	folder := t.TempDir()
