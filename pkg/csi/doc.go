@@ -9,7 +9,8 @@
 //   - controller.go               the controller service: what it needs, what it can do; one file per RPC:
 //     create.go, delete.go, publish.go, unpublish.go, validate.go
 //   - node.go                     the node service: what it needs, what it can do; one file per pair of RPCs:
-//     stage.go, nodepublish.go; filesystem.go formats and mounts, blank.go proves that a device is blank
+//     stage.go, nodepublish.go; staging.go checks their requests, restage.go judges which epoch is the living one,
+//     filesystem.go formats and mounts, blank.go proves that a device is blank, mountpoint.go reads the mount table
 //   - capability.go, parameters.go, capacity.go   what a request may ask for
 //   - publishcontext.go           what the controller tells the node, as both ends encode it
 //   - errors.go                   the one place where errors become gRPC codes

@@ -99,7 +99,10 @@ func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Req
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	logger := klog.FromContext(ctx).WithValues("verdict", decision.Verdict.String(), "over", decision.Over.ID.String(), "standing", decision.Over.Standing.String())
+	logger := klog.FromContext(ctx).WithValues("verdict", decision.Verdict.String())
+	if over := decision.Over; over.ID != (attach.NodeID{}) {
+		logger = logger.WithValues("over", over.ID.String(), "standing", over.Standing.String())
+	}
 	switch decision.Verdict {
 	case attach.AlreadyPublished:
 		if disk.Consistent() {

@@ -26,6 +26,7 @@ const startTimeout = 30 * time.Second
 // RunController serves the controller service and clears stale attachments until ctx ends. It returns when everything
 // that it started has ended.
 func RunController(ctx context.Context, options *ControllerOptions) error {
+	options.appliance.ClusterID = options.clusterID
 	var client kubernetes.Interface
 	if options.kubernetes {
 		var err error
@@ -100,7 +101,6 @@ func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
 
 // defaultClusterID makes the UID of kube-system the cluster's ID, unless one was given: it lives as long as the cluster.
 func defaultClusterID(ctx context.Context, client kubernetes.Interface, options *ControllerOptions) error {
-	options.appliance.ClusterID = options.clusterID
 	if options.clusterID != "" {
 		return nil
 	}

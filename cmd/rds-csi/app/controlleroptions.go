@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -59,31 +60,32 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
-// Validate checks what can be checked without any I/O; files and addresses are checked where they're used.
+// Validate checks what can be checked without any I/O, and reports all of it at once; files and addresses are checked
+// where they're used.
 func (o *ControllerOptions) Validate() error {
-	switch {
-	case o.appliance.Address == "":
-		return errors.New("--rds-address: want the appliance's SSH address, host:port")
-	case o.appliance.PrivateKeyFile == "":
-		return fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.appliance.User)
-	case o.appliance.KnownHostsFile == "":
-		return errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")
-	case o.nvmeAddress == "":
-		return errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")
-	case o.nvmePort == 0 || o.nvmePort > 65535:
-		return fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)
-	case o.clusterID == "" && !o.kubernetes:
-		return errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")
-	case o.reconcileEvery <= 0:
-		return fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)
-	case o.reconcileWorkers <= 0:
-		return fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)
-	case o.gracePeriod < 0:
-		return fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)
-	case o.kubeQPS <= 0 || o.kubeBurst <= 0:
-		return fmt.Errorf("--kube-api-qps %g and --kube-api-burst %d: want more than 0", o.kubeQPS, o.kubeBurst)
+	checks := []struct {
+		ok      bool
+		failure error
+	}{
+		{o.appliance.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
+		{o.appliance.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.appliance.User)},
+		{o.appliance.KnownHostsFile != "", errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")},
+		{o.nvmeAddress != "", errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")},
+		{o.nvmePort > 0 && o.nvmePort <= 65535, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
+		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
+		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
+		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},
+		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
+		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
+		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}
-	o.appliance.Port = uint16(o.nvmePort)
+	var failures []error
+	for _, check := range checks {
+		if !check.ok {
+			failures = append(failures, check.failure)
+		}
+	}
+	o.appliance.Port = uint16(min(o.nvmePort, math.MaxUint16))
 	o.appliance.BootWindow = rds.DefaultBootWindow
-	return nil
+	return errors.Join(failures...)
 }

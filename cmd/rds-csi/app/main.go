@@ -12,10 +12,10 @@ const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
 
 Usage:
   rds-csi controller [flags]   serve the controller service and clear stale attachments
-  rds-csi node [flags]         serve the node service
+  rds-csi node                 serve the node service (not in this version: it has no NVMe/TCP connector yet)
   rds-csi version              print the version
 
-"rds-csi <subcommand> --help" lists the flags.
+"rds-csi controller --help" lists the flags.
 `
 
 // Main runs the subcommand that the arguments name and gives the process's exit code.
@@ -28,9 +28,7 @@ func Main(arguments []string) int {
 		options := NewControllerOptions()
 		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
 	case "node":
-		return Execute("rds-csi node", rest, &NodeOptions{}, func(context.Context) error {
-			return errors.New("this build has no NVMe/TCP connector yet, so it can't attach volumes to a node; run the controller only")
-		})
+		return fail("rds-csi node", exitFailed, errors.New("this version has no NVMe/TCP connector yet, so it can't serve a node; only \"rds-csi controller\" runs"))
 	case "version":
 		fmt.Println(version())
 		return exitOK
