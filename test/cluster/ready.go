@@ -18,7 +18,7 @@ const (
 	askEvery    = 100 * time.Millisecond
 	askWithin   = 5 * time.Second
 	tailLines   = 15
-	longestLine = 400 // bytes of a log line that are shown
+	longestLine = 250 // bytes of a log line that are shown
 )
 
 var (

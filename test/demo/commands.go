@@ -10,7 +10,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
 )
 
-const tailLines = 12
+const tailLines = 8
 
 // run tells the whole story and stops everything that it started, whatever happens.
 func run(ctx context.Context, options cluster.Options, show printer) error {

@@ -100,7 +100,7 @@ func (s *story) failOver(ctx context.Context) error {
 	s.stopWriter = stop
 	go s.writer.run(writing)
 	s.line = newTimeline(s.show)
-	ctx, cancel := context.WithTimeout(ctx, elsewhereWithin)
+	ctx, cancel := context.WithTimeoutCause(ctx, elsewhereWithin, fmt.Errorf("%w: %s since the node was lost", errTimeout, elsewhereWithin))
 	defer cancel()
 	w := &watcher{old: s.first, line: s.line, client: s.cluster.Client(), sim: s.cluster.Appliance()}
 	ended, err := w.watch(ctx)
@@ -115,7 +115,18 @@ func (s *story) failOver(ctx context.Context) error {
 	if err := s.cluster.Client().CoreV1().Nodes().Delete(ctx, s.first.node, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("delete Node %s: %w", s.first.node, err)
 	}
-	for m := range milestones {
+	if err := s.awaitAll(ctx, nodeDeleted, accessRevoked); err != nil {
+		return err
+	}
+	// Waiting on makes no sense if the first node may still write.
+	if err := allConfirmed(ctx, s.cluster.Appliance()); err != nil {
+		return err
+	}
+	return s.awaitAll(ctx, attachmentGone, runningElsewhere)
+}
+
+func (s *story) awaitAll(ctx context.Context, first, last milestone) error {
+	for m := first; m <= last; m++ {
 		if err := s.line.await(ctx, m); err != nil {
 			return err
 		}
@@ -147,13 +158,12 @@ func (s *story) compare(ctx context.Context) (err error) {
 }
 
 func (s *story) check(ctx context.Context) error {
-	deletion, err := deletedByUs(s.cluster, s.attachment)
+	deletion, err := deletedByUs(s.cluster, s.attachment, s.first.pod)
 	if err != nil {
 		return err
 	}
 	s.progress("the stale attachment was deleted by %s (%s)", deletion.User, deletion.Agent)
 	if err := errors.Join(
-		s.line.before(podGone, deletionAsked),
 		s.line.before(accessRevoked, attachmentGone),
 		s.line.before(attachmentGone, attachedElsewhere),
 		allConfirmed(ctx, s.cluster.Appliance()),

@@ -46,6 +46,8 @@ func (n *node) configuration() (*options.KubeletFlags, *kubeletconfig.KubeletCon
 	configuration.CgroupsPerQOS, configuration.CgroupRoot = false, ""
 	configuration.HairpinMode = kubeletconfig.HairpinVeth
 	configuration.ResolverConfig = kubetypes.ResolvConfDefault
+	// The fake runtime has no file systems to run out of.
+	configuration.EvictionHard, configuration.LocalStorageCapacityIsolation = map[string]string{}, false
 	// Nobody answers there. Without an address every pod would get a warning.
 	configuration.ClusterDNS = []string{"127.0.0.1"}
 	// The default of a million may lie above what this process is allowed.
