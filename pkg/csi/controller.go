@@ -49,6 +49,8 @@ type ControllerConfig struct {
 	Port    uint16
 	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
 	GracePeriod time.Duration
+	// Now is the clock that the grace period is measured with; nil stands for time.Now.
+	Now func() time.Time
 }
 
 // Controller is the CSI controller service.
@@ -71,6 +73,9 @@ func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, de
 	}
 	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
 		return nil, err
+	}
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	return &Controller{config: config, appliance: appliance, nodes: nodes, decided: decided}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/klog/v2"
@@ -136,11 +135,11 @@ func (c *Controller) decide(ctx context.Context, disk rds.Disk, wish attach.Requ
 		}
 		record.Holders = append(record.Holders, id)
 	}
-	decision := attach.Decide(wish, record, nil, time.Now(), c.config.GracePeriod)
+	decision := attach.Decide(wish, record, nil, c.config.Now(), c.config.GracePeriod)
 	if decision.Verdict == attach.Unknown {
 		// Somebody else holds it: only now is it worth asking what became of them.
 		holders := c.nodes.Standings(ctx, disk.ID.String(), record.Holders)
-		decision = attach.Decide(wish, record, holders, time.Now(), c.config.GracePeriod)
+		decision = attach.Decide(wish, record, holders, c.config.Now(), c.config.GracePeriod)
 	}
 	c.decided(decision.Verdict)
 	return decision, nil
