@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,7 +16,7 @@ type Action string
 const (
 	// ActionNone: the attachment is in order, being detached already, or gone.
 	ActionNone Action = "none"
-	// ActionRecheck: cache and API server differ about the node; it is looked at again soon.
+	// ActionRecheck: the cache is behind the API server about the node or the attachment; it is looked at again soon.
 	ActionRecheck Action = "recheck"
 	// ActionWaitForPods: the attachment is stale, but pods bound to its node still use the volume.
 	ActionWaitForPods Action = "wait_for_pods"
@@ -30,7 +31,7 @@ func Actions() []Action {
 	return []Action{ActionNone, ActionRecheck, ActionWaitForPods, ActionClear, ActionError}
 }
 
-// recheckAfter is when a worker comes back where the node cache is behind the API server, which watches mend in well
+// recheckAfter is when a worker comes back where a cache is behind the API server, which watches mend in well
 // under a second.
 const recheckAfter = 2 * time.Second
 
@@ -60,7 +61,12 @@ func (r *Reconciler) clear(ctx context.Context, name string) (Action, error) {
 		logger.Info("Attachment is stale; waiting for the pods on its node that use the volume to go", "reason", reason, "pods", pods)
 		return ActionWaitForPods, nil
 	}
-	if err := r.cluster.DeleteAttachment(ctx, attachment); err != nil {
+	err = r.cluster.DeleteAttachment(ctx, attachment)
+	if errors.Is(err, ErrChanged) {
+		logger.V(2).Info("Left an attachment alone: it has changed since it was judged")
+		return ActionRecheck, nil
+	}
+	if err != nil {
 		return ActionError, fmt.Errorf("delete stale attachment %s of node %s: %w", name, attachment.NodeName, err)
 	}
 	logger.Info("Cleared a stale attachment", "reason", reason, "machine", attachment.Machine())

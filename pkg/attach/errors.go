@@ -14,6 +14,8 @@ var (
 	ErrSuperseded = errors.New("the request is superseded")
 	// ErrNoNode: Kubernetes has no such node.
 	ErrNoNode = errors.New("no such node")
+	// ErrChanged: the object isn't any more what was judged; it must be judged anew.
+	ErrChanged = errors.New("it has changed since it was seen")
 	// ErrUnknown: what must be known to decide isn't known; nothing was changed, and asking again is right.
 	ErrUnknown = errors.New("not enough is known to decide")
 )

@@ -94,9 +94,9 @@ func (c *controller) attachments(t *testing.T) []string {
 	return names
 }
 
-func (c *controller) deleteNode(t *testing.T, name string) {
+func (c *controller) deleteNodeA(t *testing.T) {
 	t.Helper()
-	if err := c.client.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+	if err := c.client.CoreV1().Nodes().Delete(t.Context(), "node-a", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	settle()
@@ -112,7 +112,7 @@ func TestADeletedNodesAttachmentIsCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, node("node-a", "machine-a"), node("node-b", "machine-a"), volume(),
 			attachment("stale", driver, "node-a"), attachment("foreign", "other.example", "node-a"), attachment("live", driver, "node-b"))
-		c.deleteNode(t, "node-a")
+		c.deleteNodeA(t)
 		if diff := cmp.Diff([]string{"foreign", "live"}, c.attachments(t)); diff != "" {
 			t.Errorf("attachments left (-want +got):\n%s", diff)
 		}
@@ -133,7 +133,7 @@ func TestPodsAreWaitedForByAWatch(t *testing.T) {
 		other.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = "another"
 		ended.Status.Phase = corev1.PodSucceeded
 		c := startController(t, node("node-a", "machine-a"), volume(), attachment("stale", driver, "node-a"), pod("user"), other, ended)
-		c.deleteNode(t, "node-a")
+		c.deleteNodeA(t)
 		lists := c.count("list", "pods")
 		<-time.After(10 * time.Minute)
 		synctest.Wait()
@@ -200,7 +200,7 @@ func TestAFailingAPIServerClearsNothing(t *testing.T) {
 		c.client.PrependReactor("get", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, apierrors.NewInternalError(errors.New("etcd is away"))
 		})
-		c.deleteNode(t, "node-a")
+		c.deleteNodeA(t)
 		<-time.After(time.Hour)
 		synctest.Wait()
 		if got := c.attachments(t); len(got) != 1 {
@@ -212,7 +212,7 @@ func TestAFailingAPIServerClearsNothing(t *testing.T) {
 // In whatever order the node, its attachment and its pod go and come, the end is the same.
 func TestEveryOrderOfEventsEndsTheSame(t *testing.T) {
 	events := map[string]func(*testing.T, *controller){
-		"node deleted": func(t *testing.T, c *controller) { t.Helper(); c.deleteNode(t, "node-a") },
+		"node deleted": func(t *testing.T, c *controller) { t.Helper(); c.deleteNodeA(t) },
 		"pod deleted": func(t *testing.T, c *controller) {
 			t.Helper()
 			if err := c.client.CoreV1().Pods("default").Delete(t.Context(), "user", metav1.DeleteOptions{}); err != nil {

@@ -39,16 +39,20 @@ func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer
 }
 
 // DeleteAttachment deletes exactly the version of the attachment that was seen: one that was made again under the same
-// name, or that changed since, stays, and the error says so. It being gone already is success.
+// name, or that changed since, stays, and the error is attach.ErrChanged. It being gone already is success.
 func (c *Cluster) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
 	uid := types.UID(attachment.UID)
 	err := c.client.StorageV1().VolumeAttachments().Delete(ctx, attachment.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &attachment.ResourceVersion},
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("delete attachment %s: %w: %w", attachment.Name, attach.ErrChanged, err)
+	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("delete attachment %s: %w", attachment.Name, err)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // volume gives a PersistentVolume from the cache, or else from the API server; nil if there is none.

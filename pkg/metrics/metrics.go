@@ -25,6 +25,12 @@ const (
 	operationReconcile = "reconcile"
 )
 
+// The values of the label "result".
+const (
+	resultSuccess = "success"
+	resultError   = "error"
+)
+
 // New registers every metric, with every series that can be known beforehand at zero.
 func New() *Metrics {
 	// From a command's round trip (50 ms on the appliance) to the sidecars' patience.
@@ -73,14 +79,22 @@ func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
 	m.calls.WithLabelValues("rds.csi.srvlab.io", method, code).Observe(took.Seconds())
 	operation := map[string]string{"ControllerPublishVolume": operationAttach, "ControllerUnpublishVolume": operationDetach}[method]
 	if operation != "" {
-		m.operations.WithLabelValues(operation, result(code == "OK")).Observe(took.Seconds())
+		result := resultError
+		if code == "OK" {
+			result = resultSuccess
+		}
+		m.operations.WithLabelValues(operation, result).Observe(took.Seconds())
 	}
 }
 
 // ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
 func (m *Metrics) ObserveReconcile(action string, err error, took time.Duration) {
 	m.reconcileActions.WithLabelValues(action).Inc()
-	m.operations.WithLabelValues(operationReconcile, result(err == nil)).Observe(took.Seconds())
+	result := resultSuccess
+	if err != nil {
+		result = resultError
+	}
+	m.operations.WithLabelValues(operationReconcile, result).Observe(took.Seconds())
 }
 
 // CountStaleCleared counts a VolumeAttachment that was deleted because its node is proven gone.
@@ -91,10 +105,3 @@ func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(ve
 
 // CountGraceUsed counts a volume that was handed off while its old node was still detaching.
 func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
-
-func result(success bool) string {
-	if success {
-		return "success"
-	}
-	return "error"
-}

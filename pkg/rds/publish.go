@@ -12,26 +12,36 @@ import (
 //
 // It also repairs: with next equal to the record that the disk carries, it sets NQN and export to agree with it.
 func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	return c.switchRecord(ctx, seen, next, true)
+	return c.switchRecord(ctx, recordSwitch{seen: seen, next: next, fence: true})
 }
 
 // Unpublish makes next the record of a disk that was seen as seen. If next has no holder, the export is taken away, which
 // ends every connection; if a holder stays, NQN and export are left alone. Errors as for Publish.
 func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	return c.switchRecord(ctx, seen, next, !next.Held())
+	return c.switchRecord(ctx, recordSwitch{seen: seen, next: next, fence: !next.Held()})
 }
 
-// switchRecord writes next under the condition that the disk still carries the comment that was seen. With fence it
-// takes the export away first and gives it back only if next has a holder.
-func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence bool) (Disk, error) {
-	id := seen.ID
-	comment, err := next.Encode()
+// recordSwitch is one change of a disk's record.
+type recordSwitch struct {
+	// seen is the disk on whose record the change was decided: the change's condition.
+	seen Disk
+	next Record
+	// comment is next as text.
+	comment string
+	// fence takes the export away first, and gives it back only if next has a holder.
+	fence bool
+}
+
+// switchRecord writes the next record under the condition that the disk still carries the comment that was seen.
+func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, error) {
+	id := change.seen.ID
+	comment, err := change.next.Encode()
 	if err != nil {
 		return Disk{}, err
 	}
-	build := func(cmd *command) { cmd.act(switchStatements(cmd, seen, next, comment, fence)...) }
+	change.comment = comment
 	for range attempts {
-		after, err := c.write(ctx, id, build)
+		after, err := c.write(ctx, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
 		if err != nil {
 			c.forget(id)
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)
@@ -43,9 +53,9 @@ func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence
 		}
 		c.remember(disk)
 		switch {
-		case disk.comment == comment && (disk.Consistent() || !fence):
+		case disk.comment == comment && (disk.Consistent() || !change.fence):
 			return disk, nil
-		case disk.comment != comment && disk.comment != seen.comment:
+		case disk.comment != comment && disk.comment != change.seen.comment:
 			return Disk{}, &ChangedError{Now: disk}
 		case after.reply.refused != nil:
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, after.reply.refused)
@@ -54,22 +64,22 @@ func (c *Client) switchRecord(ctx context.Context, seen Disk, next Record, fence
 	return Disk{}, fmt.Errorf("write the record of volume %s: %w: the appliance neither kept nor refused it", id, ErrUnknownOutcome)
 }
 
-// switchStatements gives each set a condition of its own, on the old record or on the new one: whatever another
-// session does between two of them, a statement that has lost its ground matches nothing.
-func switchStatements(cmd *command, seen Disk, next Record, comment string, fence bool) []string {
-	slot := cmd.quoted(seen.ID.Slot())
+// statements gives each set a condition of its own, on the old record or on the new one: whatever another session does
+// between two of them, a statement that has lost its ground matches nothing.
+func (s recordSwitch) statements(cmd *command) []string {
+	slot := cmd.quoted(s.seen.ID.Slot())
 	where := func(comment string) string {
 		return fmt.Sprintf("[find where slot=%s comment=%s]", slot, cmd.quoted(comment))
 	}
-	if !fence {
-		return []string{fmt.Sprintf("/disk set %s comment=%s", where(seen.comment), cmd.quoted(comment))}
+	if !s.fence {
+		return []string{fmt.Sprintf("/disk set %s comment=%s", where(s.seen.comment), cmd.quoted(s.comment))}
 	}
 	statements := []string{
-		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(seen.comment)),
-		fmt.Sprintf("/disk set %s nvme-tcp-server-nqn=%s comment=%s", where(seen.comment), cmd.quoted(next.SubsystemNQN(seen.ID)), cmd.quoted(comment)),
+		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(s.seen.comment)),
+		fmt.Sprintf("/disk set %s nvme-tcp-server-nqn=%s comment=%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment)),
 	}
-	if next.Held() {
-		statements = append(statements, fmt.Sprintf("/disk set %s nvme-tcp-export=yes", where(comment)))
+	if s.next.Held() {
+		statements = append(statements, fmt.Sprintf("/disk set %s nvme-tcp-export=yes", where(s.comment)))
 	}
 	return statements
 }

@@ -27,11 +27,11 @@ const ClusterID = "cluster-1"
 
 // Start runs a simulator of 10 GiB until the test ends, up for a day already, and returns it with the configuration of
 // a client for it. Each change is made to the simulator's options before it starts.
-func Start(t testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) {
-	t.Helper()
-	key, file := newKey(t)
+func Start(tb testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) {
+	tb.Helper()
+	key, file := newKey(tb)
 	options := sim.Options{
-		StateDir: t.TempDir(),
+		StateDir: tb.TempDir(),
 		Pools:    []appliance.Pool{{Name: Pool, Size: 10 * appliance.GiB}},
 		Users:    []sim.User{{Name: User, Keys: []ssh.PublicKey{key}}},
 		Uptime:   24 * time.Hour,
@@ -39,13 +39,13 @@ func Start(t testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) {
 	for _, change := range changes {
 		change(&options)
 	}
-	simulator, err := sim.Start(t.Context(), options)
+	simulator, err := sim.Start(tb.Context(), options)
 	if err != nil {
-		t.Fatalf("start the simulator: %v", err)
+		tb.Fatalf("start the simulator: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := simulator.Close(); err != nil {
-			t.Errorf("stop the simulator: %v", err)
+			tb.Errorf("stop the simulator: %v", err)
 		}
 	})
 	return simulator, rds.Config{
@@ -60,34 +60,34 @@ func Start(t testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) {
 }
 
 // Client gives a client that is closed when the test ends.
-func Client(t testing.TB, config rds.Config) *rds.Client {
-	t.Helper()
+func Client(tb testing.TB, config rds.Config) *rds.Client {
+	tb.Helper()
 	client, err := rds.New(config)
 	if err != nil {
-		t.Fatalf("make a client: %v", err)
+		tb.Fatalf("make a client: %v", err)
 	}
-	t.Cleanup(client.Close)
+	tb.Cleanup(client.Close)
 	return client
 }
 
 // newKey writes a private key to a file that only the test sees.
-func newKey(t testing.TB) (ssh.PublicKey, string) {
-	t.Helper()
+func newKey(tb testing.TB) (ssh.PublicKey, string) {
+	tb.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "id_ed25519")
+	file := filepath.Join(tb.TempDir(), "id_ed25519")
 	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	key, err := ssh.NewPublicKey(public)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key, file
 }

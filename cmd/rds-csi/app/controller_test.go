@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -171,12 +172,8 @@ func TestControllerStartErrors(t *testing.T) {
 	arguments, _ := flagsFor(t)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			changed := map[string]string{}
-			for _, set := range []map[string]string{arguments, test.change} {
-				for name, value := range set {
-					changed[name] = value
-				}
-			}
+			changed := maps.Clone(arguments)
+			maps.Copy(changed, test.change)
 			options, err := parsed(t, changed)
 			if err == nil {
 				err = RunController(t.Context(), options)

@@ -1,0 +1,271 @@
+package csi
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+func TestPublishGivesEachHoldingItsOwnEpoch(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	if got := w.reachable(); got != "" {
+		t.Errorf("before anybody holds it, %s is exported", got)
+	}
+	first := w.mustPublish(t, volume, nodeA)
+	if got := w.reachable(); got != first.target.SubsystemNQN {
+		t.Errorf("exported is %q, the node was told %q", got, first.target.SubsystemNQN)
+	}
+	if again := w.mustPublish(t, volume, nodeA); again != first {
+		t.Errorf("publish again: got %+v, want the same %+v", again, first)
+	}
+	if err := w.unpublish(t, volume, nodeA); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.reachable(); got != "" {
+		t.Errorf("after unpublish, %s is still exported", got)
+	}
+	second := w.mustPublish(t, volume, nodeA)
+	if second.target.SubsystemNQN == first.target.SubsystemNQN || second.generation <= first.generation {
+		t.Errorf("second holding: got %+v after %+v, want a new epoch and a higher generation", second, first)
+	}
+}
+
+// Every case is: a holds the volume, b asks for it.
+func TestPublishToAnotherNode(t *testing.T) {
+	tests := map[string]struct {
+		standing attach.Standing
+		since    time.Duration
+		want     codes.Code
+		verdict  attach.Verdict
+	}{
+		"holder is attached":               {attach.StandingAttached, 0, codes.FailedPrecondition, attach.Conflict},
+		"holder is detaching within grace": {attach.StandingDetaching, time.Second, codes.OK, attach.HandOff},
+		"holder is detaching for too long": {attach.StandingDetaching, time.Minute, codes.FailedPrecondition, attach.Conflict},
+		"holder's node is gone":            {attach.StandingGone, 0, codes.OK, attach.TakeOver},
+		"holder's attachment is gone":      {attach.StandingDetached, 0, codes.OK, attach.TakeOver},
+		"holder is unknown":                {attach.StandingUnknown, 0, codes.Unavailable, attach.Unknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			old := w.mustPublish(t, volume, nodeA)
+			w.standing(nodeA, test.standing, time.Now().Add(-test.since))
+			_, err := w.publish(t, volume, nodeB)
+			if got := codeOf(err); test.want == codes.OK && err != nil || test.want != codes.OK && got != test.want {
+				t.Fatalf("got %v (%s), want %s", err, got, test.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), "node-a") {
+				t.Errorf("the error doesn't name the holder: %v", err)
+			}
+			if got := w.decisions[len(w.decisions)-1]; got != test.verdict {
+				t.Errorf("verdict: got %s, want %s", got, test.verdict)
+			}
+			if changed := w.reachable() != old.target.SubsystemNQN; changed != (test.want == codes.OK) {
+				t.Errorf("the old holder was fenced: %t, want %t", changed, test.want == codes.OK)
+			}
+		})
+	}
+}
+
+// a detaches, b takes over within grace; c comes within the same 30 seconds while b is attached.
+func TestGraceIsNotAnOpenDoor(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	w.standing(nodeA, attach.StandingDetaching, time.Now())
+	b := w.mustPublish(t, volume, nodeB)
+	w.standing(nodeB, attach.StandingAttached, time.Time{})
+	if _, err := w.publish(t, volume, nodeC); codeOf(err) != codes.FailedPrecondition {
+		t.Errorf("c: got %v, want a conflict with b", err)
+	}
+	if w.reachable() != b.target.SubsystemNQN {
+		t.Error("b was fenced")
+	}
+}
+
+// A controller that starts anew, or a second one, knows what the appliance's record says and nothing else.
+func TestTheRecordOutlivesTheController(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	first := w.mustPublish(t, volume, nodeA)
+	w.restart(t)
+	if again := w.mustPublish(t, volume, nodeA); again != first {
+		t.Errorf("after a restart: got %+v, want %+v", again, first)
+	}
+	w.restart(t)
+	w.standing(nodeA, attach.StandingAttached, time.Time{})
+	if _, err := w.publish(t, volume, nodeB); codeOf(err) != codes.FailedPrecondition {
+		t.Errorf("after a restart, b while a holds: got %v, want a conflict", err)
+	}
+}
+
+// Two controllers act on one volume, each with its own memory of it. One holder comes out, and it is what the record says.
+func TestTwoControllersAgreeOnOneHolder(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	first := w.Controller
+	w.restart(t)
+	second := w.Controller
+	w.standing(nodeA, attach.StandingAttached, time.Time{})
+	w.standing(nodeB, attach.StandingAttached, time.Time{})
+	results := make(chan error, 2)
+	for node, controller := range map[string]*Controller{nodeA: first, nodeB: second} {
+		go func() {
+			_, err := controller.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{VolumeId: volume, NodeId: node, VolumeCapability: singleWriter()})
+			results <- err
+		}()
+	}
+	var failed []error
+	for range 2 {
+		if err := <-results; err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) != 1 || codeOf(failed[0]) != codes.FailedPrecondition {
+		t.Errorf("failures: %v, want exactly one conflict", failed)
+	}
+}
+
+func TestACommonPublishTakesOneExec(t *testing.T) {
+	var execs int
+	simulator, config := simtest.Start(t, func(o *sim.Options) { o.Observe = func(sim.Execution) { execs++ } })
+	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+	w.restart(t)
+	volume := w.create(t)
+	execs = 0
+	w.mustPublish(t, volume, nodeA)
+	if execs != 1 {
+		t.Errorf("publish took %d execs, want 1", execs)
+	}
+	execs = 0
+	if err := w.unpublish(t, volume, nodeA); err != nil || execs != 1 {
+		t.Errorf("unpublish took %d execs (%v), want 1", execs, err)
+	}
+}
+
+func TestPublishIsRefusedBeforeTheApplianceIsAsked(t *testing.T) {
+	for _, refusal := range []error{attach.ErrUnknown, attach.ErrLeaving, attach.ErrSuperseded, attach.ErrNoNode} {
+		w := newControllerWorld(t)
+		volume := w.create(t)
+		w.nodes.refusal = refusal
+		if _, err := w.publish(t, volume, nodeA); !errors.Is(err, refusal) {
+			t.Errorf("got %v, want %v", err, refusal)
+		}
+		if w.reachable() != "" {
+			t.Error("something was exported")
+		}
+	}
+}
+
+// An attachment that counts as attached, to a node that the record doesn't name, belongs to an earlier life of the node.
+func TestAnAttachedAttachmentWithoutHoldingIsNotPublished(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.nodes.admission = Admission{Attached: true}
+	if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.Unavailable {
+		t.Errorf("got %v, want UNAVAILABLE", err)
+	}
+}
+
+func TestAnotherModeOnTheSameNode(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	_, err := w.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{
+		VolumeId: volume, NodeId: nodeA, VolumeCapability: mountCapability(csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER),
+	})
+	if codeOf(err) != codes.AlreadyExists {
+		t.Errorf("got %v, want ALREADY_EXISTS", err)
+	}
+}
+
+func TestPublishRepairsAnExportThatDisagrees(t *testing.T) {
+	for name, damage := range map[string]string{
+		"export off": `/disk set [find where comment~"rds-csi"] nvme-tcp-export=no`,
+		"wrong NQN":  `/disk set [find where comment~"rds-csi"] nvme-tcp-server-nqn="nqn.2026-11.example:other"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			first := w.mustPublish(t, volume, nodeA)
+			if out, err := w.sim.Exec(t.Context(), damage); err != nil || out != "" {
+				t.Fatalf("%s, %v", out, err)
+			}
+			if again := w.mustPublish(t, volume, nodeA); again != first || w.reachable() != first.target.SubsystemNQN {
+				t.Errorf("got %+v, exported %q, want %+v", again, w.reachable(), first)
+			}
+		})
+	}
+}
+
+func TestUnpublish(t *testing.T) {
+	tests := map[string]struct {
+		holder, leaver string
+		replaced       bool
+		failed         error
+		want           codes.Code
+		released       bool
+	}{
+		"the holder":                             {nodeA, nodeA, false, nil, codes.OK, true},
+		"every node":                             {nodeA, "", false, nil, codes.OK, true},
+		"another node":                           {nodeA, nodeB, false, nil, codes.OK, false},
+		"a node of another driver":               {nodeA, "whatever", false, nil, codes.OK, false},
+		"the successor of a machine that's gone": {nodeA, "node-a/machine-new", true, nil, codes.OK, true},
+		"an earlier machine of the holder's name, the holder lives": {nodeA, "node-a/machine-old", false, nil, codes.OK, false},
+		"another machine of the name, nothing known":                {nodeA, "node-a/machine-new", false, attach.ErrUnknown, codes.Unavailable, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			before := w.mustPublish(t, volume, test.holder)
+			w.nodes.replaced[test.holder], w.nodes.failed = test.replaced, test.failed
+			err := w.unpublish(t, volume, test.leaver)
+			if got := codeOf(err); (test.want == codes.OK) != (err == nil) || err != nil && got != test.want {
+				t.Fatalf("got %v, want %s", err, test.want)
+			}
+			want := before.target.SubsystemNQN
+			if test.released {
+				want = ""
+			}
+			if got := w.reachable(); got != want {
+				t.Errorf("exported: got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// A publish that is still on its way when its caller has given up and unpublished must miss.
+func TestALatePublishMisses(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	id, err := rds.ParseVolumeID(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := w.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.unpublish(t, volume, nodeA); err != nil {
+		t.Fatal(err)
+	}
+	changed := (*rds.ChangedError)(nil)
+	if _, err := w.client.Publish(t.Context(), seen, seen.Record.Publish(nodeA, accessMount, "single-node-writer", false)); !errors.As(err, &changed) {
+		t.Errorf("the late publish: got %v, want it to miss", err)
+	}
+	if w.reachable() != "" {
+		t.Error("the late publish exported the disk")
+	}
+}

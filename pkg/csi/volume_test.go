@@ -1,0 +1,148 @@
+package csi
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+func TestWhatIsGoneIsUnpublishedAndDeleted(t *testing.T) {
+	w := newControllerWorld(t)
+	for _, volume := range []string{handle1, "not-ours", "raid10/rds-csi/other"} {
+		if err := w.unpublish(t, volume, nodeA); err != nil {
+			t.Errorf("unpublish %s: %v", volume, err)
+		}
+		if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); err != nil {
+			t.Errorf("delete %s: %v", volume, err)
+		}
+		if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.NotFound {
+			t.Errorf("publish %s: got %v, want NOT_FOUND", volume, err)
+		}
+	}
+}
+
+func TestDeleteOfAHeldVolume(t *testing.T) {
+	for standing, want := range map[attach.Standing]codes.Code{
+		attach.StandingAttached: codes.FailedPrecondition, attach.StandingDetached: codes.FailedPrecondition,
+		attach.StandingUnknown: codes.Unavailable, attach.StandingGone: codes.OK,
+	} {
+		t.Run(standing.String(), func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			w.mustPublish(t, volume, nodeA)
+			w.standing(nodeA, standing, time.Time{})
+			_, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume})
+			if (err == nil) != (want == codes.OK) || err != nil && codeOf(err) != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			if gone := len(w.sim.Disks()) == 0; gone != (want == codes.OK) {
+				t.Errorf("disk gone: %t", gone)
+			}
+		})
+	}
+}
+
+func TestCreateVolumeRefuses(t *testing.T) {
+	block := &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}, AccessMode: singleWriter().GetAccessMode()}
+	tests := map[string]struct {
+		change func(*csi.CreateVolumeRequest)
+		want   codes.Code
+		says   string
+	}{
+		"no name":             {func(r *csi.CreateVolumeRequest) { r.Name = "" }, codes.InvalidArgument, "name"},
+		"too long a name":     {func(r *csi.CreateVolumeRequest) { r.Name = strings.Repeat("x", 129) }, codes.InvalidArgument, "name"},
+		"a name with a quote": {func(r *csi.CreateVolumeRequest) { r.Name = `x" ]; /disk remove [find]` }, codes.InvalidArgument, "volume"},
+		"no capability":       {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "volume_capabilities"},
+		"raw block":           {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0] = block }, codes.InvalidArgument, "access_type"},
+		"multi-node": {func(r *csi.CreateVolumeRequest) {
+			r.VolumeCapabilities[0] = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
+		}, codes.InvalidArgument, "access_mode"},
+		"multi-node readers": {func(r *csi.CreateVolumeRequest) {
+			r.VolumeCapabilities[0] = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY)
+		}, codes.InvalidArgument, "access_mode"},
+		"unknown filesystem":  {func(r *csi.CreateVolumeRequest) { r.GetVolumeCapabilities()[0].GetMount().FsType = "ntfs" }, codes.InvalidArgument, "fs_type"},
+		"no pool":             {func(r *csi.CreateVolumeRequest) { r.Parameters = nil }, codes.InvalidArgument, "pool"},
+		"a pool that isn't":   {func(r *csi.CreateVolumeRequest) { r.Parameters["pool"] = "raid5" }, codes.InvalidArgument, "raid5"},
+		"a pool with a slash": {func(r *csi.CreateVolumeRequest) { r.Parameters["pool"] = "raid10/x" }, codes.InvalidArgument, "pool"},
+		"misspelt parameter":  {func(r *csi.CreateVolumeRequest) { r.Parameters["Pool"] = "raid10" }, codes.InvalidArgument, "Pool"},
+		"clone":               {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} }, codes.InvalidArgument, "volume_content_source"},
+		"negative size":       {func(r *csi.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = -1 }, codes.InvalidArgument, "capacity_range"},
+		"limit below need":    {func(r *csi.CreateVolumeRequest) { r.CapacityRange.LimitBytes = 1 }, codes.InvalidArgument, "capacity_range"},
+		"limit below minimum": {func(r *csi.CreateVolumeRequest) { r.CapacityRange = &csi.CapacityRange{LimitBytes: mebibyte} }, codes.OutOfRange, "at most"},
+		"limit within a step": {func(r *csi.CreateVolumeRequest) {
+			r.CapacityRange = &csi.CapacityRange{RequiredBytes: 64*mebibyte + 1, LimitBytes: 64*mebibyte + 2}
+		}, codes.OutOfRange, "multiples"},
+		"too big for the driver": {func(r *csi.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 1 << 62 }, codes.OutOfRange, "bytes"},
+		"too big for the pool":   {func(r *csi.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 11 << 30 }, codes.ResourceExhausted, "raid10"},
+	}
+	w := newControllerWorld(t)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			request := createRequest("pvc-1")
+			test.change(request)
+			_, err := w.CreateVolume(t.Context(), request)
+			if err == nil || codeOf(err) != test.want || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v (%s), want %s that says %q", err, codeOf(err), test.want, test.says)
+			}
+		})
+	}
+	if disks := w.sim.Disks(); len(disks) != 0 {
+		t.Errorf("left half-made: %+v", disks)
+	}
+	if out, _ := w.sim.Exec(t.Context(), `:put [:len [/file find where name~".img"]]`); strings.TrimSpace(out) != "0" {
+		t.Errorf("files left: %s", out)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for name, test := range map[string]struct {
+		capacity *csi.CapacityRange
+		want     int64
+	}{
+		"none asked":       {nil, defaultSize},
+		"only a limit":     {&csi.CapacityRange{LimitBytes: 100*mebibyte + 5}, 100 * mebibyte},
+		"exact":            {&csi.CapacityRange{RequiredBytes: 1536 * mebibyte}, 1536 * mebibyte},
+		"rounded up":       {&csi.CapacityRange{RequiredBytes: 64*mebibyte + 1}, 65 * mebibyte},
+		"below the least":  {&csi.CapacityRange{RequiredBytes: 1}, minimumSize},
+		"the most":         {&csi.CapacityRange{RequiredBytes: maximumSize}, maximumSize},
+		"limit is the use": {&csi.CapacityRange{RequiredBytes: 20 * mebibyte, LimitBytes: 20 * mebibyte}, 20 * mebibyte},
+	} {
+		if got, err := sizeOf(test.capacity); err != nil || got != test.want {
+			t.Errorf("%s: got %d, %v, want %d", name, got, err, test.want)
+		}
+	}
+}
+
+// The same name with another size is another volume: it must not be passed off for the first.
+func TestCreateAgainWithAnotherSize(t *testing.T) {
+	w := newControllerWorld(t)
+	w.create(t)
+	request := createRequest("pvc-1")
+	request.CapacityRange.RequiredBytes *= 2
+	if _, err := w.CreateVolume(t.Context(), request); codeOf(err) != codes.AlreadyExists {
+		t.Errorf("got %v, want ALREADY_EXISTS", err)
+	}
+}
+
+func TestBusyVolumes(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	unlock, err := w.locks.lock(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.Aborted {
+		t.Errorf("got %v, want ABORTED", err)
+	}
+	unlock()
+	w.mustPublish(t, volume, nodeA)
+	if diff := cmp.Diff(0, len(w.locks.held)); diff != "" {
+		t.Errorf("locks are left behind: %s", diff)
+	}
+}
