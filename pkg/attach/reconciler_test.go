@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -112,7 +113,8 @@ func TestClear(t *testing.T) {
 		"another machine, but only the cache says": {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineA }, ActionRecheck, false},
 		"node without an identity proves nothing":  {func(f *fakeCluster) { f.cachedNodes["a"] = Node{Name: "a"}; f.liveNodes["a"] = Node{Name: "a"} }, ActionNone, false},
 		"pods still use the volume":                {func(f *fakeCluster) { f.pods = []string{"default/p"} }, ActionWaitForPods, false},
-		"attachment changed since it was seen":     {func(f *fakeCluster) { f.deleteErr = failed }, ActionError, false},
+		"deletion failed":                          {func(f *fakeCluster) { f.deleteErr = failed }, ActionError, false},
+		"attachment changed since it was seen":     {func(f *fakeCluster) { f.deleteErr = fmt.Errorf("delete: %w", ErrChanged) }, ActionRecheck, false},
 		"attachment is gone":                       {func(f *fakeCluster) { clear(f.attachments) }, ActionNone, false},
 		"attachment is being deleted": {func(f *fakeCluster) {
 			a := attachmentOnA()

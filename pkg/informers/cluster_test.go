@@ -260,6 +260,25 @@ func permutations(items []string) [][]string {
 	return all
 }
 
+// An attachment that changed between the look and the deletion is judged anew, quietly, and then cleared.
+func TestAConflictIsJudgedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startController(t, node("node-a", "machine-a"), volume(), attachment("stale", driver, "node-a"))
+		refused := false
+		c.client.PrependReactor("delete", "volumeattachments", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if refused {
+				return false, nil, nil
+			}
+			refused = true
+			return true, nil, apierrors.NewConflict(storagev1.Resource("volumeattachments"), "stale", errors.New("precondition failed"))
+		})
+		c.deleteNodeA(t)
+		if got := c.attachments(t); !refused || len(got) != 0 {
+			t.Errorf("left: %v, want none after one conflict", got)
+		}
+	})
+}
+
 func TestAwaitAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, node("node-a", "machine-a"))
