@@ -102,7 +102,7 @@ func (s *story) failOver(ctx context.Context) error {
 	s.line = newTimeline(s.show)
 	ctx, cancel := context.WithTimeoutCause(ctx, elsewhereWithin, fmt.Errorf("%w: %s since the node was lost", errTimeout, elsewhereWithin))
 	defer cancel()
-	w := &watcher{old: s.first, line: s.line, client: s.cluster.Client(), sim: s.cluster.Appliance()}
+	w := &watcher{old: s.first, line: s.line, deletion: s.cluster.Deletion, client: s.cluster.Client(), sim: s.cluster.Appliance()}
 	ended, err := w.watch(ctx)
 	if err != nil {
 		return err

@@ -24,8 +24,8 @@ const (
 
 func (m milestone) String() string {
 	return [...]string{
-		"Node object deleted", "pod object gone (pod garbage collection)", "stale VolumeAttachment marked for deletion",
-		"access revoked at the appliance", "stale VolumeAttachment gone", "attached to the other node", "pod Running on the other node",
+		"Node object deleted", "pod object gone (pod garbage collection)", "stale VolumeAttachment deleted by the driver",
+		"access revoked at the appliance", "stale VolumeAttachment gone (detached)", "attached to the other node", "pod Running on the other node",
 	}[m]
 }
 

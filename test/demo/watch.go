@@ -11,12 +11,15 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
 )
 
 // watcher reports to the timeline what the API server and the appliance show.
 type watcher struct {
 	old      place
 	line     *timeline
+	deletion func(resource, name string) (cluster.Deletion, error)
 	client   kubernetes.Interface
 	sim      string // URL of the simulator
 	baseline int    // how many revocations there were before
@@ -87,8 +90,16 @@ func (w *watcher) pod(pod *corev1.Pod) {
 
 func (w *watcher) podDeleted(pod *corev1.Pod) {
 	if string(pod.UID) == w.old.uid {
-		w.line.reach(podGone, time.Now(), pod.Name)
+		w.line.reach(podGone, w.deletedAt("pods", pod.Name), pod.Name)
 	}
+}
+
+// deletedAt is when the API server accepted an object's deletion: two watches may tell of two changes in either order.
+func (w *watcher) deletedAt(resource, name string) time.Time {
+	if deletion, err := w.deletion(resource, name); err == nil {
+		return deletion.At
+	}
+	return time.Now()
 }
 
 func (w *watcher) attachment(attachment *storagev1.VolumeAttachment) {
@@ -96,9 +107,14 @@ func (w *watcher) attachment(attachment *storagev1.VolumeAttachment) {
 		return
 	}
 	if attachment.Spec.NodeName == w.old.node {
-		if attachment.DeletionTimestamp != nil {
-			w.line.reach(deletionAsked, time.Now(), short(attachment.Name)+" of "+attachment.Spec.NodeName)
+		if attachment.DeletionTimestamp == nil {
+			return
 		}
+		if _, err := w.deletion("pods", w.old.pod); err == nil {
+			// The pod went first; its watch just hasn't told yet.
+			w.line.reach(podGone, w.deletedAt("pods", w.old.pod), w.old.pod)
+		}
+		w.line.reach(deletionAsked, w.deletedAt("volumeattachments", attachment.Name), short(attachment.Name)+" of "+attachment.Spec.NodeName)
 		return
 	}
 	if attachment.Status.Attached {
