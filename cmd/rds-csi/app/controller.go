@@ -26,7 +26,7 @@ const startTimeout = 30 * time.Second
 // RunController serves the controller service and clears stale attachments until ctx ends. It returns when everything
 // that it started has ended.
 func RunController(ctx context.Context, options *ControllerOptions) error {
-	options.appliance.ClusterID = options.clusterID
+	options.appliance.config.ClusterID = options.clusterID
 	var client kubernetes.Interface
 	if options.kubernetes {
 		var err error
@@ -37,7 +37,7 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 			return err
 		}
 	}
-	appliance, err := rds.New(options.appliance)
+	appliance, err := rds.New(options.appliance.config)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func startController(ctx context.Context, group *errgroup.Group, options *Contro
 		return err
 	}
 	parts = append(parts, server.Run,
-		func(ctx context.Context) error { return meetAppliance(ctx, appliance, options.appliance.Address) },
+		func(ctx context.Context) error { return meetAppliance(ctx, appliance, options.appliance.config.Address) },
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
 		})
@@ -110,7 +110,7 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 	if err != nil {
 		return fmt.Errorf("read the UID of namespace kube-system, which is the cluster ID unless --cluster-id gives one: %w", err)
 	}
-	options.appliance.ClusterID = string(namespace.UID)
+	options.appliance.config.ClusterID = string(namespace.UID)
 	return nil
 }
 
@@ -138,10 +138,10 @@ func newControllerServer(options *ControllerOptions, appliance *rds.Client, node
 		}
 	}
 	controller, err := csi.NewController(csi.ControllerConfig{
-		ClusterID:   options.appliance.ClusterID,
-		Directory:   options.directory,
+		ClusterID:   options.appliance.config.ClusterID,
+		Directory:   options.appliance.directory,
 		Address:     options.nvmeAddress,
-		Port:        options.appliance.Port,
+		Port:        options.appliance.config.Port,
 		GracePeriod: options.gracePeriod,
 	}, appliance, nodes, decided)
 	if err != nil {

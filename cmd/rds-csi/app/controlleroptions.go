@@ -26,10 +26,9 @@ type ControllerOptions struct {
 	reconcileWorkers int
 	gracePeriod      time.Duration
 
-	appliance   rds.Config
+	appliance   applianceOptions
 	nvmeAddress string
 	nvmePort    uint
-	directory   string
 }
 
 // NewControllerOptions gives options for AddFlags to fill.
@@ -51,41 +50,24 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "attachments looked at side by side")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
 
-	flags.StringVar(&o.appliance.Address, "rds-address", "", "the appliance's SSH address, host:port")
-	flags.StringVar(&o.appliance.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
-	flags.StringVar(&o.appliance.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
-	flags.StringVar(&o.appliance.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
 	flags.UintVar(&o.nvmePort, "nvme-port", 4420, "TCP port of the appliance's NVMe/TCP target")
-	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
 // Validate checks what can be checked without any I/O, and reports all of it at once; files and addresses are checked
 // where they're used.
 func (o *ControllerOptions) Validate() error {
-	checks := []struct {
-		ok      bool
-		failure error
-	}{
-		{o.appliance.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
-		{o.appliance.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.appliance.User)},
-		{o.appliance.KnownHostsFile != "", errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")},
+	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
+	o.appliance.config.BootWindow = rds.DefaultBootWindow
+	return errors.Join(o.appliance.validate(), failures([]check{
 		{o.nvmeAddress != "", errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")},
-		{o.nvmePort > 0 && o.nvmePort <= 65535, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
+		{o.nvmePort > 0 && o.nvmePort <= math.MaxUint16, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
 		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},
 		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
 		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
 		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
-	}
-	var failures []error
-	for _, check := range checks {
-		if !check.ok {
-			failures = append(failures, check.failure)
-		}
-	}
-	o.appliance.Port = uint16(min(o.nvmePort, math.MaxUint16))
-	o.appliance.BootWindow = rds.DefaultBootWindow
-	return errors.Join(failures...)
+	}))
 }

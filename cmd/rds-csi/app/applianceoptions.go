@@ -1,0 +1,49 @@
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// applianceOptions are the flags of every process that talks to the appliance.
+type applianceOptions struct {
+	config    rds.Config
+	directory string
+}
+
+func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.config.Address, "rds-address", "", "the appliance's SSH address, host:port")
+	flags.StringVar(&o.config.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
+	flags.StringVar(&o.config.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
+	flags.StringVar(&o.config.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
+}
+
+// validate checks what can be checked without any I/O.
+func (o *applianceOptions) validate() error {
+	return failures([]check{
+		{o.config.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
+		{o.config.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.config.User)},
+		{o.config.KnownHostsFile != "", errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")},
+	})
+}
+
+// check is one condition on the flags, with what to say where it doesn't hold.
+type check struct {
+	ok      bool
+	failure error
+}
+
+// failures reports every check that doesn't hold, all at once.
+func failures(checks []check) error {
+	var failed []error
+	for _, check := range checks {
+		if !check.ok {
+			failed = append(failed, check.failure)
+		}
+	}
+	return errors.Join(failed...)
+}
