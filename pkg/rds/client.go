@@ -74,10 +74,10 @@ const attempts = 3
 
 // write runs statements that are safe to repeat and returns the state after them. When a reply is lost it runs them
 // again, so that the state is read in any case; if that fails too, the outcome is unknown.
-func (c *Client) write(ctx context.Context, id VolumeID, build func(*command)) (state, error) {
+func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*command)) (state, error) {
 	var lost error
 	for range attempts {
-		cmd := newCommand()
+		cmd := newCommand(kind)
 		build(cmd)
 		cmd.showState(id)
 		answer, err := c.run(ctx, cmd)

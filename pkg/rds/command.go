@@ -5,18 +5,37 @@ import (
 	"strings"
 )
 
+// Kind is what a command is for, as metrics name it.
+type Kind string
+
+// The kinds of commands.
+const (
+	KindGet       Kind = "get"
+	KindList      Kind = "list"
+	KindCreate    Kind = "create"
+	KindPublish   Kind = "publish"
+	KindUnpublish Kind = "unpublish"
+	KindExpand    Kind = "expand"
+	KindDelete    Kind = "delete"
+	KindCapacity  Kind = "capacity"
+	KindInventory Kind = "inventory"
+	KindProbe     Kind = "probe"
+	KindCheck     Kind = "check"
+)
+
 // maxQuotedLength bounds one quoted text, in bytes: the longest is a record.
 const maxQuotedLength = maxRecordLength
 
 // command builds one line for the appliance. Text enters it through quoted alone, which refuses what isn't whitelisted;
 // the first refusal is kept in err and the line is then never sent.
 type command struct {
+	kind       Kind
 	nonce      string
 	statements []string
 	err        error
 }
 
-func newCommand() *command { return &command{nonce: randomToken()} }
+func newCommand(kind Kind) *command { return &command{kind: kind, nonce: randomToken()} }
 
 // quoted gives text in RouterOS double quotes. Nothing on the whitelist needs an escape there: no backslash, quote,
 // dollar sign or control character gets through.
@@ -65,8 +84,11 @@ func (c *command) showState(id VolumeID) {
 	c.showUptime()
 }
 
-func (c *command) showUptime() {
-	c.statements = append(c.statements, fmt.Sprintf(`:put ("%s-%s " . [/system resource get uptime])`, c.nonce, markerUptime))
+func (c *command) showUptime() { c.put(markerUptime, "[/system resource get uptime]") }
+
+// put adds a read of one value.
+func (c *command) put(marker, expression string) {
+	c.statements = append(c.statements, fmt.Sprintf(`:put ("%s-%s " . %s)`, c.nonce, marker, expression))
 }
 
 // line gives the whole command: one line, since RouterOS takes no more over SSH, closed by the marker whose absence

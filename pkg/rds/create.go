@@ -19,7 +19,7 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 		return fmt.Sprintf("file-size=%d mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
 			size, c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
 	}
-	after, err := c.write(ctx, id, func(cmd *command) { cmd.act(createStatement(cmd, id, properties(cmd))) })
+	after, err := c.write(ctx, KindCreate, id, func(cmd *command) { cmd.act(createStatement(cmd, id, properties(cmd))) })
 	if err != nil {
 		return Disk{}, fmt.Errorf("create volume %s: %w", id, err)
 	}

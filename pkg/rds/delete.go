@@ -24,7 +24,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID) error {
 	if err != nil {
 		return err
 	}
-	after, err := c.write(ctx, id, func(cmd *command) {
+	after, err := c.write(ctx, KindDelete, id, func(cmd *command) {
 		remove := fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(id.Slot()), cmd.quoted(disk.comment))
 		cmd.act(remove, removeFileStatement(cmd, id))
 	})
@@ -36,7 +36,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID) error {
 
 // removeFile removes a backing file that an earlier Delete left behind.
 func (c *Client) removeFile(ctx context.Context, id VolumeID) error {
-	after, err := c.write(ctx, id, func(cmd *command) { cmd.act(removeFileStatement(cmd, id)) })
+	after, err := c.write(ctx, KindDelete, id, func(cmd *command) { cmd.act(removeFileStatement(cmd, id)) })
 	if err != nil {
 		return fmt.Errorf("remove the backing file of volume %s: %w", id, err)
 	}

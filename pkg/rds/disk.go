@@ -31,7 +31,7 @@ func (d Disk) Consistent() bool {
 // The properties that are read, and no more, which keeps replies small.
 const (
 	diskProperties = "slot,type,size,file-path,file-size,comment,nvme-tcp-export,nvme-tcp-server-nqn"
-	poolProperties = "slot,mount-point,mounted,fs,size,free"
+	poolProperties = "slot,mount-point,mounted,fs,size,free,state"
 	fileProperties = "name,type"
 )
 
@@ -49,24 +49,33 @@ type diskItem struct {
 type poolItem struct {
 	MountPoint string `json:"mount-point"`
 	Mounted    bool   `json:"mounted"`
+	Size       number `json:"size"`
 	Free       number `json:"free"`
+	State      string `json:"state"`
 }
 
 type fileItem struct {
 	Name string `json:"name"`
+	Type string `json:"type"`
 }
 
 // disk gives the item as a Disk of the given cluster, or an error that is ErrNotOurs.
 func (i diskItem) disk(cluster string) (Disk, error) {
+	disk, err := i.anyCluster()
+	if err == nil && disk.Record.Cluster != cluster {
+		return Disk{}, fmt.Errorf("disk in slot %q: %w: it belongs to cluster %q, not to %q", i.Slot, ErrNotOurs, disk.Record.Cluster, cluster)
+	}
+	return disk, err
+}
+
+// anyCluster gives the item as a Disk of this driver, whatever cluster it belongs to, or an error that is ErrNotOurs.
+func (i diskItem) anyCluster() (Disk, error) {
 	notOurs := func(cause error) (Disk, error) {
 		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w", i.Slot, ErrNotOurs, cause)
 	}
 	record, err := ParseRecord(i.Comment)
 	if err != nil {
 		return notOurs(err)
-	}
-	if record.Cluster != cluster {
-		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
 	}
 	file := string(newFilePath(i.FilePath))
 	id, err := ParseVolumeID(strings.TrimSuffix(file, backingFileType))

@@ -19,6 +19,8 @@ var (
 	ErrNoPool = errors.New("no such pool")
 	// ErrNotReady: the appliance is booting or its pool isn't mounted, so what it doesn't list may exist all the same.
 	ErrNotReady = errors.New("the appliance is not ready")
+	// ErrUnsupported: the appliance's RouterOS is too old or lacks a package.
+	ErrUnsupported = errors.New("the appliance can't do what the driver needs")
 	// ErrHeld: the volume has a holder, so it can't be deleted.
 	ErrHeld = errors.New("the volume is held")
 	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.

@@ -199,7 +199,7 @@ func FuzzQuoted(f *testing.F) {
 	f.Add(`"; /disk remove [find]; :put "`)
 	f.Add("$x $(y) $[/disk print]\\\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		cmd := newCommand()
+		cmd := newCommand(KindCheck)
 		cmd.act("/disk set x comment=" + cmd.quoted(text))
 		if _, err := cmd.line(); err == nil && strings.ContainsAny(text, "\"\\$[](){};?\r\n\t'#") {
 			t.Errorf("%q got into a command", text)

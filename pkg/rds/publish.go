@@ -12,17 +12,18 @@ import (
 //
 // It also repairs: with next equal to the record that the disk carries, it sets NQN and export to agree with it.
 func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	return c.switchRecord(ctx, recordSwitch{seen: seen, next: next, fence: true})
+	return c.switchRecord(ctx, recordSwitch{kind: KindPublish, seen: seen, next: next, fence: true})
 }
 
 // Unpublish makes next the record of a disk that was seen as seen. If next has no holder, the export is taken away, which
 // ends every connection; if a holder stays, NQN and export are left alone. Errors as for Publish.
 func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	return c.switchRecord(ctx, recordSwitch{seen: seen, next: next, fence: !next.Held()})
+	return c.switchRecord(ctx, recordSwitch{kind: KindUnpublish, seen: seen, next: next, fence: !next.Held()})
 }
 
 // recordSwitch is one change of a disk's record.
 type recordSwitch struct {
+	kind Kind
 	// seen is the disk on whose record the change was decided: the change's condition.
 	seen Disk
 	next Record
@@ -30,6 +31,8 @@ type recordSwitch struct {
 	comment string
 	// fence takes the export away first, and gives it back only if next has a holder.
 	fence bool
+	// size, unless it is 0, is the least size in bytes that the backing file is to have afterwards.
+	size int64
 }
 
 // switchRecord writes the next record under the condition that the disk still carries the comment that was seen.
@@ -41,7 +44,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	}
 	change.comment = comment
 	for range attempts {
-		after, err := c.write(ctx, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
+		after, err := c.write(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
 		if err != nil {
 			c.forget(id)
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)
@@ -53,10 +56,12 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 		}
 		c.remember(disk)
 		switch {
-		case disk.comment == comment && (disk.Consistent() || !change.fence):
+		case disk.comment == comment && (disk.Consistent() || !change.fence) && disk.Size >= change.size:
 			return disk, nil
 		case disk.comment != comment && disk.comment != change.seen.comment:
 			return Disk{}, &ChangedError{Now: disk}
+		case after.reply.refused != nil && after.poolFree() < change.size-disk.Size:
+			return Disk{}, fmt.Errorf("expand volume %s: %w: pool %q has %d bytes free: %w", id, ErrNoSpace, id.Pool(), after.poolFree(), after.reply.refused)
 		case after.reply.refused != nil:
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, after.reply.refused)
 		}
@@ -72,7 +77,11 @@ func (s recordSwitch) statements(cmd *command) []string {
 		return fmt.Sprintf("[find where slot=%s comment=%s]", slot, cmd.quoted(comment))
 	}
 	if !s.fence {
-		return []string{fmt.Sprintf("/disk set %s comment=%s", where(s.seen.comment), cmd.quoted(s.comment))}
+		statements := []string{fmt.Sprintf("/disk set %s comment=%s", where(s.seen.comment), cmd.quoted(s.comment))}
+		if s.size > 0 {
+			statements = append(statements, fmt.Sprintf("/disk set %s file-size=%d", where(s.comment), s.size))
+		}
+		return statements
 	}
 	statements := []string{
 		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(s.seen.comment)),

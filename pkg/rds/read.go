@@ -10,7 +10,7 @@ import (
 
 // Get reads one disk. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs, ErrExists, ErrUnreachable, or a *CommandError.
 func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
-	cmd := newCommand()
+	cmd := newCommand(KindGet)
 	cmd.showState(id)
 	answer, err := c.run(ctx, cmd)
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
 // List reads all disks of this driver and cluster in one exec, and remembers them. Disks that carry a record of ours
 // but can't be understood are logged and left out. It returns ErrNotReady while the appliance boots.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
-	cmd := newCommand()
+	cmd := newCommand(KindList)
 	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
 	cmd.showUptime()
 	answer, err := c.run(ctx, cmd)

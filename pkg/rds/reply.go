@@ -3,6 +3,7 @@ package rds
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,7 +16,12 @@ const (
 	markerPools  = "POOLS"
 	markerFiles  = "FILES"
 	markerUptime = "UPTIME"
-	markerEnd    = "END"
+	// markerVersion and markerPackage are of Probe only.
+	markerVersion = "VERSION"
+	markerPackage = "PACKAGE"
+	// markerProbe is of Checker only.
+	markerProbe = "PROBE"
+	markerEnd   = "END"
 )
 
 // reply is what the appliance answered to one command.
@@ -26,6 +32,11 @@ type reply struct {
 	pools   []poolItem
 	files   []fileItem
 	uptime  time.Duration
+	// version and packages are of Probe only: RouterOS's version, and how many packages rose-storage are enabled.
+	version  string
+	packages int
+	// probes are of Checker only.
+	probes []probeItem
 }
 
 // readReply decodes the output of the command with this nonce. It returns a *CommandError if the appliance ran nothing
@@ -65,6 +76,12 @@ func (r *reply) take(marker, text string) (err error) {
 		r.files, err = decodeItems[fileItem](text)
 	case markerUptime:
 		r.uptime, err = parseUptime(text)
+	case markerProbe:
+		r.probes, err = decodeItems[probeItem](text)
+	case markerVersion:
+		r.version = strings.TrimSpace(text)
+	case markerPackage:
+		r.packages, err = strconv.Atoi(strings.TrimSpace(text))
 	}
 	return err
 }

@@ -78,9 +78,12 @@ func (v VolumeID) String() string { return v.directory + "/" + v.slot }
 func (v VolumeID) Slot() string { return v.slot }
 
 // Pool is the mount point of the RouterOS filesystem that holds the backing file.
-func (v VolumeID) Pool() string {
-	pool, _, _ := strings.Cut(v.directory, "/")
-	return pool
+func (v VolumeID) Pool() string { return filePath(v.directory).pool() }
+
+// subdirectory is the directory below the pool.
+func (v VolumeID) subdirectory() string {
+	_, below, _ := strings.Cut(v.directory, "/")
+	return below
 }
 
 // SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
@@ -93,6 +96,12 @@ func (v VolumeID) file() filePath { return filePath(v.directory + "/" + v.slot +
 type filePath string
 
 func newFilePath(text string) filePath { return filePath(strings.TrimPrefix(text, "/")) }
+
+// pool is the mount point of the filesystem that the file is on.
+func (p filePath) pool() string {
+	pool, _, _ := strings.Cut(string(p), "/")
+	return pool
+}
 
 // inDisk is the path as /disk file-path has it.
 func (p filePath) inDisk() string { return "/" + string(p) }

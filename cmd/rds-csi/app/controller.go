@@ -78,7 +78,9 @@ func startController(ctx context.Context, group *errgroup.Group, options *Contro
 		return err
 	}
 	parts = append(parts, server.Run,
-		func(ctx context.Context) error { return meetAppliance(ctx, appliance, options.appliance.config.Address) },
+		func(ctx context.Context) error {
+			return meetAppliance(ctx, appliance, options.appliance.config.Address)
+		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
 		})

@@ -31,6 +31,9 @@ type ControllerOptions struct {
 	nvmePort    uint
 }
 
+// defaultNVMePort is the port registered for NVMe/TCP.
+const defaultNVMePort = 4420
+
 // NewControllerOptions gives options for AddFlags to fill.
 func NewControllerOptions() *ControllerOptions { return &ControllerOptions{} }
 
@@ -52,7 +55,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 
 	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
-	flags.UintVar(&o.nvmePort, "nvme-port", 4420, "TCP port of the appliance's NVMe/TCP target")
+	flags.UintVar(&o.nvmePort, "nvme-port", defaultNVMePort, "TCP port of the appliance's NVMe/TCP target")
 }
 
 // Validate checks what can be checked without any I/O, and reports all of it at once; files and addresses are checked

@@ -1,0 +1,177 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Result is how one check of an appliance went.
+type Result string
+
+// The results.
+const (
+	// ResultOK: as the driver needs it.
+	ResultOK Result = "ok"
+	// ResultNote: works, and somebody should know.
+	ResultNote Result = "note"
+	// ResultFailed: the driver can't work like that.
+	ResultFailed Result = "FAILED"
+)
+
+// Finding is what one check showed.
+type Finding struct {
+	Check  string
+	Result Result
+	Detail string
+}
+
+// errCheckFailed says that at least one finding is ResultFailed.
+var errCheckFailed = errors.New("the appliance isn't fit for the driver as it is")
+
+// cleanUpTimeout bounds the removal of the probe disk after an interruption.
+const cleanUpTimeout = 30 * time.Second
+
+// Checker finds out whether an appliance is fit for the driver, by using it as the driver would: on a probe disk of 1 MiB
+// that it removes again, also when it is interrupted.
+type Checker struct {
+	client *Client
+	id     VolumeID
+	// shared is the slot of a second disk on the probe disk's backing file.
+	shared string
+	report func(Finding)
+	failed bool
+}
+
+// NewChecker checks the pool with backing files in directory; findings are reported as they're made. The client's
+// cluster ID only marks the probe disk.
+func NewChecker(client *Client, pool, directory string, report func(Finding)) (*Checker, error) {
+	id, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
+	if err != nil {
+		return nil, err
+	}
+	second, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{client: client, id: id, shared: second.Slot(), report: report}, nil
+}
+
+// Run makes every check that the ones before it allow. It returns an error if any failed, or if ctx ended.
+func (c *Checker) Run(ctx context.Context) error {
+	if err := c.readOnly(ctx); err != nil {
+		return err
+	}
+	defer c.cleanUp(ctx)
+	disk, err := c.client.Create(ctx, c.id, 1<<20, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
+	if err != nil {
+		c.note("probe disk", ResultFailed, err.Error())
+		return c.outcome(ctx)
+	}
+	c.note("probe disk", ResultOK, fmt.Sprintf("made and read back, %d bytes, %s", disk.Size, disk.ID))
+	for _, step := range []func(context.Context, Disk) error{c.texts, c.export, c.growth, c.sharing} {
+		if err := step(ctx, disk); err != nil {
+			c.note("probe disk", ResultFailed, err.Error())
+			return c.outcome(ctx)
+		}
+	}
+	return c.outcome(ctx)
+}
+
+func (c *Checker) note(check string, result Result, detail string) {
+	c.failed = c.failed || result == ResultFailed
+	c.report(Finding{Check: check, Result: result, Detail: detail})
+}
+
+func (c *Checker) outcome(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the check was interrupted: %w", ctx.Err())
+	case c.failed:
+		return errCheckFailed
+	default:
+		return nil
+	}
+}
+
+// readOnly makes the checks that change nothing. Without them nothing else is tried.
+func (c *Checker) readOnly(ctx context.Context) error {
+	took, err := c.roundTrips(ctx)
+	if err != nil {
+		c.note("connection", ResultFailed, err.Error())
+		return c.outcome(ctx)
+	}
+	c.note("connection", ResultOK, fmt.Sprintf("%s as %s; the first command took %s with the handshake, then %s (median of %d)",
+		c.client.config.Address, c.client.config.User, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
+	version, err := c.client.Probe(ctx)
+	if err != nil {
+		c.note("version", ResultFailed, err.Error())
+		return c.outcome(ctx)
+	}
+	c.note("version", ResultOK, "RouterOS "+version.Text+" with rose-storage")
+	if err := c.pool(ctx); err != nil {
+		c.note("pool", ResultFailed, err.Error())
+		return c.outcome(ctx)
+	}
+	return nil
+}
+
+// roundTrips measures one command with connecting, and some without.
+func (c *Checker) roundTrips(ctx context.Context) ([]time.Duration, error) {
+	const samples = 6
+	var took []time.Duration
+	for range samples {
+		cmd := newCommand(KindCheck)
+		cmd.showUptime()
+		start := time.Now()
+		if _, err := c.client.run(ctx, cmd); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(start))
+	}
+	return took, nil
+}
+
+func median(took []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(took))[len(took)/2]
+}
+
+func (c *Checker) pool(ctx context.Context) error {
+	capacity, err := c.client.Capacity(ctx, c.id.Pool())
+	if err != nil {
+		return err
+	}
+	result := ResultOK
+	if capacity.State != "" && capacity.State != "clean" {
+		result = ResultNote
+	}
+	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
+		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available(), capacity.State))
+	inventory, err := c.client.Inventory(ctx, c.id.Pool(), c.id.subdirectory())
+	if err != nil {
+		return err
+	}
+	result = ResultOK
+	if len(inventory.WithoutDisk)+len(inventory.WithoutFile)+len(inventory.Foreign) > 0 {
+		result = ResultNote
+	}
+	c.note("inventory", result, fmt.Sprintf("%d disks with their files, %d disks without a file, files without a disk: %v, disks of others: %v",
+		len(inventory.Disks), len(inventory.WithoutFile), inventory.WithoutDisk, inventory.Foreign))
+	return nil
+}
+
+// cleanUp removes what the checks made, whatever became of them, and says so if that didn't work.
+func (c *Checker) cleanUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	if err := c.removeShared(ctx); err != nil {
+		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s by hand: %v", c.shared, err))
+	}
+	if err := c.client.Delete(ctx, c.id); err != nil {
+		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", c.id.Slot(), c.id.file(), err))
+		return
+	}
+	c.note("clean-up", ResultOK, "probe disk and backing file are gone")
+}

@@ -1,0 +1,118 @@
+package rds_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// checked runs the appliance check and gives its findings by name.
+func checked(ctx context.Context, t *testing.T, r rig) (map[string]rds.Finding, error) {
+	t.Helper()
+	findings := map[string]rds.Finding{}
+	checker, err := rds.NewChecker(r.Client, simtest.Pool, "rds-csi", func(finding rds.Finding) {
+		if _, known := findings[finding.Check]; !known || finding.Result == rds.ResultFailed {
+			findings[finding.Check] = finding
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return findings, checker.Run(ctx)
+}
+
+func (r rig) nothingLeft(t *testing.T) {
+	t.Helper()
+	if disks := r.sim.Disks(); len(disks) != 0 {
+		t.Errorf("disks left behind: %+v", disks)
+	}
+	if files := r.execute(t, `:put [:len [/file find where name~".img"]]`); files != "0" {
+		t.Errorf("%s files left behind", files)
+	}
+}
+
+func TestCheckOfAGoodAppliance(t *testing.T) {
+	r := newRig(t)
+	findings, err := checked(t.Context(), t, r)
+	if err != nil {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"connection", "version", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "clean-up"} {
+		if finding, found := findings[name]; !found || finding.Result == rds.ResultFailed || finding.Detail == "" {
+			t.Errorf("%s: got %+v, want a finding that isn't a failure", name, finding)
+		}
+	}
+	r.nothingLeft(t)
+}
+
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	tests := map[string]struct {
+		change  func(*sim.Options)
+		before  string
+		finding string
+		result  rds.Result
+	}{
+		"too old":              {func(o *sim.Options) { o.Version = "7.19" }, "", "version", rds.ResultFailed},
+		"no package":           {func(o *sim.Options) { o.WithoutRose = true }, "", "version", rds.ResultFailed},
+		"no write policy":      {func(o *sim.Options) { o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true} }, "", "probe disk", rds.ResultFailed},
+		"just booted":          {func(o *sim.Options) { o.Uptime = 0 }, "", "pool", rds.ResultFailed},
+		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/x.img" type=file`, "inventory", rds.ResultNote},
+		"pool as good as full": {func(o *sim.Options) { o.Pools[0].Size = 1 << 19 }, "", "probe disk", rds.ResultFailed},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			change := test.change
+			if change == nil {
+				change = func(*sim.Options) {}
+			}
+			r := newRig(t, change)
+			if test.before != "" {
+				r.execute(t, test.before)
+			}
+			findings, err := checked(t.Context(), t, r)
+			if got := findings[test.finding]; got.Result != test.result {
+				t.Errorf("%s: got %+v, want %s", test.finding, got, test.result)
+			}
+			if (err != nil) != (test.result == rds.ResultFailed) {
+				t.Errorf("got %v for a finding that is %s", err, test.result)
+			}
+			if disks := r.sim.Disks(); len(disks) != 0 {
+				t.Errorf("disks left behind: %+v", disks)
+			}
+		})
+	}
+}
+
+// Whenever it is interrupted, and whatever then happens to its commands, nothing stays behind.
+func TestAnInterruptedCheckLeavesNothingBehind(t *testing.T) {
+	const most = 40
+	for stop := int64(1); stop <= most; stop++ {
+		var execs atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		r := newRig(t, func(o *sim.Options) {
+			o.Observe = func(sim.Execution) {
+				if execs.Add(1) == stop {
+					cancel()
+				}
+			}
+		})
+		_, err := checked(ctx, t, r)
+		cancel()
+		r.nothingLeft(t)
+		if err == nil {
+			t.Logf("the whole check took %d commands", execs.Load())
+			return
+		}
+		if !strings.Contains(fmt.Sprint(err), "interrupted") {
+			t.Errorf("interrupted at command %d: got %v", stop, err)
+		}
+	}
+	t.Errorf("the check still runs after %d commands", most)
+}

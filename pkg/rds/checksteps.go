@@ -1,0 +1,152 @@
+package rds
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// probeItem is the probe disk with the properties that the checks write.
+type probeItem struct {
+	Slot      string `json:"slot"`
+	Comment   string `json:"comment"`
+	NQN       string `json:"nvme-tcp-server-nqn"`
+	AllowHost string `json:"nvme-tcp-server-allow-host-name"`
+	Exported  bool   `json:"nvme-tcp-export"`
+	FileSize  number `json:"file-size"`
+
+	// refused is what RouterOS said to the write before the item was read, or nil.
+	refused error
+}
+
+const probeProperties = "slot,comment,nvme-tcp-server-nqn,nvme-tcp-server-allow-host-name,nvme-tcp-export,file-size"
+
+// set writes properties to the probe disk and reads it back.
+func (c *Checker) set(ctx context.Context, properties func(*command) string) (probeItem, error) {
+	cmd := newCommand(KindCheck)
+	cmd.act(fmt.Sprintf("/disk set [find where slot=%s] %s", cmd.quoted(c.id.Slot()), properties(cmd)))
+	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(c.id.Slot()))
+	answer, err := c.client.run(ctx, cmd)
+	if err != nil {
+		return probeItem{}, err
+	}
+	if len(answer.probes) != 1 {
+		return probeItem{}, fmt.Errorf("%w: %d disks in slot %s", ErrUnknownOutcome, len(answer.probes), c.id.Slot())
+	}
+	item := answer.probes[0]
+	item.refused = answer.refused
+	return item, nil
+}
+
+// textCheck is a text that the driver writes, at its longest.
+type textCheck struct {
+	name, property, value string
+	read                  func(probeItem) string
+	// otherwise is the result if the text doesn't come back unchanged.
+	otherwise Result
+}
+
+// texts looks whether the longest texts that the driver would ever write come back unchanged. The comment stays a record
+// throughout, so that an interrupted check can tell the disk for its own.
+func (c *Checker) texts(ctx context.Context, disk Disk) error {
+	record := disk.Record.touch()
+	short, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	record.PV = strings.Repeat("x", maxRecordLength-len(short)-len(" pv="))
+	comment, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	for _, text := range []textCheck{
+		{"comment", "comment", comment, func(i probeItem) string { return i.Comment }, ResultFailed},
+		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + "idle-" + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
+		{"allowed host", "nvme-tcp-server-allow-host-name", "nqn.2014-08.org.nvmexpress:uuid:2858e678-30cd-59fc-b99c-aad029ba4476", func(i probeItem) string { return i.AllowHost }, ResultNote},
+	} {
+		item, err := c.set(ctx, func(cmd *command) string { return text.property + "=" + cmd.quoted(text.value) })
+		if err != nil {
+			return err
+		}
+		switch got := text.read(item); {
+		case item.refused != nil:
+			c.note(text.name, text.otherwise, fmt.Sprintf("%d bytes: %v", len(text.value), item.refused))
+		case got != text.value:
+			c.note(text.name, text.otherwise, fmt.Sprintf("wrote %q, read back %q", text.value, got))
+		default:
+			c.note(text.name, ResultOK, fmt.Sprintf("%d bytes are kept as they are", len(text.value)))
+		}
+	}
+	return nil
+}
+
+// export switches the export on and off, nobody being connected.
+func (c *Checker) export(ctx context.Context, _ Disk) error {
+	for _, want := range []bool{true, false} {
+		item, err := c.set(ctx, func(*command) string { return "nvme-tcp-export=" + map[bool]string{true: "yes", false: "no"}[want] })
+		switch {
+		case err != nil:
+			return err
+		case item.refused != nil || item.Exported != want:
+			c.note("export", ResultFailed, fmt.Sprintf("asked for %t, shows %t: %v", want, item.Exported, item.refused))
+			return nil
+		}
+	}
+	c.note("export", ResultOK, "switches on and off, and shows it")
+	return nil
+}
+
+// growth grows the backing file of the exported disk. What a connected node sees of it can't be told from here.
+func (c *Checker) growth(ctx context.Context, disk Disk) error {
+	if _, err := c.set(ctx, func(*command) string { return "nvme-tcp-export=yes" }); err != nil {
+		return err
+	}
+	current, err := c.client.Get(ctx, disk.ID)
+	if err != nil {
+		return err
+	}
+	if grown, err := c.client.Expand(ctx, current, 2*disk.Size); err != nil {
+		c.note("growth", ResultNote, err.Error())
+	} else {
+		c.note("growth", ResultOK, fmt.Sprintf("an exported disk grew to %d bytes; whether a connected node sees it must be tried on a node", grown.Size))
+	}
+	_, err = c.set(ctx, func(*command) string { return "nvme-tcp-export=no" })
+	return err
+}
+
+// sharing tries to make a second disk on the same backing file.
+func (c *Checker) sharing(ctx context.Context, disk Disk) error {
+	cmd := newCommand(KindCheck)
+	cmd.act(fmt.Sprintf("/disk add type=file slot=%s file-path=%s mount-filesystem=no comment=%s",
+		cmd.quoted(c.shared), cmd.quoted(disk.ID.file().inDisk()), cmd.quoted(sharedComment)))
+	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(c.shared))
+	answer, err := c.client.run(ctx, cmd)
+	switch {
+	case err != nil:
+		return err
+	case len(answer.probes) > 0:
+		c.note("backing file", ResultNote, "two disks may share one backing file: never make a disk on a volume's file by hand")
+	default:
+		c.note("backing file", ResultOK, fmt.Sprintf("a second disk on the same backing file is refused: %v", answer.refused))
+	}
+	return c.removeShared(ctx)
+}
+
+// sharedComment marks the second disk, so that nothing else is ever removed in its place.
+const sharedComment = "appliance check of the rds-csi driver"
+
+// removeShared removes the second disk, if it was made; its file is the probe disk's.
+func (c *Checker) removeShared(ctx context.Context) error {
+	cmd := newCommand(KindCheck)
+	cmd.act(fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(c.shared), cmd.quoted(sharedComment)))
+	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(c.shared))
+	answer, err := c.client.run(ctx, cmd)
+	switch {
+	case err != nil:
+		return err
+	case len(answer.probes) > 0:
+		return fmt.Errorf("disk %s is still there: %w", c.shared, ErrUnknownOutcome)
+	default:
+		return answer.refused
+	}
+}

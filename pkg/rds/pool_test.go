@@ -1,0 +1,117 @@
+package rds_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+func TestProbe(t *testing.T) {
+	tests := map[string]struct {
+		change func(*sim.Options)
+		want   error
+	}{
+		"current":          {func(o *sim.Options) { o.Version = "7.24.4" }, nil},
+		"oldest supported": {func(o *sim.Options) { o.Version = "7.21" }, nil},
+		"no chosen NQN":    {func(o *sim.Options) { o.Version = "7.20.8" }, rds.ErrUnsupported},
+		"no package":       {func(o *sim.Options) { o.WithoutRose = true }, rds.ErrUnsupported},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			version, err := newRig(t, test.change).Probe(t.Context())
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+			if version.Text == "" {
+				t.Error("the version that was found isn't told")
+			}
+		})
+	}
+}
+
+// A filesystem that allocates late shows space that has been promised already.
+func TestCapacityIsTheWorseOfBoth(t *testing.T) {
+	for name, thin := range map[string]bool{"allocated at once": false, "allocated late": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(o *sim.Options) { o.Unknowns.ThinFiles = thin })
+			r.create(t)
+			r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824`)
+			got, err := r.Capacity(t.Context(), simtest.Pool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := 64*mebibyte + 1<<30; got.Promised != want || got.Available() != got.Size-want {
+				t.Errorf("got %+v (available %d), want %d promised", got, got.Available(), want)
+			}
+		})
+	}
+	r := newRig(t)
+	if _, err := r.Capacity(t.Context(), "raid5"); !errors.Is(err, rds.ErrNoPool) {
+		t.Errorf("a pool that isn't: got %v, want ErrNoPool", err)
+	}
+	var field *rds.FieldError
+	if _, err := r.Capacity(t.Context(), `x"; /disk remove [find]`); !errors.As(err, &field) {
+		t.Errorf("a pool that is a command: got %v, want a FieldError", err)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	r := newRig(t)
+	held := r.publish(t, r.create(t), "node-a/machine-a")
+	grown, err := r.Expand(t.Context(), held, 128*mebibyte)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grown.Size != 128*mebibyte || grown.SubsystemNQN != held.SubsystemNQN || !grown.Exported || !grown.Record.HeldBy("node-a/machine-a") {
+		t.Errorf("got %+v, want 128 MiB and everything else as it was: %+v", grown, held)
+	}
+	if again, err := r.Expand(t.Context(), grown, 100*mebibyte); err != nil || again.Size != 128*mebibyte {
+		t.Errorf("a smaller size: got %+v, %v, want the disk unchanged", again, err)
+	}
+	// Somebody who decided on the old size must not shrink what was grown since.
+	changed := (*rds.ChangedError)(nil)
+	if _, err := r.Expand(t.Context(), held, 96*mebibyte); !errors.As(err, &changed) || changed.Now.Size != 128*mebibyte {
+		t.Errorf("on an old record: got %v, want a ChangedError that shows 128 MiB", err)
+	}
+	if _, err := r.Expand(t.Context(), grown, 11<<30); !errors.Is(err, rds.ErrNoSpace) {
+		t.Errorf("more than the pool has: got %v, want ErrNoSpace", err)
+	}
+}
+
+func TestInventoryNamesWhatDoesNotPair(t *testing.T) {
+	r := newRig(t)
+	kept := r.create(t)
+	r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file`)
+	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/theirs.img" type=file`)
+	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
+	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.execute(t, `/file remove [find where name~"`+lost.ID.Slot()+`"]`)
+	got, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := func(disks []rds.Disk) (names []string) {
+		for _, disk := range disks {
+			names = append(names, disk.ID.Slot())
+		}
+		return names
+	}
+	for name, diff := range map[string]string{
+		"paired":       cmp.Diff([]string{kept.ID.Slot()}, slots(got.Disks)),
+		"without file": cmp.Diff([]string{lost.ID.Slot()}, slots(got.WithoutFile)),
+		"without disk": cmp.Diff([]string{"raid10/rds-csi/stray.img"}, got.WithoutDisk),
+		"somebody's":   cmp.Diff([]string{"operator"}, got.Foreign),
+	} {
+		if diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
