@@ -74,7 +74,7 @@ To lose a node: kill -9 the kubelet of the node that the pod runs on (its proces
 
   kubectl get pods,volumeattachments -w
 
-To stop it: demo down
+To stop it: make demo-down
 `, c.Folder(), c.Kubeconfig(), options.Harness, workload, c.Appliance(), c.Controller())
 	return nil
 }
