@@ -1,0 +1,66 @@
+package metrics
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// Dashboards and alerts are built on these names: they don't change.
+func TestNamesAndFirstSeries(t *testing.T) {
+	m := New()
+	m.Declare([]string{"clear", "none"}, []string{"publish"})
+	m.ObserveCall("ControllerPublishVolume", "OK", time.Second)
+	m.ObserveReconcile("clear", nil, time.Second)
+	want := `
+# HELP rds_csi_grace_period_used_total Volumes handed off to a new node while the old one was still detaching.
+# TYPE rds_csi_grace_period_used_total counter
+rds_csi_grace_period_used_total 0
+# HELP rds_csi_publish_decisions_total Decisions on requests to publish a volume, by verdict.
+# TYPE rds_csi_publish_decisions_total counter
+rds_csi_publish_decisions_total{verdict="publish"} 0
+# HELP rds_csi_reconcile_actions_total What the attachment reconciler did, by action.
+# TYPE rds_csi_reconcile_actions_total counter
+rds_csi_reconcile_actions_total{action="clear"} 1
+rds_csi_reconcile_actions_total{action="none"} 0
+# HELP rds_csi_stale_attachments_cleared_total VolumeAttachments deleted because their node is proven gone.
+# TYPE rds_csi_stale_attachments_cleared_total counter
+rds_csi_stale_attachments_cleared_total 0
+`
+	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_grace_period_used_total",
+		"rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(m.Registry())
+	if err != nil || len(problems) != 0 {
+		t.Errorf("against Prometheus' conventions: %v, %v", problems, err)
+	}
+}
+
+func TestOperationsTellSuccessFromError(t *testing.T) {
+	m := New()
+	m.ObserveCall("ControllerPublishVolume", "Unavailable", time.Second)
+	m.ObserveCall("ControllerUnpublishVolume", "OK", time.Second)
+	m.ObserveCall("CreateVolume", "OK", time.Second)
+	m.ObserveReconcile("error", errors.New("refused"), time.Second)
+	families, err := m.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, family := range families {
+		if family.GetName() != "rds_csi_attachment_operation_duration_seconds" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			got = append(got, metric.GetLabel()[0].GetValue()+" "+metric.GetLabel()[1].GetValue())
+		}
+	}
+	if want := []string{"attach error", "detach success", "reconcile error"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
