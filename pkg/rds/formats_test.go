@@ -194,19 +194,6 @@ func FuzzReadReply(f *testing.F) {
 	})
 }
 
-func FuzzQuoted(f *testing.F) {
-	f.Add("raid10/rds-csi/x.img")
-	f.Add(`"; /disk remove [find]; :put "`)
-	f.Add("$x $(y) $[/disk print]\\\r\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		cmd := newCommand(KindCheck)
-		cmd.act("/disk set x comment=" + cmd.quoted(text))
-		if _, err := cmd.line(); err == nil && strings.ContainsAny(text, "\"\\$[](){};?\r\n\t'#") {
-			t.Errorf("%q got into a command", text)
-		}
-	})
-}
-
 func TestUptimes(t *testing.T) {
 	for text, want := range map[string]string{
 		"1w3d15:41:57": "255h41m57s", "3d15h41m57s": "87h41m57s", "41m": "41m0s", "57s": "57s", "00:00:05": "5s", "2d": "48h0m0s",
