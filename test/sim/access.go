@@ -28,15 +28,16 @@ func (s *Sim) Exec(ctx context.Context, line string) (string, error) {
 	return s.appliance.Exec(ctx, appliance.AllPolicies(), line, nil)
 }
 
-// SetFault installs a hook that is asked before each exec over SSH; nil takes
-// it away. The hook is called from many goroutines at once.
+// SetFault installs a hook that is asked before each exec over SSH, before any
+// injection is; nil takes it away. Its faults have to be those of an exec. The
+// hook is called from many goroutines at once.
 func (s *Sim) SetFault(hook func(command string) Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
 }
 
-func (s *Sim) fault(command string) Fault {
+func (s *Sim) hooked(command string) Fault {
 	s.mu.Lock()
 	hook := s.hook
 	s.mu.Unlock()

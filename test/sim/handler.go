@@ -11,33 +11,20 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/sshd"
 )
 
-// handler answers exec lines with the appliance, as the fault hook wants it.
+// handler answers exec lines with the appliance, as the faults want it.
 type handler struct{ sim *Sim }
 
 // Exec implements [sshd.Handler].
 func (h handler) Exec(ctx context.Context, user, command string) sshd.Reply {
 	started := time.Now()
-	fault := h.sim.fault(command)
-	var output string
-	if !fault.prevents() {
-		output = h.run(ctx, user, command, fault)
-	}
-	reply := fault.reply(output)
+	line := h.sim.strike(user, command)
+	reply := line.answer(ctx)
 	if h.sim.options.Observe != nil {
 		h.sim.options.Observe(Execution{
 			User: user, Command: command, Output: reply.Output, Duration: time.Since(started),
 		})
 	}
 	return reply
-}
-
-func (h handler) run(ctx context.Context, user, command string, fault Fault) string {
-	output, err := h.sim.appliance.Exec(ctx, h.sim.policies(user), command, fault.limit())
-	if err != nil && !errors.Is(err, errDropped) && ctx.Err() == nil {
-		klog.FromContext(ctx).Error(err, "The simulator itself failed")
-		output += "failure: simulator: " + err.Error() + "\r\n"
-	}
-	return output
 }
 
 // policies are those of the user's group.
@@ -48,4 +35,14 @@ func (s *Sim) policies(name string) appliance.Policies {
 		}
 	}
 	return appliance.AllPolicies()
+}
+
+// run carries out a line; an error is the end of it.
+func (s *Sim) run(ctx context.Context, policies appliance.Policies, command string, hooks *appliance.Hooks) (string, error) {
+	output, err := s.appliance.Exec(ctx, policies, command, hooks)
+	if err == nil || errors.Is(err, errDropped) || errors.Is(err, appliance.ErrPowerOff) || ctx.Err() != nil {
+		return output, err
+	}
+	klog.FromContext(ctx).Error(err, "The simulator itself failed")
+	return output + "failure: simulator: " + err.Error() + "\r\n", nil
 }

@@ -31,6 +31,14 @@ type Options struct {
 	HostKeyType sshd.KeyType
 	// Unknowns decides what documentation leaves open.
 	Unknowns appliance.Unknowns
+	// FlashDelay is how long the configuration takes to reach flash: a power
+	// cut loses what was written within it. 0 loses nothing.
+	FlashDelay time.Duration
+	// BootTimes are how long a reboot takes; the zero value has it wait for
+	// NextPhase.
+	BootTimes BootTimes
+	// Timing is how long commands take; the zero value takes no time.
+	Timing appliance.Timing
 	// Exports tunes the target: how long a revocation waits, identities.
 	Exports export.Options
 	// Server caps and tunes the SSH server; HostKey and Users are filled in.

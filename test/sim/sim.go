@@ -32,9 +32,13 @@ type Sim struct {
 	ssh, http net.Listener
 	cancel    context.CancelFunc
 	running   *errgroup.Group
+	faults    plan
+	rebooted  chan struct{}   // one for every reboot
+	stopped   <-chan struct{} // closed when the simulator stops
 
-	mu   sync.Mutex
-	hook func(command string) Fault
+	mu      sync.Mutex
+	hook    func(command string) Fault
+	stalled []line // lines that are applied later
 }
 
 // Start starts a simulator that runs until ctx ends or Close is called. Both
@@ -46,12 +50,14 @@ func Start(ctx context.Context, options Options) (*Sim, error) {
 	if options.HostKeyType == "" {
 		options.HostKeyType = sshd.Ed25519
 	}
-	s := &Sim{options: options, exports: export.New(options.Exports)}
+	s := &Sim{options: options, exports: export.New(options.Exports), rebooted: make(chan struct{})}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.running, ctx = errgroup.WithContext(ctx)
+	s.stopped = ctx.Done()
+	s.running.Go(func() error { return s.comeBack(ctx) })
 	s.running.Go(func() error { return s.server.Run(ctx, s.ssh) })
 	s.running.Go(func() error {
 		return target.New(s.exports, s.appliance).Run(ctx, s.http)
@@ -68,6 +74,7 @@ func (s *Sim) open(ctx context.Context) error {
 	s.appliance, err = appliance.Open(appliance.Options{
 		StateDir: s.options.StateDir, Version: s.options.Version, WithoutRose: s.options.WithoutRose,
 		Pools: s.options.Pools, Uptime: s.options.Uptime, Exports: s.exports, Unknowns: s.options.Unknowns,
+		FlashDelay: s.options.FlashDelay, Timing: s.options.Timing,
 	})
 	if err != nil {
 		return fmt.Errorf("open appliance: %w", err)
@@ -79,6 +86,10 @@ func (s *Sim) open(ctx context.Context) error {
 	server := s.options.Server
 	server.HostKey = s.hostKey
 	server.StopOnDisconnect = s.options.Unknowns.StopOnDisconnect
+	server.Connection, server.Channel = s.connectionTrouble, s.channelTrouble
+	if s.options.Timing.Scale > 0 {
+		server.Handshake = s.options.Timing.Handshake
+	}
 	server.Users = map[string][]ssh.PublicKey{}
 	for _, user := range s.options.Users {
 		if s.policies(user.Name).SSH {

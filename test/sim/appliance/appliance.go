@@ -20,7 +20,6 @@ type Appliance struct {
 	options  Options
 	version  version
 	language script.Language
-	booted   time.Time
 	exports  *export.Registry
 	filesDir string
 	files    *os.Root
@@ -29,6 +28,13 @@ type Appliance struct {
 	mu     sync.Mutex
 	disks  []*disk
 	nextID int
+	booted time.Time
+	// boot counts the reboots; phase is how far the last one has come.
+	boot          int
+	phase         Phase
+	emptyListings bool
+	conditions    map[Condition]int
+	flash         []image // oldest first; see flash.go
 }
 
 // Open loads the state directory and exports what was exported.
@@ -53,12 +59,13 @@ func Open(options Options) (*Appliance, error) {
 	}
 	options.StateDir = stateDir
 	a := &Appliance{
-		options:  options,
-		version:  v,
-		booted:   time.Now().Add(-options.Uptime),
-		exports:  options.Exports,
-		filesDir: filepath.Join(stateDir, "files"),
-		nextID:   len(options.Pools) + 1,
+		options:    options,
+		version:    v,
+		booted:     time.Now().Add(-options.Uptime),
+		exports:    options.Exports,
+		filesDir:   filepath.Join(stateDir, "files"),
+		nextID:     len(options.Pools) + 1,
+		conditions: map[Condition]int{},
 	}
 	a.language = a.newLanguage()
 	return a, a.open()

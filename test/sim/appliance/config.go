@@ -19,10 +19,23 @@ func (a *Appliance) configPath() string { return filepath.Join(a.options.StateDi
 
 // save writes the configuration whole or not at all.
 func (a *Appliance) save() error {
+	data, err := a.encode()
+	if err != nil {
+		return err
+	}
+	a.remember(data)
+	return a.write(data)
+}
+
+func (a *Appliance) encode() ([]byte, error) {
 	data, err := json.MarshalIndent(config{NextID: a.nextID, Disks: a.disks}, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode configuration: %w", err)
+		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
+	return data, nil
+}
+
+func (a *Appliance) write(data []byte) error {
 	next := a.configPath() + ".next"
 	if err := os.WriteFile(next, data, 0o600); err != nil {
 		return fmt.Errorf("save configuration: %w", err)
@@ -33,15 +46,21 @@ func (a *Appliance) save() error {
 	return nil
 }
 
-// load reads what an earlier run saved, if there was one.
+// load reads what an earlier run saved, if there was one. It is in flash.
 func (a *Appliance) load() error {
 	data, err := os.ReadFile(a.configPath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		data, err = a.encode()
 	}
 	if err != nil {
 		return fmt.Errorf("load configuration: %w", err)
 	}
+	a.flash = []image{{data: data}}
+	return a.restore(data)
+}
+
+// restore takes over a saved configuration.
+func (a *Appliance) restore(data []byte) error {
 	var c config
 	if err := json.Unmarshal(data, &c); err != nil {
 		return fmt.Errorf("load configuration %s: %w", a.configPath(), err)

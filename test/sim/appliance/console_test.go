@@ -91,7 +91,7 @@ func TestLinesInterleaveByStatement(t *testing.T) {
 		}
 		return nil
 	}
-	out, err := b.Exec(t.Context(), b.policies, `/disk set x comment="first"; :put [/disk get x comment]`, before)
+	out, err := b.Exec(t.Context(), b.policies, `/disk set x comment="first"; :put [/disk get x comment]`, &appliance.Hooks{BeforeStatement: before})
 	if err != nil || out != "second\r\n" {
 		t.Errorf("got %q, %v, want the other line's comment", out, err)
 	}

@@ -36,18 +36,12 @@ func itemID(n int) string { return fmt.Sprintf("*%X", n) }
 
 // diskRows lists the pools and then the disks.
 func (a *Appliance) diskRows() ([]script.Record, error) {
-	rows := make([]script.Record, 0, len(a.options.Pools)+len(a.disks))
-	for i, pool := range a.options.Pools {
-		free, err := a.free(pool)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, script.Record{
-			".id": itemID(i + 1), "slot": pool.Name, "type": "raid", "comment": "",
-			"block-device": true, "model": "RAID0 striped", "fs": "xfs",
-			"size": pool.Size, "free": free, "mounted": true, "mount-point": pool.Name,
-			"state": "clean", "disabled": false,
-		})
+	if a.silent() {
+		return nil, nil
+	}
+	rows, err := a.poolRows()
+	if err != nil {
+		return nil, err
 	}
 	for _, d := range a.disks {
 		rows = append(rows, a.diskRow(d))
@@ -56,11 +50,10 @@ func (a *Appliance) diskRows() ([]script.Record, error) {
 }
 
 func (a *Appliance) diskRow(d *disk) script.Record {
-	_, statErr := a.files.Stat(d.File)
 	row := script.Record{
 		".id": itemID(d.ID), "slot": d.Slot, "slot-default": "", "parent": "", "type": "file",
 		"comment": d.Comment, "disabled": d.Disabled,
-		"block-device": true, "empty": statErr != nil,
+		"block-device": true, "empty": a.checkFile(d.File) != nil,
 		"model": "/" + d.File, "size": d.FileSize, "sector-size": int64(512),
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
@@ -85,9 +78,10 @@ func (a *Appliance) nqn(d *disk) string {
 	return d.Slot
 }
 
-// publish exports d if it wants to be. The size is latched here.
+// publish exports d if it wants to be and its pool is there. The size is
+// latched here.
 func (a *Appliance) publish(d *disk) {
-	if !d.Export {
+	if !d.Export || !a.mounted() {
 		return
 	}
 	a.exports.Publish(export.Subsystem{

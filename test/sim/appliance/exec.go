@@ -9,22 +9,41 @@ import (
 )
 
 // Exec runs one console line with the rights of policies and returns what the
-// console prints. before, when not nil, is called before each simple statement
-// and aborts the line with its error; only then, and when ctx ends, the error
-// is not nil. The output up to that point is returned all the same.
-func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, before func() error) (string, error) {
+// console prints. hooks may be nil. The error is not nil only if the line was
+// aborted: by a hook, by the end of ctx, or with ErrPowerOff. The output up to
+// that point is returned all the same.
+func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, hooks *Hooks) (string, error) {
+	if hooks == nil {
+		hooks = &Hooks{}
+	}
+	boot, err := a.booting()
+	if err != nil {
+		return "", err
+	}
 	program, err := script.Parse(line, a.language)
 	if rejected, ok := errors.AsType[*script.ParseError](err); ok {
 		return rejected.Error() + "\r\n", nil
 	}
 	var out bytes.Buffer
 	err = program.Run(ctx, &script.Env{
-		Device:          console{appliance: a, policies: policies},
+		Device: device{
+			console: console{appliance: a, policies: policies}, boot: boot, mishap: hooks.Mishap,
+		},
 		Lock:            &a.mu,
 		Out:             &out,
-		BeforeStatement: before,
+		BeforeStatement: hooks.BeforeStatement,
 		Locations:       a.version.since(20),
 		EmptyAsString:   a.options.Unknowns.EmptyListAsString,
 	})
 	return out.String(), err
+}
+
+// booting is the number of the present boot, for a line that is to run in it.
+func (a *Appliance) booting() (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase == Down {
+		return 0, ErrPowerOff
+	}
+	return a.boot, nil
 }

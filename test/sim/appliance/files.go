@@ -15,6 +15,9 @@ import (
 // fileRows lists every file and directory. Ids derive from the names, so that
 // one kept in a variable never comes to mean another file.
 func (a *Appliance) fileRows() ([]script.Record, error) {
+	if !a.mounted() {
+		return nil, nil
+	}
 	var rows []script.Record
 	err := fs.WalkDir(a.files.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || name == "." {
@@ -69,6 +72,9 @@ func fileType(entry fs.DirEntry) string {
 // free is what a pool has left. Files count with their full size at once
 // unless they are thin.
 func (a *Appliance) free(pool Pool) (int64, error) {
+	if a.conditions[PoolFull] > 0 {
+		return 0, nil
+	}
 	if a.options.Unknowns.ThinFiles {
 		return pool.Size, nil
 	}

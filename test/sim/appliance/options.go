@@ -33,6 +33,11 @@ type Options struct {
 	Exports *export.Registry
 	// Unknowns decides what documentation leaves open.
 	Unknowns Unknowns
+	// FlashDelay is how long the configuration takes to reach flash: a power
+	// cut loses what was written within it. 0 loses nothing.
+	FlashDelay time.Duration
+	// Timing is how long everything takes; the zero value takes no time.
+	Timing Timing
 }
 
 // ExistingFile says what /disk add with a file-size does to a file that is
@@ -65,6 +70,9 @@ type Unknowns struct {
 	EmptyListAsString bool
 	// SlotMax is the longest slot name; 32 if zero.
 	SlotMax int
+	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it
+	// isn't mounted.
+	UnmountedKeepsMountPoint bool
 	// StopOnDisconnect ends a running line when its SSH channel goes away;
 	// otherwise it runs to its end.
 	StopOnDisconnect bool
@@ -77,6 +85,7 @@ type Unknowns struct {
 type Texts struct {
 	SlotTaken, SlotTooLong, NQNTaken, NoDirectory, PoolFull string
 	FileExists, FileInUse, NoFile, Shrink, NotSimulated     string
+	Interrupted                                             string
 }
 
 func (t Texts) withDefaults() Texts {
@@ -95,6 +104,7 @@ func (t Texts) withDefaults() Texts {
 	fill(&t.NoFile, "no such file")
 	fill(&t.Shrink, "can not shrink file")
 	fill(&t.NotSimulated, "not simulated")
+	fill(&t.Interrupted, "interrupted")
 	return t
 }
 

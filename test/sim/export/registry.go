@@ -44,6 +44,7 @@ type Registry struct {
 	subsystems  map[string]*Subsystem // by slot
 	sessions    map[string]*Session   // by id
 	draining    map[string]int        // withdrawals in progress, by slot
+	lost        bool                  // the target itself is down
 	revocations []Revocation
 }
 
@@ -81,6 +82,26 @@ func (r *Registry) Update(slot string, change func(*Subsystem)) {
 	if s := r.subsystems[slot]; s != nil {
 		change(s)
 	}
+}
+
+// Lose takes the whole target down, as a power cut does: every stream ends
+// without a word, and nobody is let in until Restore. The sessions stay listed
+// as broken.
+func (r *Registry) Lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = true
+	r.subsystems = map[string]*Subsystem{}
+	for _, session := range r.sessions {
+		session.lose()
+	}
+}
+
+// Restore brings the target back, without any subsystem.
+func (r *Registry) Restore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = false
 }
 
 // Withdraw makes a slot unreachable at once and tells its sessions. The

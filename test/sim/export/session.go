@@ -9,8 +9,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrRefused is wrapped by every reason not to let a host connect.
-var ErrRefused = errors.New("connect refused")
+// What Connect fails with.
+var (
+	// ErrRefused is wrapped by every reason not to let a host connect.
+	ErrRefused = errors.New("connect refused")
+	// ErrDown says that the target doesn't answer; trying again may help.
+	ErrDown = errors.New("the target is down")
+)
 
 // Session is one host connected to one subsystem.
 type Session struct {
@@ -21,6 +26,7 @@ type Session struct {
 	Subsystem
 
 	revoked chan struct{} // closed when the subsystem was taken away
+	lost    chan struct{} // closed when the connection broke at the target
 	ended   chan struct{} // closed when the session left the registry
 	// confirmed is set when the initiator itself ended the session; broken
 	// when its stream went away without that. Both under Registry.mu.
@@ -29,6 +35,18 @@ type Session struct {
 
 // Revoked is closed when the subsystem was taken away from the session.
 func (s *Session) Revoked() <-chan struct{} { return s.revoked }
+
+// Lost is closed when the target went down: the initiator isn't told more than
+// that its connection is gone.
+func (s *Session) Lost() <-chan struct{} { return s.lost }
+
+// lose breaks the connection; Registry.mu is held.
+func (s *Session) lose() {
+	if !s.broken {
+		s.broken = true
+		close(s.lost)
+	}
+}
 
 // Ended is closed when the session is over: ended by its initiator, or
 // replaced by a new one of the same host.
@@ -44,12 +62,14 @@ func (s *Session) isRevoked() bool {
 }
 
 // Connect lets a host in, or says why not with an error that wraps
-// [ErrRefused]. An older session of the same host at the same subsystem ends.
+// [ErrRefused] or [ErrDown]. An older session of the same host at the same subsystem ends.
 func (r *Registry) Connect(nqn, host string) (*Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.find(nqn)
 	switch {
+	case r.lost:
+		return nil, ErrDown
 	case s == nil:
 		return nil, fmt.Errorf("%w: no subsystem %q is exported", ErrRefused, nqn)
 	case r.draining[s.Slot] > 0:
@@ -64,7 +84,7 @@ func (r *Registry) Connect(nqn, host string) (*Session, error) {
 	}
 	session := &Session{
 		ID: uuid.NewString(), HostNQN: host, Subsystem: *s,
-		revoked: make(chan struct{}), ended: make(chan struct{}),
+		revoked: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{}),
 	}
 	r.sessions[session.ID] = session
 	return session, nil
@@ -104,7 +124,7 @@ func (r *Registry) End(id string) bool {
 func (r *Registry) Broken(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.broken = true
+	s.lose()
 }
 
 // SessionInfo describes a session that was not ended.

@@ -3,6 +3,7 @@ package sshd
 import (
 	"context"
 	"io"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -45,6 +46,15 @@ func (c *connection) answer(channel ssh.Channel, reply Reply, gone <-chan struct
 	if reply.Ending == EndHang {
 		<-gone
 		return
+	}
+	if reply.Delay > 0 {
+		timer := time.NewTimer(reply.Delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-gone:
+			return
+		}
 	}
 	_, err := io.WriteString(channel, reply.Output)
 	if reply.Ending == EndDrop || err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"k8s.io/klog/v2"
 )
 
 // connection is one authenticated SSH connection.
@@ -21,20 +22,29 @@ type connection struct {
 
 // serve handles one TCP connection until it ends.
 func (s *Server) serve(ctx context.Context, tcp net.Conn) {
+	trouble := s.trouble()
 	within := s.add(ctx, tcp)
 	defer s.forget(tcp)
 	defer func() { _ = tcp.Close() }()
 	if !within && s.options.SessionLimit == LimitEarly {
 		return
 	}
+	if !s.begin(ctx, tcp, trouble) {
+		return
+	}
+	config, err := s.configure(trouble)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "The simulator itself failed")
+		return
+	}
 	if err := tcp.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return
 	}
-	conn, channels, requests, err := ssh.NewServerConn(tcp, s.config)
+	conn, channels, requests, err := ssh.NewServerConn(tcp, config)
 	if err != nil {
 		return
 	}
-	if err := tcp.SetDeadline(time.Time{}); err != nil || !within {
+	if err := tcp.SetDeadline(time.Time{}); err != nil || !within || trouble == CloseLate {
 		return
 	}
 	c := &connection{server: s, tcp: tcp, user: conn.User()}
@@ -82,6 +92,14 @@ func (c *connection) admit(channel ssh.NewChannel) bool {
 	if channel.ChannelType() != "session" {
 		_ = channel.Reject(ssh.UnknownChannelType, "only session channels")
 		return false
+	}
+	switch c.server.channelTrouble() {
+	case IgnoreChannel:
+		return false
+	case RejectChannel:
+		_ = channel.Reject(ssh.ResourceShortage, "too many channels")
+		return false
+	case NoChannelTrouble:
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

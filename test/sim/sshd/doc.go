@@ -5,5 +5,6 @@
 // never answered, and sessions and channels are capped.
 //
 // server.go accepts connections, conn.go serves one of them, channel.go one
-// exec, hostkey.go keeps the host key.
+// exec, trouble.go what can go wrong with either, hostkey.go keeps the host
+// key.
 package sshd

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -31,6 +32,9 @@ const (
 type Reply struct {
 	Output string
 	Ending Ending
+	// Delay is how long the reply is held back; it is over early if the
+	// connection ends.
+	Delay time.Duration
 }
 
 // Limit says what happens to a connection or channel that is one too many.
@@ -65,4 +69,10 @@ type Options struct {
 	AnswerGlobalRequests bool
 	// StopOnDisconnect ends the context of an exec when its connection ends.
 	StopOnDisconnect bool
+	// Connection and Channel, when set, are asked once per connection and per
+	// channel what goes wrong with it.
+	Connection func() ConnectionTrouble
+	Channel    func() ChannelTrouble
+	// Handshake, when set, says how long to hold a handshake up.
+	Handshake func() time.Duration
 }

@@ -21,7 +21,8 @@ var errUnknownKey = errors.New("unknown user or key")
 type Server struct {
 	options Options
 	handler Handler
-	config  *ssh.ServerConfig
+	// otherHostKey makes the key of OtherHostKey, once.
+	otherHostKey func() (ssh.Signer, error)
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -36,12 +37,31 @@ func New(options Options, handler Handler) *Server {
 		options.MaxChannels = 8
 	}
 	s := &Server{options: options, handler: handler, conns: map[net.Conn]bool{}}
-	s.config = &ssh.ServerConfig{
-		PublicKeyCallback: s.authorize,
-		ServerVersion:     "SSH-2.0-ROSSSH",
-	}
-	s.config.AddHostKey(options.HostKey)
+	s.otherHostKey = sync.OnceValues(func() (ssh.Signer, error) { return makeHostKey(options.HostKey.PublicKey()) })
 	return s
+}
+
+// OtherHostKey is the key that connections with the trouble OtherHostKey see.
+func (s *Server) OtherHostKey() (ssh.PublicKey, error) {
+	signer, err := s.otherHostKey()
+	if err != nil {
+		return nil, err
+	}
+	return signer.PublicKey(), nil
+}
+
+func (s *Server) trouble() ConnectionTrouble {
+	if s.options.Connection == nil {
+		return NoConnectionTrouble
+	}
+	return s.options.Connection()
+}
+
+func (s *Server) channelTrouble() ChannelTrouble {
+	if s.options.Channel == nil {
+		return NoChannelTrouble
+	}
+	return s.options.Channel()
 }
 
 func (s *Server) authorize(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {

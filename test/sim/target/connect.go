@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
@@ -35,6 +36,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	session, err := s.exports.Connect(request.SubsystemNQN, request.HostNQN)
+	if errors.Is(err, export.ErrDown) {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
@@ -66,6 +71,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, session *export.
 				return
 			}
 		case <-session.Ended():
+			return
+		case <-session.Lost():
 			return
 		case <-r.Context().Done():
 			s.exports.Broken(session)
