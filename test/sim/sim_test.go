@@ -120,10 +120,10 @@ func TestAClientsDayOverSSH(t *testing.T) {
 		{switchLine, []string{
 			"N-DONE\r\n",
 			`N-DISKS [{".id":"*2","block-device":true,"comment":"rds-csi/1 1","compress":false,"disabled":false,"empty":false,` +
-				`"file-offset":0,"file-path":"/raid10/rds-csi/x.img","file-size":1073741824,"model":"/raid10/rds-csi/x.img",` +
-				`"mount-filesystem":false,"mount-read-only":false,"nvme-tcp-export":true,"nvme-tcp-server-allow-host-name":"",` +
-				`"nvme-tcp-server-nqn":"nqn.2000-02.com.mikrotik:x.1","nvme-tcp-server-port":4420,"parent":"","sector-size":512,` +
-				`"size":1073741824,"slot":"x","slot-default":"","type":"file"}]` + "\r\n",
+				`"file-offset":0,"file-path":"/raid10/rds-csi/x.img","file-size":1073741824,"iscsi-export":false,"media-interface":"none","media-sharing":false,"model":"/raid10/rds-csi/x.img",` +
+				`"mount-filesystem":false,"mount-read-only":false,"nfs-sharing":false,"nvme-tcp-export":true,"nvme-tcp-server-allow-host-name":"",` +
+				`"nvme-tcp-server-nqn":"nqn.2000-02.com.mikrotik:x.1","nvme-tcp-server-port":4420,"parent":"","raid-master":"none","sector-size":512,` +
+				`"size":1073741824,"slot":"x","slot-default":"","smb-sharing":false,"swap":false,"type":"file"}]` + "\r\n",
 			`N-POOLS [{".id":"*1","block-device":true,"disabled":false,"free":106300440576,"fs":"xfs",`,
 			`N-FILES [{".id":`,
 			"N-UPTIME 00:00:0",

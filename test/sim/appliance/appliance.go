@@ -28,7 +28,9 @@ type Appliance struct {
 	mu     sync.Mutex
 	disks  []*disk
 	nextID int
-	booted time.Time
+	// traffic of each slot that has any.
+	traffic map[string]Traffic
+	booted  time.Time
 	// boot counts the reboots; phase is how far the last one has come.
 	boot          int
 	phase         Phase
@@ -46,6 +48,9 @@ func Open(options Options) (*Appliance, error) {
 		options.Unknowns.SlotMax = 32
 	}
 	options.Unknowns.Texts = options.Unknowns.Texts.withDefaults()
+	if options.Console.Width == 0 {
+		options.Console.Width = defaultWidth
+	}
 	v, err := parseVersion(options.Version)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
@@ -66,6 +71,7 @@ func Open(options Options) (*Appliance, error) {
 		filesDir:   filepath.Join(stateDir, "files"),
 		nextID:     len(options.Pools) + 1,
 		conditions: map[Condition]int{},
+		traffic:    map[string]Traffic{},
 	}
 	a.language = a.newLanguage()
 	return a, a.open()

@@ -26,6 +26,7 @@ type disk struct {
 	Port            int64  `json:"port"`
 	NQN             string `json:"nqn"`
 	AllowHost       string `json:"allowHost"`
+	Password        string `json:"password,omitempty"`
 }
 
 func newDisk(id int) *disk {
@@ -64,6 +65,9 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 	row["nvme-tcp-export"] = d.Export
 	row["nvme-tcp-server-port"] = d.Port
 	row["nvme-tcp-server-allow-host-name"] = d.AllowHost
+	if d.Password != "" {
+		row["nvme-tcp-server-password"] = d.Password
+	}
 	if a.version.since(21) {
 		row["nvme-tcp-server-nqn"] = a.nqn(d)
 	}
@@ -81,13 +85,18 @@ func (a *Appliance) nqn(d *disk) string {
 // publish exports d if it wants to be and its pool is there. The size is
 // latched here.
 func (a *Appliance) publish(d *disk) {
-	if !d.Export || !a.mounted() {
+	if !a.exported(d) || !a.mounted() {
 		return
 	}
 	a.exports.Publish(export.Subsystem{
 		Slot: d.Slot, NQN: a.nqn(d), AllowHost: d.AllowHost,
 		File: filepath.Join(a.filesDir, filepath.FromSlash(d.File)), Size: d.FileSize,
 	})
+}
+
+// exported reports whether the disk is to be exported.
+func (a *Appliance) exported(d *disk) bool {
+	return d.Export && (!d.Disabled || a.options.Unknowns.DisabledKeepsExport)
 }
 
 // fileName turns a file-path into the name /file uses.
@@ -110,7 +119,7 @@ func (a *Appliance) Disks() []DiskInfo {
 	infos := make([]DiskInfo, 0, len(a.disks))
 	for _, d := range a.disks {
 		infos = append(infos, DiskInfo{
-			Slot: d.Slot, SubsystemNQN: a.nqn(d), Exported: d.Export, Comment: d.Comment,
+			Slot: d.Slot, SubsystemNQN: a.nqn(d), Exported: a.exported(d), Comment: d.Comment,
 			File: filepath.Join(a.filesDir, filepath.FromSlash(d.File)),
 		})
 	}

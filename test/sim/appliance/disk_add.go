@@ -8,11 +8,10 @@ import (
 
 // addDisk is /disk add type=file.
 func (a *Appliance) addDisk(call script.Call) (script.Result, error) {
-	texts := a.options.Unknowns.Texts
-	if script.Format(call.Args["type"]) != "file" {
-		return script.Result{}, a.unknown(texts.NotSimulated)
+	d, err := a.template(call)
+	if err != nil {
+		return script.Result{}, err
 	}
-	d := newDisk(a.nextID)
 	if err := d.assign(call); err != nil {
 		return script.Result{}, err
 	}
@@ -34,7 +33,30 @@ func (a *Appliance) addDisk(call script.Call) (script.Result, error) {
 	return script.Result{Value: itemID(d.ID)}, a.save()
 }
 
-// checkNames refuses a slot or NQN that another item has.
+// template is what an added disk begins with: the defaults, or with copy-from
+// the properties of another disk. Data is never copied.
+func (a *Appliance) template(call script.Call) (*disk, error) {
+	d := newDisk(a.nextID)
+	origin, copied := call.Args["copy-from"]
+	if copied {
+		disks, err := a.selected(script.Call{Args: map[string]script.Value{"numbers": origin}})
+		if err != nil {
+			return nil, err
+		}
+		if len(disks) != 1 {
+			return nil, script.Failf("invalid value for argument copy-from")
+		}
+		*d = *disks[0]
+		d.ID, d.Slot = a.nextID, ""
+	}
+	kind, given := call.Args["type"]
+	if script.Format(kind) != "file" && (given || !copied) {
+		return nil, a.unknown(a.options.Unknowns.Texts.NotSimulated)
+	}
+	return d, nil
+}
+
+// checkNames refuses a slot or NQN that another item has, and maybe its file.
 func (a *Appliance) checkNames(d *disk) error {
 	texts := a.options.Unknowns.Texts
 	if len(d.Slot) > a.options.Unknowns.SlotMax {
@@ -54,6 +76,9 @@ func (a *Appliance) checkNames(d *disk) error {
 		}
 		if a.nqn(other) == a.nqn(d) {
 			return a.unknown(texts.NQNTaken)
+		}
+		if other.File == d.File && a.options.Unknowns.RefuseSharedFile {
+			return a.unknown(texts.FileShared)
 		}
 	}
 	return nil

@@ -14,10 +14,17 @@ import (
 func (d *disk) assign(call script.Call) error {
 	// In a fixed order, so that of several bad values the same one is named.
 	for _, name := range slices.Sorted(maps.Keys(call.Args)) {
-		if name == "numbers" || name == "type" {
+		if slices.Contains([]string{"numbers", "type", "copy-from"}, name) {
 			continue
 		}
-		if err := d.assignOne(name, script.Format(call.Args[name])); err != nil {
+		value := call.Args[name]
+		if value == (script.Cleared{}) {
+			if !clearable(name) {
+				return script.Failf("invalid value for argument %s", name)
+			}
+			value = ""
+		}
+		if err := d.assignOne(name, script.Format(value)); err != nil {
 			return err
 		}
 	}
@@ -35,6 +42,8 @@ func (d *disk) assignOne(name, value string) error {
 		d.NQN, ok = value, true
 	case "nvme-tcp-server-allow-host-name":
 		d.AllowHost, ok = value, true
+	case "nvme-tcp-server-password":
+		d.Password, ok = value, true
 	case "file-path":
 		d.File, ok = fileName(value), fileName(value) != ""
 	case "file-size":

@@ -73,7 +73,7 @@ func (a *Appliance) setDisk(d *disk, call script.Call) (func(context.Context), e
 
 // reexport brings the target in line with what changed from before to d.
 func (a *Appliance) reexport(before disk, d *disk) func(context.Context) {
-	same := before.Export && d.Export && before.Slot == d.Slot && before.File == d.File &&
+	same := a.exported(&before) && a.exported(d) && before.Slot == d.Slot && before.File == d.File &&
 		before.Port == d.Port && a.nqn(&before) == a.nqn(d)
 	if same {
 		a.exports.Update(d.Slot, func(s *export.Subsystem) {
@@ -85,7 +85,7 @@ func (a *Appliance) reexport(before disk, d *disk) func(context.Context) {
 		return nil
 	}
 	var wait func(context.Context)
-	if before.Export {
+	if a.exported(&before) {
 		wait = a.exports.Withdraw(before.Slot)
 	}
 	a.publish(d)

@@ -21,31 +21,51 @@ func (c console) Run(_ context.Context, call script.Call) (script.Result, error)
 	switch call.Command {
 	case "find", "get", "print":
 		return c.read(call)
+	case "monitor-traffic":
+		return c.appliance.monitorTraffic(call)
 	}
+	return c.change(call)
+}
+
+// change carries out a command that needs the write policy.
+func (c console) change(call script.Call) (script.Result, error) {
+	a := c.appliance
 	switch call.String() {
 	case "/disk/add":
-		return c.appliance.addDisk(call)
-	case "/disk/set":
-		return c.appliance.setDisks(call)
+		return a.addDisk(call)
+	case "/disk/set", "/disk/comment":
+		return a.setDisks(call)
+	case "/disk/unset":
+		return a.unsetDisks(call)
+	case "/disk/enable", "/disk/disable":
+		call.Args["disabled"] = call.Command == "disable"
+		return a.setDisks(call)
 	case "/disk/remove":
-		return c.appliance.removeDisks(call)
+		return a.removeDisks(call)
+	case "/disk/copy":
+		return a.copyDisk(call)
+	case "/disk/trim":
+		return script.Result{}, a.trimDisks(call)
 	case "/file/add":
-		return script.Result{}, c.appliance.addFile(call)
+		return script.Result{}, a.addFile(call)
+	case "/file/copy":
+		return script.Result{}, a.copyFile(call)
 	case "/file/remove":
-		return script.Result{}, c.appliance.removeFiles(call)
+		return script.Result{}, a.removeFiles(call)
 	default:
-		return script.Result{}, c.appliance.unknown(c.appliance.options.Unknowns.Texts.NotSimulated)
+		return script.Result{}, a.unknown(a.options.Unknowns.Texts.NotSimulated)
 	}
 }
 
 // permit checks the policies of the user's group.
 func (c console) permit(call script.Call) error {
-	if call.Menu == "/system/resource" && !c.policies.Test {
+	measures := call.Menu == "/system/resource" || call.Command == "monitor-traffic"
+	if measures && !c.policies.Test {
 		return script.Failf("not allowed (9)")
 	}
 	allowed := c.policies.Write
 	switch call.Command {
-	case "find", "get", "print":
+	case "find", "get", "print", "monitor-traffic":
 		allowed = c.policies.Read
 	}
 	if !allowed {
@@ -54,18 +74,57 @@ func (c console) permit(call script.Call) error {
 	return nil
 }
 
+// read is find, get or print.
 func (c console) read(call script.Call) (script.Result, error) {
+	if s, ok := c.appliance.singleMenu(call.Menu); ok {
+		return s.read(call)
+	}
+	rows, err := c.rows(call)
+	if err != nil {
+		return script.Result{}, err
+	}
+	l := list{rows}
+	switch call.Command {
+	case "find":
+		return l.find(call)
+	case "get":
+		v, err := l.get(call)
+		return script.Result{Value: v}, err
+	default:
+		return c.print(call, l)
+	}
+}
+
+// rows are the items of a menu as the user may see them.
+func (c console) rows(call script.Call) ([]script.Record, error) {
+	a := c.appliance
 	switch call.Menu {
 	case "/disk":
-		rows, err := c.appliance.diskRows()
-		return list{rows}.read(call, err)
+		rows, err := a.diskRows()
+		for _, row := range rows {
+			a.describe(row)
+			c.conceal(row, call)
+		}
+		return rows, err
 	case "/file":
-		rows, err := c.appliance.fileRows()
-		return list{rows}.read(call, err)
+		return a.fileRows()
 	case "/system/package":
-		return list{c.appliance.packageRows()}.read(call, nil)
-	default:
-		return single{c.appliance.resource()}.read(call)
+		return a.packageRows(), nil
+	case "/system/health":
+		return healthRows(), nil
+	case "/ip/service":
+		return a.serviceRows(), nil
+	default: // "/user/active"
+		return a.userRows(), nil
+	}
+}
+
+// conceal blanks what needs the policy sensitive. From 7.21 on print also wants
+// to be asked with show-sensitive.
+func (c console) conceal(row script.Record, call script.Call) {
+	asked := call.Command != "print" || !c.appliance.version.since(21) || call.Flags["show-sensitive"]
+	if row["nvme-tcp-server-password"] != nil && (!c.policies.Sensitive || !asked) {
+		row["nvme-tcp-server-password"] = ""
 	}
 }
 

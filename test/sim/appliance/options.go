@@ -15,6 +15,8 @@ type Pool struct {
 	Name string
 	// Size in bytes.
 	Size int64
+	// Label of the file system.
+	Label string
 }
 
 // Options of an [Appliance].
@@ -33,6 +35,13 @@ type Options struct {
 	Exports *export.Registry
 	// Unknowns decides what documentation leaves open.
 	Unknowns Unknowns
+	// Console is how print looks to people.
+	Console Console
+	// Logins, when set, lists the users that are connected. It must not call
+	// the appliance.
+	Logins func() []Login
+	// MaxSessions is what /ip service shows; it is the front end that holds it.
+	MaxSessions int
 	// FlashDelay is how long the configuration takes to reach flash: a power
 	// cut loses what was written within it. 0 loses nothing.
 	FlashDelay time.Duration
@@ -73,6 +82,17 @@ type Unknowns struct {
 	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it
 	// isn't mounted.
 	UnmountedKeepsMountPoint bool
+	// RefuseSharedFile keeps a disk from using the file of another one.
+	RefuseSharedFile bool
+	// DisabledKeepsExport leaves a disabled disk exported.
+	DisabledKeepsExport bool
+	// FirstLineOnly runs the first line of an exec of several; otherwise the
+	// whole is a syntax error.
+	FirstLineOnly bool
+	// ExactSFTPSizes makes SFTP report the sizes of files as they are.
+	ExactSFTPSizes bool
+	// SFTPRename lets SFTP rename files; otherwise it is refused.
+	SFTPRename bool
 	// StopOnDisconnect ends a running line when its SSH channel goes away;
 	// otherwise it runs to its end.
 	StopOnDisconnect bool
@@ -85,7 +105,7 @@ type Unknowns struct {
 type Texts struct {
 	SlotTaken, SlotTooLong, NQNTaken, NoDirectory, PoolFull string
 	FileExists, FileInUse, NoFile, Shrink, NotSimulated     string
-	Interrupted                                             string
+	Interrupted, FileShared                                 string
 }
 
 func (t Texts) withDefaults() Texts {
@@ -101,6 +121,7 @@ func (t Texts) withDefaults() Texts {
 	fill(&t.PoolFull, "not enough disk space")
 	fill(&t.FileExists, "file already exists")
 	fill(&t.FileInUse, "file is in use")
+	fill(&t.FileShared, "file is used by another disk")
 	fill(&t.NoFile, "no such file")
 	fill(&t.Shrink, "can not shrink file")
 	fill(&t.NotSimulated, "not simulated")
@@ -111,9 +132,11 @@ func (t Texts) withDefaults() Texts {
 // Policies are what a user group may do. The zero value may do nothing.
 type Policies struct {
 	SSH, Read, Write, Test bool
+	// FTP is needed for SFTP, Sensitive to read passwords.
+	FTP, Sensitive bool
 }
 
-// AllPolicies is what the documented group of the driver has.
+// AllPolicies may do everything.
 func AllPolicies() Policies {
-	return Policies{SSH: true, Read: true, Write: true, Test: true}
+	return Policies{SSH: true, Read: true, Write: true, Test: true, FTP: true, Sensitive: true}
 }

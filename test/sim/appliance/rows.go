@@ -2,30 +2,19 @@ package appliance
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
 
-// list is a menu of items as find, get and print see it.
+// list is the items of a menu.
 type list struct{ rows []script.Record }
 
-// read carries out find, get or print; err is what listing the rows gave.
-func (l list) read(call script.Call, err error) (script.Result, error) {
-	if err != nil {
-		return script.Result{}, err
-	}
-	if call.Command == "get" {
-		v, err := l.get(call)
-		return script.Result{Value: v}, err
-	}
+// find is find: the ids of the items wanted.
+func (l list) find(call script.Call) (script.Result, error) {
 	rows, err := l.matching(call)
 	if err != nil {
 		return script.Result{}, err
-	}
-	if call.Command == "print" {
-		return show(rows, call)
 	}
 	ids := script.List{}
 	for _, row := range rows {
@@ -96,17 +85,6 @@ func (l list) numbered(numbers script.Value, names ...string) ([]script.Record, 
 
 func noSuchItem() error { return script.Failf("no such item") }
 
-// single is a menu without items, such as /system resource.
-type single struct{ row script.Record }
-
-func (s single) read(call script.Call) (script.Result, error) {
-	if call.Command == "print" {
-		return show([]script.Record{s.row}, call)
-	}
-	v, err := property(s.row, call)
-	return script.Result{Value: v}, err
-}
-
 // property is what get returns: one value, or the whole record without a
 // value-name.
 func property(row script.Record, call script.Call) (script.Value, error) {
@@ -119,38 +97,4 @@ func property(row script.Record, call script.Call) (script.Value, error) {
 		return nil, script.Failf("input does not match any value of value-name")
 	}
 	return v, nil
-}
-
-// show is print: the forms a program reads.
-func show(rows []script.Record, call script.Call) (script.Result, error) {
-	if call.Flags["count-only"] {
-		n := int64(len(rows))
-		return script.Result{Value: n, Text: strconv.Itoa(len(rows))}, nil
-	}
-	if !call.Flags["as-value"] {
-		return script.Result{}, script.Failf("failure: only print as-value and print count-only are simulated")
-	}
-	shown := script.List{}
-	for _, row := range rows {
-		shown = append(shown, visible(row, call))
-	}
-	return script.Result{Value: shown}, nil
-}
-
-// visible leaves out properties without a value and those not asked for.
-func visible(row script.Record, call script.Call) script.Record {
-	var proplist []string
-	if v, given := call.Args["proplist"]; given {
-		proplist = append(strings.Split(script.Format(v), ","), ".id")
-	}
-	seen := script.Record{}
-	for key, value := range row {
-		if value == nil || key == "comment" && value == "" {
-			continue
-		}
-		if proplist == nil || slices.Contains(proplist, key) {
-			seen[key] = value
-		}
-	}
-	return seen
 }

@@ -8,41 +8,40 @@ import (
 
 // newLanguage builds the command tree of the version and packages.
 func (a *Appliance) newLanguage() script.Language {
-	system := &script.Menu{Path: "/system", Menus: map[string]*script.Menu{
-		"resource": a.resourceMenu(),
-		"package":  a.packageMenu(),
-	}}
 	return script.Language{
 		Root: &script.Menu{Menus: map[string]*script.Menu{
 			"disk":   a.diskMenu(),
-			"file":   fileMenu(),
-			"system": system,
+			"file":   a.fileMenu(),
+			"system": a.systemMenu(),
+			"ip": {Path: "/ip", Menus: map[string]*script.Menu{
+				"service": a.listMenu("/ip/service", "name", "port", "proto", "disabled", "dynamic", "connection", "max-sessions", "remote"),
+			}},
+			"user": {Path: "/user", Menus: map[string]*script.Menu{
+				"active": a.listMenu("/user/active", "when", "name", "address", "via"),
+			}},
 		}},
 		SerializeOptions: a.version.since(17),
 	}
 }
 
-func printCommand() *script.Command {
-	return &script.Command{
-		Args:  script.Names("proplist"),
-		Flags: script.Names("detail", "as-value", "count-only", "without-paging"),
-		Where: true,
+func (a *Appliance) printCommand() *script.Command {
+	flags := script.Names("detail", "terse", "as-value", "count-only", "without-paging")
+	if a.version.since(21) {
+		flags["show-sensitive"] = true
 	}
+	return &script.Command{Args: script.Names("proplist"), Flags: flags, Where: true}
 }
 
 func findCommand() *script.Command {
 	return &script.Command{Where: true, BareWhere: true}
 }
 
-func getCommand() *script.Command {
-	return &script.Command{
-		Args:       script.Names("numbers", "value-name"),
-		Positional: []string{"numbers", "value-name"},
-	}
-}
+func getCommand() *script.Command { return takes("numbers", "value-name") }
 
-func removeCommand() *script.Command {
-	return &script.Command{Args: script.Names("numbers"), Positional: []string{"numbers"}}
+// takes is a command whose arguments may also be given without their names, in
+// this order.
+func takes(positional ...string) *script.Command {
+	return &script.Command{Args: script.Names(positional...), Positional: positional}
 }
 
 func (a *Appliance) diskMenu() *script.Menu {
@@ -50,22 +49,39 @@ func (a *Appliance) diskMenu() *script.Menu {
 	properties := maps.Clone(args)
 	maps.Copy(properties, script.Names(
 		".id", "type", "slot", "size", "free", "fs", "model", "mounted", "mount-point", "state",
-		"block-device", "empty", "slot-default", "parent", "sector-size", "about",
+		"block-device", "empty", "slot-default", "parent", "sector-size", "about", "use", "fs-label", "fs-uuid",
+		"raid-uuid", "swap", "smb-sharing", "media-sharing", "media-interface",
 	))
+	if !a.options.WithoutRose {
+		maps.Copy(properties, script.Names("raid-master", "iscsi-export", "nfs-sharing"))
+	}
 	set := maps.Clone(args)
 	set["numbers"] = true
-	return &script.Menu{
+	add := maps.Clone(args)
+	add["copy-from"] = true
+	menu := &script.Menu{
 		Path:       "/disk",
 		Properties: properties,
 		Commands: map[string]*script.Command{
-			"add":    {Args: args},
-			"set":    {Args: set, Positional: []string{"numbers"}},
-			"remove": removeCommand(),
-			"find":   findCommand(),
-			"get":    getCommand(),
-			"print":  printCommand(),
+			"add":             {Args: add},
+			"set":             {Args: set, Positional: []string{"numbers"}, Clears: true},
+			"unset":           takes("numbers", "value-name"),
+			"remove":          takes("numbers"),
+			"enable":          takes("numbers"),
+			"disable":         takes("numbers"),
+			"comment":         takes("numbers", "comment"),
+			"copy":            {Args: script.Names("src", "dst")},
+			"monitor-traffic": takes("numbers"),
+			"find":            findCommand(),
+			"get":             getCommand(),
+			"print":           a.printCommand(),
 		},
 	}
+	menu.Commands["monitor-traffic"].Flags = script.Names("once")
+	if a.version.since(22) {
+		menu.Commands["trim"] = takes("numbers")
+	}
+	return menu
 }
 
 // diskArguments are the properties that add and set take.
@@ -80,43 +96,49 @@ func (a *Appliance) diskArguments() map[string]bool {
 	if a.options.WithoutRose {
 		return args
 	}
-	maps.Copy(args, script.Names("nvme-tcp-export", "nvme-tcp-server-port", "nvme-tcp-server-allow-host-name"))
+	maps.Copy(args, script.Names(
+		"nvme-tcp-export", "nvme-tcp-server-port", "nvme-tcp-server-allow-host-name", "nvme-tcp-server-password",
+	))
 	if a.version.since(21) {
 		args["nvme-tcp-server-nqn"] = true
 	}
 	return args
 }
 
-func fileMenu() *script.Menu {
-	return &script.Menu{
-		Path:       "/file",
-		Properties: script.Names(".id", "name", "type", "size", "last-modified"),
-		Commands: map[string]*script.Command{
-			"add":    {Args: script.Names("name", "type")},
-			"remove": removeCommand(),
-			"find":   findCommand(),
-			"get":    getCommand(),
-			"print":  printCommand(),
-		},
+func (a *Appliance) fileMenu() *script.Menu {
+	menu := a.listMenu("/file", "name", "type", "size", "last-modified")
+	menu.Commands["add"] = &script.Command{Args: script.Names("name", "type")}
+	menu.Commands["remove"] = takes("numbers")
+	if a.version.since(23) {
+		menu.Commands["copy"] = &script.Command{Args: script.Names("numbers", "name"), Positional: []string{"numbers"}}
 	}
+	return menu
 }
 
-func (a *Appliance) packageMenu() *script.Menu {
-	return &script.Menu{
-		Path:       "/system/package",
-		Properties: script.Names(".id", "name", "version", "disabled"),
-		Commands: map[string]*script.Command{
-			"find": findCommand(), "get": getCommand(), "print": printCommand(),
-		},
+func (a *Appliance) systemMenu() *script.Menu {
+	menus := map[string]*script.Menu{
+		"package": a.listMenu("/system/package", "name", "version", "disabled"),
+		"health":  a.listMenu("/system/health", "name", "value", "type"),
 	}
+	for _, name := range []string{"resource", "identity", "clock", "routerboard"} {
+		menus[name] = &script.Menu{
+			Path: "/system/" + name,
+			Commands: map[string]*script.Command{
+				"get":   takes("value-name"),
+				"print": a.printCommand(),
+			},
+		}
+	}
+	return &script.Menu{Path: "/system", Menus: menus}
 }
 
-func (a *Appliance) resourceMenu() *script.Menu {
+// listMenu is a menu with items that can only be read.
+func (a *Appliance) listMenu(path string, properties ...string) *script.Menu {
 	return &script.Menu{
-		Path: "/system/resource",
+		Path:       path,
+		Properties: script.Names(append(properties, ".id")...),
 		Commands: map[string]*script.Command{
-			"get":   {Args: script.Names("value-name"), Positional: []string{"value-name"}},
-			"print": printCommand(),
+			"find": findCommand(), "get": getCommand(), "print": a.printCommand(),
 		},
 	}
 }

@@ -8,7 +8,8 @@ type Call struct {
 	Menu string
 	// Command is the word behind it, such as "get".
 	Command string
-	// Args holds named and positional arguments by name.
+	// Args holds named and positional arguments by name; [Cleared] stands for
+	// an argument given as !name.
 	Args map[string]Value
 	// Flags holds the bare words given.
 	Flags map[string]bool
@@ -108,8 +109,18 @@ func (p *parser) arguments(i *invocation) error {
 			return nil
 		}
 		start := p.pos
+		clears := p.peek() == '!' && i.command.Clears
+		if clears {
+			p.pos++
+		}
 		name := p.run(isName)
 		switch {
+		case clears:
+			if !i.command.Args[name] {
+				return p.fail(start, "expected end of command")
+			}
+			i.args[name] = constant{Cleared{}}
+			continue
 		case i.command.Where && name == "where":
 			return p.filtered(i)
 		case i.command.BareWhere:

@@ -20,6 +20,8 @@ type Command struct {
 	Flags map[string]bool
 	// Positional names the values given without a name, in order.
 	Positional []string
+	// Clears says that !name takes the value of an argument away.
+	Clears bool
 	// Where says that a filter may follow the word where.
 	Where bool
 	// BareWhere says that the filter may also follow without that word.

@@ -9,7 +9,7 @@ import (
 )
 
 // Value is what an expression yields: nil (nothing), bool, int64, string,
-// time.Duration, List or Record.
+// time.Duration, List, Record or Cleared.
 type Value any
 
 // List is an ordered array of values.
@@ -17,6 +17,9 @@ type List []Value
 
 // Record is one item: property name to value.
 type Record map[string]Value
+
+// Cleared is the value of an argument given as !name.
+type Cleared struct{}
 
 // Format renders v the way :put and string expansion show it.
 func Format(v Value) string {
