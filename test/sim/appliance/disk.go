@@ -65,6 +65,7 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 	row["nvme-tcp-export"] = d.Export
 	row["nvme-tcp-server-port"] = d.Port
 	row["nvme-tcp-server-allow-host-name"] = d.AllowHost
+	row["nvme-tcp-server-password"] = nil
 	if d.Password != "" {
 		row["nvme-tcp-server-password"] = d.Password
 	}

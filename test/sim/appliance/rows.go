@@ -90,7 +90,7 @@ func noSuchItem() error { return script.Failf("no such item") }
 func property(row script.Record, call script.Call) (script.Value, error) {
 	name, given := call.Args["value-name"]
 	if !given {
-		return row, nil
+		return visible(row, nil), nil
 	}
 	v, known := row[script.Format(name)]
 	if !known {

@@ -10,6 +10,8 @@ const (
 	defaultWidth = 80
 	// margin is how many columns at the right a new property leaves free.
 	margin = 5
+	// overhang is how many columns too far the last word may go.
+	overhang = 5
 )
 
 // token is one property of a detail print.
@@ -25,8 +27,8 @@ func width(text string) int { return utf8.RuneCountInString(text) }
 
 // wrapper lays out the properties of one item. Nobody has documented the rule;
 // this one gives back every captured output: a property moves to the next line
-// when its first word would reach into the margin, and only a property that no
-// line can hold is broken, in the middle of a word, at the last column.
+// when its first word would reach into the margin, and one that is still much
+// too long is broken, in the middle of a word, at the last column.
 type wrapper struct {
 	width, indent int
 	lines         []string
@@ -49,7 +51,7 @@ func (w *wrapper) add(t token) {
 	w.begun = true
 	w.lines[len(w.lines)-1] += t.text
 	w.used += max(width(t.text), t.room)
-	if w.width > 0 && width(t.text) > w.width-w.indent {
+	if w.width > 0 && width(w.lines[len(w.lines)-1]) > w.width+overhang {
 		w.breakUp()
 	}
 }
