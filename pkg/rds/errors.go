@@ -25,6 +25,11 @@ var (
 	ErrHeld = errors.New("the volume is held")
 	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.
 	ErrUnreachable = errors.New("the appliance can't be reached")
+	// ErrHostKey: the appliance showed a host key that isn't pinned; it always comes together with ErrUnreachable.
+	ErrHostKey = errors.New("the host key is not the pinned one")
+	// ErrPermission: the appliance refused the user or the user's key, which comes together with ErrUnreachable, or
+	// refused the user something once logged in.
+	ErrPermission = errors.New("the appliance refuses permission")
 	// ErrUnknownOutcome: a command was sent, its reply was lost, and the state could not be read back.
 	ErrUnknownOutcome = errors.New("the outcome is unknown")
 )
