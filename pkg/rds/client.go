@@ -23,14 +23,18 @@ type Client struct {
 // New checks the configuration, reads the key files, and returns a client that connects when it is first used. Errors
 // are *FieldError.
 func New(config Config) (*Client, error) {
-	ssh, err := config.clientConfig()
-	if err != nil {
+	if err := config.check(); err != nil {
 		return nil, err
 	}
-	return &Client{session: newSession(config.Address, ssh), config: config, lastSeen: map[VolumeID]Disk{}}, nil
+	if _, err := readCredentials(config); err != nil {
+		return nil, err
+	}
+	config = config.withDefaults()
+	return &Client{session: newSession(config), config: config, lastSeen: map[VolumeID]Disk{}}, nil
 }
 
-// Close ends the connection. Operations in flight fail, later ones return ErrUnreachable.
+// Close ends the connection and returns when everything that the client started has ended. Operations in flight fail,
+// later ones return ErrUnreachable.
 func (c *Client) Close() { c.session.close() }
 
 // LastSeen gives a disk as this client last saw it, if it did. Only a conditional write may be built on it.
@@ -55,12 +59,13 @@ func (c *Client) forget(id VolumeID) {
 
 // run sends a command and decodes the answer. Errors: ErrUnreachable (nothing was sent), *CommandError (nothing was
 // run), *FieldError (a text isn't fit for a command), errIncomplete (it may have run).
-func (c *Client) run(ctx context.Context, cmd *command) (reply, error) {
+func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error) {
+	start := time.Now()
+	defer func() { c.config.Observe(cmd.kind, outcomeOf(errors.Join(err, answer.refused)), time.Since(start)) }()
 	line, err := cmd.line()
 	if err != nil {
 		return reply{}, err
 	}
-	start := time.Now()
 	output, err := c.session.exec(ctx, line)
 	klog.FromContext(ctx).V(5).Info("Appliance answered", "command", line, "output", output, "took", time.Since(start), "err", err)
 	if err != nil {

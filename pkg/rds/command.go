@@ -21,7 +21,17 @@ const (
 	KindInventory Kind = "inventory"
 	KindProbe     Kind = "probe"
 	KindCheck     Kind = "check"
+	// KindSFTP is every operation on files that goes over SFTP rather than over a command.
+	KindSFTP Kind = "sftp"
 )
+
+// Kinds are all of them, for metrics to declare.
+func Kinds() []Kind {
+	return []Kind{
+		KindGet, KindList, KindCreate, KindPublish, KindUnpublish, KindExpand, KindDelete,
+		KindCapacity, KindInventory, KindProbe, KindCheck, KindSFTP,
+	}
+}
 
 // maxQuotedLength bounds one quoted text, in bytes: the longest is a record.
 const maxQuotedLength = maxRecordLength

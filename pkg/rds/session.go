@@ -14,179 +14,285 @@ import (
 )
 
 const (
-	// dialTimeout bounds reaching the appliance and the SSH handshake, which takes 200-500 ms on an RDS2216.
-	dialTimeout = 10 * time.Second
 	// execTimeout bounds one command where the caller's own deadline is later. Making a big file was seen to take seconds.
 	execTimeout = 60 * time.Second
-	// maxChannels bounds the commands in flight: an RDS was seen to hang when 19 channels were opened at once, and
-	// another RouterOS to serve 8 for months.
-	maxChannels = 4
+	// maxReply bounds what one command may print, in bytes. RouterOS loses what exceeds the window of 2 MiB, so more than
+	// that comes from something else.
+	maxReply = 4 << 20
 )
 
 // errIncomplete says that a command was sent and may have run, but that its reply is missing or can't be understood.
 var errIncomplete = errors.New("the reply is incomplete")
 
-// session keeps one SSH connection to the appliance, dials it when it's needed, and drops it after any failure, since
-// a connection that failed once says nothing reliable any more. It is safe for concurrent use.
-type session struct {
-	address  string
-	config   *ssh.ClientConfig
-	channels chan struct{}
-	dialing  singleflight.Group
+// errClosed says that the client was closed.
+var errClosed = fmt.Errorf("%w: the client is closed", ErrUnreachable)
 
-	mu     sync.Mutex
-	client *ssh.Client
-	closed bool
+// session keeps one SSH connection to the appliance (dial.go), dials it when it's needed, and replaces it after any
+// failure (connection.go), since a connection that failed once says nothing reliable any more. While the appliance is
+// away, attempts to reach it are spaced (backoff.go). It is safe for concurrent use.
+type session struct {
+	config  Config
+	dialTCP func(ctx context.Context, address string) (net.Conn, error)
+	slots   chan struct{}
+	dialing singleflight.Group
+	// life ends with close, and every attempt to connect with it.
+	life context.Context
+	end  context.CancelFunc
+	// running counts the goroutines; each ends soon after its connection.
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	current *connection
+	conns   map[*connection]bool
+	backoff backoff
 }
 
-func newSession(address string, config *ssh.ClientConfig) *session {
-	return &session{address: address, config: config, channels: make(chan struct{}, maxChannels)}
+// newSession gives a session that connects when it's first used. The config is complete.
+func newSession(config Config) *session {
+	life, end := context.WithCancel(context.Background())
+	return &session{
+		config: config, dialTCP: dialTCP, slots: make(chan struct{}, config.MaxChannels), life: life, end: end,
+		conns: map[*connection]bool{}, backoff: backoff{first: config.ReconnectMin, limit: config.ReconnectMax},
+	}
 }
 
 // exec runs one line and returns what it printed. An error that is ErrUnreachable means that the line was not sent; any
 // other error that it may have run in part or in full.
 func (s *session) exec(ctx context.Context, line string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, execTimeout)
-	defer cancel()
-	select {
-	case s.channels <- struct{}{}:
-		defer func() { <-s.channels }()
-	case <-ctx.Done():
-		return "", fmt.Errorf("%w: no free channel to %s: %w", ErrUnreachable, s.address, ctx.Err())
-	}
-	client, err := s.connect(ctx)
+	var output replyBuffer
+	err := s.use(ctx, func(channel *ssh.Session) error {
+		channel.Stdout = &output
+		// The exit status is 0 whatever happened; only its absence means something, namely that the reply was lost.
+		err := channel.Run(line)
+		if exit := (*ssh.ExitError)(nil); err == nil || errors.As(err, &exit) && exit.Signal() == "" {
+			return nil
+		}
+		return fmt.Errorf("%w: %w", errIncomplete, err)
+	})
 	if err != nil {
 		return "", err
 	}
-	result := make(chan execResult, 1)
-	go func() { result <- runLine(client, line) }()
-	select {
-	case done := <-result:
-		if done.err != nil {
-			s.drop(client)
-		}
-		return done.output, done.err
-	case <-ctx.Done():
-		// Opening a channel or waiting for its end can block for ever; closing the connection ends either.
-		s.drop(client)
-		<-result
-		return "", fmt.Errorf("%w: %w", errIncomplete, ctx.Err())
+	return output.taken.String(), nil
+}
+
+// replyBuffer takes no more than maxReply.
+type replyBuffer struct{ taken bytes.Buffer }
+
+// Write fails once there's too much.
+func (b *replyBuffer) Write(data []byte) (int, error) {
+	if b.taken.Len()+len(data) > maxReply {
+		return 0, fmt.Errorf("it is longer than %d bytes", maxReply)
 	}
+	return b.taken.Write(data)
 }
 
-type execResult struct {
-	output string
-	err    error
-}
-
-func runLine(client *ssh.Client, line string) execResult {
-	channel, err := client.NewSession()
+// use opens a channel and has work done on it, all within execTimeout. Work that outlives ctx is left to itself: its
+// connection is retired, which ends it at the latest when the other commands on it have ended, and its results must not
+// be looked at. Errors: ErrUnreachable (work wasn't begun), errIncomplete, or what work returned.
+func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error {
+	ctx, cancel := context.WithTimeout(ctx, execTimeout)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no free channel to %s: %w", ErrUnreachable, s.config.Address, ctx.Err())
+	}
+	conn, channel, err := s.channel(ctx)
 	if err != nil {
-		return execResult{err: fmt.Errorf("%w: open a channel: %w", ErrUnreachable, err)}
+		return err
 	}
-	defer func() { _ = channel.Close() }()
-	var output bytes.Buffer
-	channel.Stdout = &output
-	// The exit status is 0 whatever happened; only its absence means something, namely that the reply was lost.
-	if err := channel.Run(line); err != nil {
-		if exit := (*ssh.ExitError)(nil); !errors.As(err, &exit) {
-			return execResult{err: fmt.Errorf("%w: %w", errIncomplete, err)}
-		}
+	defer s.release(conn)
+	done := make(chan error, 1)
+	started := s.start(func() {
+		defer func() { _ = channel.Close() }()
+		done <- work(channel)
+	})
+	if !started {
+		return errClosed
 	}
-	return execResult{output: output.String()}
-}
-
-// connect returns the kept connection or makes one; callers that come at the same time share one attempt.
-func (s *session) connect(ctx context.Context) (*ssh.Client, error) {
-	if client, err := s.current(); client != nil || err != nil {
-		return client, err
-	}
-	attempt := s.dialing.DoChan("dial", func() (any, error) { return s.dial() })
 	select {
-	case result := <-attempt:
-		if result.Err != nil {
-			return nil, result.Err
+	case err := <-done:
+		if errors.Is(err, errIncomplete) {
+			s.retire(conn, nil)
 		}
-		client, ok := result.Val.(*ssh.Client)
-		if !ok {
-			return nil, fmt.Errorf("%w: the dialler gave a %T", ErrUnreachable, result.Val)
-		}
-		return client, nil
+		return err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: connect to %s: %w", ErrUnreachable, s.address, ctx.Err())
+		s.retire(conn, nil)
+		return fmt.Errorf("%w: %w", errIncomplete, ctx.Err())
 	}
 }
 
-func (s *session) current() (*ssh.Client, error) {
+// channel opens a channel on the current connection, or on the next one if that is retired meanwhile. The caller has to
+// release the connection.
+func (s *session) channel(ctx context.Context) (*connection, *ssh.Session, error) {
+	for {
+		conn, err := s.acquire(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		channel, err := s.open(ctx, conn)
+		if err == nil {
+			s.prove(conn)
+			return conn, channel, nil
+		}
+		if !errors.Is(err, errRetired) {
+			err = fmt.Errorf("%w: open a channel to %s: %w", ErrUnreachable, s.config.Address, err)
+			cause := err
+			if ctx.Err() != nil {
+				// The caller's impatience says nothing about the appliance.
+				cause = nil
+			}
+			s.retire(conn, cause)
+			s.release(conn)
+			return nil, nil, err
+		}
+		s.release(conn)
+	}
+}
+
+// acquire gives the current connection, made if there is none; callers that come at the same time share one attempt.
+func (s *session) acquire(ctx context.Context) (*connection, error) {
+	for {
+		if conn, err := s.take(); conn != nil || err != nil {
+			return conn, err
+		}
+		attempt := s.dialing.DoChan("", func() (any, error) { return nil, s.connect() }) //nolint:contextcheck // others wait for it too, so it must outlive this caller
+		select {
+		case result := <-attempt:
+			if result.Err != nil {
+				return nil, result.Err
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: connect to %s: %w", ErrUnreachable, s.config.Address, ctx.Err())
+		}
+	}
+}
+
+// take gives neither connection nor error if one has to be dialled.
+func (s *session) take() (*connection, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, fmt.Errorf("%w: the client is closed", ErrUnreachable)
+		return nil, errClosed
 	}
-	return s.client, nil
+	if s.current != nil {
+		s.current.users++
+		return s.current, nil
+	}
+	return nil, s.backoff.refuse(time.Now())
 }
 
-// dial has a deadline of its own: the caller that began it may give up while others still wait for it.
-func (s *session) dial() (*ssh.Client, error) {
-	if client, err := s.current(); client != nil || err != nil {
-		return client, err
+// connect makes a connection the current one. It has a deadline of its own: the caller that began it may give up while
+// others still wait for it.
+func (s *session) connect() error {
+	if !s.begin() {
+		return errClosed
 	}
-	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	conn, err := dialer.Dial("tcp", s.address)
-	if err != nil {
-		return nil, fmt.Errorf("%w: connect to %s: %w", ErrUnreachable, s.address, err)
+	defer s.running.Done()
+	if conn, err := s.take(); conn != nil || err != nil {
+		// An earlier attempt ended between the caller's look and this one.
+		if conn != nil {
+			s.release(conn)
+		}
+		return err
 	}
-	client, err := s.handshake(conn)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%w: SSH to %s as %q: %w", ErrUnreachable, s.address, s.config.User, err)
-	}
-	return client, s.keep(client)
-}
-
-func (s *session) handshake(conn net.Conn) (*ssh.Client, error) {
-	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return nil, err
-	}
-	sshConn, channels, requests, err := ssh.NewClientConn(conn, s.address, s.config)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	return ssh.NewClient(sshConn, channels, requests), nil
-}
-
-func (s *session) keep(client *ssh.Client) error {
+	ctx, cancel := context.WithTimeout(s.life, dialTimeout)
+	defer cancel()
+	client, err := s.dial(ctx)
+	s.config.ObserveConnect(connectResultOf(err))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		s.backoff.failed(time.Now(), err)
+		return err
+	}
 	if s.closed {
 		_ = client.Close()
-		return fmt.Errorf("%w: the client is closed", ErrUnreachable)
+		return errClosed
 	}
-	s.client = client
+	conn := newConnection(client)
+	s.current, s.conns[conn] = conn, true
+	s.config.ObserveConnected(true)
+	s.running.Go(func() {
+		err := client.Wait()
+		s.retire(conn, fmt.Errorf("%w: %s ended the connection: %w", ErrUnreachable, s.config.Address, err))
+	})
 	return nil
 }
 
-// drop closes a connection that failed, unless a newer one has taken its place already.
-func (s *session) drop(client *ssh.Client) {
+// prove notes that the appliance opened a channel, which is when it counts as reached.
+func (s *session) prove(conn *connection) {
 	s.mu.Lock()
-	if s.client == client {
-		s.client = nil
-	}
-	s.mu.Unlock()
-	_ = client.Close()
+	defer s.mu.Unlock()
+	conn.proven = true
+	s.backoff.succeeded()
 }
 
-// close ends the connection; later commands fail with ErrUnreachable.
+// retire makes a connection take no new commands. cause is why the appliance is to blame, or nil if nobody knows: a
+// connection that never proved to be of use counts as a failed attempt then.
+func (s *session) retire(conn *connection, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == conn {
+		s.current = nil
+		close(conn.retired)
+		s.config.ObserveConnected(false)
+		if cause != nil && !conn.proven && !s.closed {
+			s.backoff.failed(time.Now(), cause)
+		}
+	}
+	s.sweep(conn)
+}
+
+// release ends a command's use of a connection.
+func (s *session) release(conn *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn.users--
+	s.sweep(conn)
+}
+
+// sweep closes a retired connection that nobody uses any more.
+func (s *session) sweep(conn *connection) {
+	if s.current != conn && conn.users == 0 {
+		delete(s.conns, conn)
+		_ = conn.client.Close()
+	}
+}
+
+// begin counts one more goroutine, which has to end with running.Done. It reports false once the session is closed.
+func (s *session) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Add(1)
+	}
+	return !s.closed
+}
+
+// start runs work in a goroutine that close waits for. It reports false once the session is closed.
+func (s *session) start(work func()) bool {
+	if !s.begin() {
+		return false
+	}
+	go func() {
+		defer s.running.Done()
+		work()
+	}()
+	return true
+}
+
+// close ends every connection and every attempt to make one, and returns when that is done. Commands in flight fail,
+// later ones do with ErrUnreachable.
 func (s *session) close() {
 	s.mu.Lock()
 	s.closed = true
-	client := s.client
-	s.client = nil
-	s.mu.Unlock()
-	if client != nil {
-		_ = client.Close()
+	s.end()
+	for conn := range s.conns {
+		_ = conn.client.Close()
 	}
+	s.mu.Unlock()
+	s.running.Wait()
 }

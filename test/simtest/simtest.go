@@ -56,6 +56,8 @@ func Start(tb testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) 
 		ClusterID:      ClusterID,
 		Port:           4420,
 		BootWindow:     rds.DefaultBootWindow,
+		// Tests that retry shouldn't have to wait.
+		ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
 	}
 }
 
