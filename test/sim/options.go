@@ -43,6 +43,8 @@ type Options struct {
 	Exports export.Options
 	// Server caps and tunes the SSH server; HostKey and Users are filled in.
 	Server sshd.Options
+	// Console is how print looks to people.
+	Console appliance.Console
 	// Observe, when set, is told of every exec after it was carried out. It
 	// is called from many goroutines at once.
 	Observe func(Execution)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ func (s *Sim) open(ctx context.Context) error {
 		StateDir: s.options.StateDir, Version: s.options.Version, WithoutRose: s.options.WithoutRose,
 		Pools: s.options.Pools, Uptime: s.options.Uptime, Exports: s.exports, Unknowns: s.options.Unknowns,
 		FlashDelay: s.options.FlashDelay, Timing: s.options.Timing,
+		Console: s.options.Console, Logins: s.logins, MaxSessions: cmp.Or(s.options.Server.MaxSessions, sshd.DefaultMaxSessions),
 	})
 	if err != nil {
 		return fmt.Errorf("open appliance: %w", err)
@@ -86,6 +88,7 @@ func (s *Sim) open(ctx context.Context) error {
 	server := s.options.Server
 	server.HostKey = s.hostKey
 	server.StopOnDisconnect = s.options.Unknowns.StopOnDisconnect
+	server.Subsystem = s.subsystem
 	server.Connection, server.Channel = s.connectionTrouble, s.channelTrouble
 	if s.options.Timing.Scale > 0 {
 		server.Handshake = s.options.Timing.Handshake

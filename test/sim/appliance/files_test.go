@@ -1,7 +1,9 @@
 package appliance_test
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -122,4 +124,24 @@ func TestShrinkIsAllowedOnRequest(t *testing.T) {
 	b := open(t, func(o *appliance.Options) { o.Unknowns.AllowShrink = true })
 	b.run(t, add)
 	b.want(t, `/disk set x file-size=1M; :put [/disk get x size]`, "1048576\r\n")
+}
+
+func TestSFTPSeesNoFilesOfAnUnmountedPool(t *testing.T) {
+	b := open(t, nil)
+	b.run(t, add)
+	cure := b.Afflict(appliance.PoolUnmounted)
+	tree := b.Tree()
+	if _, err := tree.Stat("raid10/x.img"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat: got %v, want that it does not exist", err)
+	}
+	if got, err := tree.List("/"); err != nil || len(got) != 0 {
+		t.Errorf("list: got %v, %v, want nothing", got, err)
+	}
+	if _, err := tree.Create("raid10/y", os.O_CREATE|os.O_WRONLY); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("create: got %v, want that its pool does not exist", err)
+	}
+	cure()
+	if _, err := tree.Stat("raid10/x.img"); err != nil {
+		t.Errorf("stat of a mounted pool: %v", err)
+	}
 }

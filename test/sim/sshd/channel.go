@@ -8,8 +8,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// session serves one channel: the first exec on it, and nothing else. gone is
-// closed when the connection ended.
+// session serves one channel: the first exec or subsystem on it, and nothing
+// else. gone is closed when the connection ended.
 func (c *connection) session(ctx context.Context, opened ssh.NewChannel, gone <-chan struct{}) {
 	channel, requests, err := opened.Accept()
 	if err != nil {
@@ -17,6 +17,12 @@ func (c *connection) session(ctx context.Context, opened ssh.NewChannel, gone <-
 	}
 	defer func() { _ = channel.Close() }()
 	for request := range requests {
+		if serve := c.subsystem(request); serve != nil {
+			_ = request.Reply(true, nil)
+			go ssh.DiscardRequests(requests)
+			serve(ctx, channel)
+			return
+		}
 		if request.Type != "exec" {
 			c.refuse(request)
 			continue

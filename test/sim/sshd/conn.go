@@ -48,6 +48,8 @@ func (s *Server) serve(ctx context.Context, tcp net.Conn) {
 		return
 	}
 	c := &connection{server: s, tcp: tcp, user: conn.User()}
+	s.login(c)
+	defer s.logout(c)
 	c.run(ctx, channels, requests)
 }
 

@@ -5,6 +5,6 @@
 // never answered, and sessions and channels are capped.
 //
 // server.go accepts connections, conn.go serves one of them, channel.go one
-// exec, trouble.go what can go wrong with either, hostkey.go keeps the host
-// key.
+// exec, subsystem.go finds what else a channel can be, logins.go knows who is
+// connected, trouble.go what can go wrong, hostkey.go keeps the host key.
 package sshd

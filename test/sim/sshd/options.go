@@ -56,7 +56,7 @@ type Options struct {
 	// Users maps a user name to the keys it may log in with. There are no
 	// passwords.
 	Users map[string][]ssh.PublicKey
-	// MaxSessions caps connections; 20 if zero.
+	// MaxSessions caps connections; DefaultMaxSessions if zero.
 	MaxSessions int
 	// SessionLimit is what a connection over the cap sees.
 	SessionLimit Limit
@@ -69,6 +69,9 @@ type Options struct {
 	AnswerGlobalRequests bool
 	// StopOnDisconnect ends the context of an exec when its connection ends.
 	StopOnDisconnect bool
+	// Subsystem, when set, finds the subsystem of a name for a user; nil
+	// refuses it.
+	Subsystem func(user, name string) Subsystem
 	// Connection and Channel, when set, are asked once per connection and per
 	// channel what goes wrong with it.
 	Connection func() ConnectionTrouble

@@ -15,6 +15,9 @@ import (
 // handshakeTimeout bounds how long a peer may take to authenticate.
 const handshakeTimeout = 20 * time.Second
 
+// DefaultMaxSessions is how many connections the appliance allows.
+const DefaultMaxSessions = 20
+
 var errUnknownKey = errors.New("unknown user or key")
 
 // Server serves SSH on a listener.
@@ -26,17 +29,18 @@ type Server struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
+	users map[*connection]Login
 }
 
 // New makes a server; Run starts it.
 func New(options Options, handler Handler) *Server {
 	if options.MaxSessions == 0 {
-		options.MaxSessions = 20
+		options.MaxSessions = DefaultMaxSessions
 	}
 	if options.MaxChannels == 0 {
 		options.MaxChannels = 8
 	}
-	s := &Server{options: options, handler: handler, conns: map[net.Conn]bool{}}
+	s := &Server{options: options, handler: handler, conns: map[net.Conn]bool{}, users: map[*connection]Login{}}
 	s.otherHostKey = sync.OnceValues(func() (ssh.Signer, error) { return makeHostKey(options.HostKey.PublicKey()) })
 	return s
 }
