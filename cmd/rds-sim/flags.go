@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -19,6 +20,9 @@ import (
 
 // errUsage is wrapped by every error about the command line.
 var errUsage = errors.New("bad command line")
+
+// maxTiming bounds how much slower than the real appliance it can be.
+const maxTiming = 100
 
 // parse reads the command line. Its errors name the flag and what it wants.
 func parse(args []string) (sim.Options, error) {
@@ -43,6 +47,7 @@ func parse(args []string) (sim.Options, error) {
 	flags.DurationVar(&options.Uptime, "uptime", 0, "how long the appliance claims to be up already")
 	flags.StringVar(&options.Version, "version", "7.24.4", "RouterOS `version`")
 	flags.DurationVar(&options.Exports.RevokeWait, "revoke-wait", 0, "how long taking an export away waits for initiators (default 2s)")
+	troubleFlags(flags, &options)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			flags.SetOutput(os.Stderr)
@@ -52,6 +57,21 @@ func parse(args []string) (sim.Options, error) {
 	}
 	options.Users = []sim.User{user}
 	return options, complete(options, flags.Args())
+}
+
+// troubleFlags are about reboots, power cuts and slowness.
+func troubleFlags(flags *flag.FlagSet, options *sim.Options) {
+	flags.DurationVar(&options.FlashDelay, "flash-delay", 0, "how long the configuration takes to reach flash; a power cut loses it until then")
+	flags.DurationVar(&options.BootTimes.Down, "boot-down", 5*time.Second, "how long a reboot resets connections")
+	flags.DurationVar(&options.BootTimes.Starting, "boot-starting", 10*time.Second, "how long SSH answers after a reboot before the pools are mounted")
+	flags.Func("timing", "`factor` on the durations of the real appliance: 1 is as slow, 0 (the default) takes no time", func(value string) error {
+		scale, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(scale >= 0 && scale <= maxTiming) { // NaN is neither
+			return fmt.Errorf("want a number from 0 to %d", maxTiming)
+		}
+		options.Timing.Scale = scale
+		return nil
+	})
 }
 
 // complete checks what has to be given.

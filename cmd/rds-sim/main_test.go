@@ -157,3 +157,28 @@ func TestACommandWithAPasswordIsNotLogged(t *testing.T) {
 		t.Errorf("got %q, want the secret hidden", got)
 	}
 }
+
+func TestTroubleIsConfiguredByFlags(t *testing.T) {
+	flags := goodArgs(t)
+	got, err := parse(flatten(flags))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.BootTimes.Down <= 0 || got.BootTimes.Starting <= 0 || got.FlashDelay != 0 || got.Timing.Scale != 0 {
+		t.Errorf("by default: got %+v, want reboots that end by themselves, nothing lost and no time taken", got)
+	}
+	flags["flash-delay"], flags["boot-down"], flags["boot-starting"], flags["timing"] = "40s", "1s", "2s", "0.5"
+	if got, err = parse(flatten(flags)); err != nil {
+		t.Fatal(err)
+	}
+	want := sim.BootTimes{Down: time.Second, Starting: 2 * time.Second}
+	if got.BootTimes != want || got.FlashDelay != 40*time.Second || got.Timing.Scale != 0.5 {
+		t.Errorf("got %+v, want what the flags say", got)
+	}
+	for _, bad := range []string{"NaN", "-1", "fast", "1e9"} {
+		flags["timing"] = bad
+		if _, err := parse(flatten(flags)); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "from 0 to 100") {
+			t.Errorf("--timing %s: got %v, want what it takes", bad, err)
+		}
+	}
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // FaultKind names a way in which something goes wrong. Its text is what the
-// HTTP door takes.
+// HTTP port takes.
 type FaultKind string
 
 // Faults of one exec: how it is carried out and answered.
@@ -107,23 +107,23 @@ const WholeLine = 1 << 20
 
 // Fault is what a test wants to happen. Which fields count depends on Kind.
 type Fault struct {
-	Kind FaultKind `json:"kind"`
+	Kind FaultKind
 	// Statements counts simple statements: everything but :if, :do and
 	// :onerror, whose insides count as they are run. A line with fewer is
 	// carried out whole first.
-	Statements int `json:"statements,omitempty"`
+	Statements int
 	// Keep is a number of bytes.
-	Keep int `json:"keep,omitempty"`
+	Keep int
 	// Line is text without line end.
-	Line string `json:"line,omitempty"`
+	Line string
 	// Lines are console lines.
-	Lines []string `json:"lines,omitempty"`
+	Lines []string
 	// Policy is a policy of the user's group.
-	Policy string `json:"policy,omitempty"`
+	Policy string
 	// Delay is real time, also in a simulator that takes no time otherwise.
-	Delay time.Duration `json:"delay,omitempty"`
+	Delay time.Duration
 	// Act, for Interleave, is called after Lines were run, with the command.
-	Act func(command string) `json:"-"`
+	Act func(command string)
 }
 
 // mishap is what the fault does inside a command.

@@ -11,15 +11,15 @@ import (
 // every one.
 type When struct {
 	// Command, for faults of an exec, selects the lines it matches.
-	Command *regexp.Regexp
+	Command *regexp.Regexp `json:"command,omitempty"`
 	// Nth is the first of the selected occasions to strike; 1 if zero.
-	Nth int
+	Nth int `json:"nth,omitempty"`
 	// Times bounds how often it strikes; without end if zero.
-	Times int
+	Times int `json:"times,omitempty"`
 	// Probability of striking at one of the occasions left, in (0, 1];
 	// 1 if zero. Seed makes the choice repeatable.
-	Probability float64
-	Seed        uint64
+	Probability float64 `json:"probability,omitempty"`
+	Seed        uint64  `json:"seed,omitempty"`
 }
 
 // Once strikes the first occasion.
@@ -134,6 +134,17 @@ func (p *plan) keep(i *Injection, cure func()) (due bool) {
 	}
 	i.cures = append(i.cures, cure)
 	return false
+}
+
+// list describes the injections.
+func (p *plan) list() []faultStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	listed := make([]faultStatus, 0, len(p.injections))
+	for _, i := range p.injections {
+		listed = append(listed, faultStatus{Kind: i.fault.Kind, When: i.when, Strikes: i.struck})
+	}
+	return listed
 }
 
 func (p *plan) remove(unwanted func(*Injection) bool) {

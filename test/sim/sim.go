@@ -61,7 +61,7 @@ func Start(ctx context.Context, options Options) (*Sim, error) {
 	s.running.Go(func() error { return s.comeBack(ctx) })
 	s.running.Go(func() error { return s.server.Run(ctx, s.ssh) })
 	s.running.Go(func() error {
-		return target.New(s.exports, s.appliance).Run(ctx, s.http)
+		return target.New(s.exports, s.appliance, s.control()).Run(ctx, s.http)
 	})
 	return s, nil
 }

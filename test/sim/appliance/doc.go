@@ -14,5 +14,8 @@
 //   - exec.go: one console line; menus.go: dispatch and permissions
 //   - disk*.go, file*.go, system.go: the menus
 //   - rows.go: find, get and print, the same for all menus
-//   - config.go: persistence
+//   - config.go: persistence; flash.go: what a power cut makes of it
+//   - device.go: commands that go half way or take their time (timing.go)
+//   - pool.go, accident.go: what happens to pools, slots and files
+//   - reboot.go: phases of a boot, and time that is only pretended
 package appliance

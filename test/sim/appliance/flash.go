@@ -36,7 +36,7 @@ func (a *Appliance) inFlash() int {
 // revert goes back to what is in flash: all disks and all their properties
 // together. Files are on the pools and stay as they are.
 func (a *Appliance) revert() error {
-	if len(a.flash) == 0 {
+	if a.options.FlashDelay == 0 {
 		return nil
 	}
 	img := a.flash[a.inFlash()]

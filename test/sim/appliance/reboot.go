@@ -33,7 +33,7 @@ func (p Phase) String() string {
 // Boot says what a reboot does besides going through its phases.
 type Boot struct {
 	// PowerCut loses the configuration written within Options.FlashDelay.
-	PowerCut bool `json:"powerCut"`
+	PowerCut bool `json:"-"`
 	// EmptyListings makes /disk and /file list nothing at all while starting.
 	EmptyListings bool `json:"emptyListings"`
 	// ExportsOff brings every disk back with nvme-tcp-export=no.

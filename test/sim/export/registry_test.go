@@ -169,3 +169,34 @@ func TestShutdownCutsTheWaitShort(t *testing.T) {
 	cancel()
 	r.Withdraw("x")(ctx) // would take an hour
 }
+
+func TestALostTargetKeepsItsSessionsListed(t *testing.T) {
+	r := export.New(export.Options{RevokeWait: time.Millisecond})
+	r.Publish(export.Subsystem{Slot: "x", NQN: "nqn:x"})
+	session, err := r.Connect("nqn:x", "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Lose()
+	r.Lose()
+	r.Broken(session) // the stream's end is noticed later
+	select {
+	case <-session.Lost():
+	default:
+		t.Error("the session wasn't lost")
+	}
+	if got := r.Sessions(); len(got) != 1 || !got[0].Broken || got[0].Revoked {
+		t.Errorf("got sessions %+v, want one that is broken and was never revoked", got)
+	}
+	if _, err := r.Connect("nqn:x", "host"); !errors.Is(err, export.ErrDown) {
+		t.Errorf("while lost: got %v, want ErrDown", err)
+	}
+	r.Restore()
+	r.Publish(export.Subsystem{Slot: "x", NQN: "nqn:x"})
+	if _, err := r.Connect("nqn:x", "host"); err != nil {
+		t.Errorf("restored: %v", err)
+	}
+	if got := r.Sessions(); len(got) != 1 || got[0].Broken {
+		t.Errorf("got sessions %+v, want the new one instead of the old", got)
+	}
+}

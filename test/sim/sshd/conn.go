@@ -22,8 +22,9 @@ type connection struct {
 
 // serve handles one TCP connection until it ends.
 func (s *Server) serve(ctx context.Context, tcp net.Conn) {
-	trouble := s.trouble()
 	within := s.add(ctx, tcp)
+	// Only now: who wants trouble drops the connections that are added already.
+	trouble := s.trouble()
 	defer s.forget(tcp)
 	defer func() { _ = tcp.Close() }()
 	if !within && s.options.SessionLimit == LimitEarly {

@@ -22,11 +22,13 @@ type Disks interface {
 type Server struct {
 	exports *export.Registry
 	disks   Disks
+	control http.Handler
 }
 
-// New makes a server; Run starts it.
-func New(exports *export.Registry, disks Disks) *Server {
-	return &Server{exports: exports, disks: disks}
+// New makes a server; Run starts it. control answers whatever isn't about
+// exports: what goes wrong and when.
+func New(exports *export.Registry, disks Disks, control http.Handler) *Server {
+	return &Server{exports: exports, disks: disks, control: control}
 }
 
 // Run serves l until ctx ends, then ends every stream and returns nil.
@@ -55,6 +57,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/", s.control)
 	mux.HandleFunc("POST /v1/connect", s.connect)
 	mux.HandleFunc("DELETE /v1/sessions/{id}", s.end)
 	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {

@@ -45,7 +45,7 @@ func start(t *testing.T) *bench {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- target.New(exports, noDisks{}).Run(ctx, l) }()
+	go func() { done <- target.New(exports, noDisks{}, teapot()).Run(ctx, l) }()
 	b := &bench{exports: exports, url: "http://" + l.Addr().String(), client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
@@ -220,4 +220,31 @@ func TestLists(t *testing.T) {
 func TestRunEndsWithOpenStreams(t *testing.T) {
 	b := start(t)
 	b.connect(t) // the cleanup fails if Run does not return
+}
+
+func TestATargetThatIsDownLosesItsInitiatorsWithoutAWord(t *testing.T) {
+	b := start(t)
+	s := b.connect(t)
+	b.exports.Lose()
+	if line, err := s.ReadString('\n'); line != "" || !errors.Is(err, io.EOF) {
+		t.Errorf("got %q, %v, want the stream to end", line, err)
+	}
+	if status, _ := b.do(t, http.MethodPost, "/v1/connect", connectBody); status != http.StatusServiceUnavailable {
+		t.Errorf("while down: got status %d, want 503", status)
+	}
+	b.exports.Restore()
+	if status, _ := b.do(t, http.MethodPost, "/v1/connect", connectBody); status != http.StatusForbidden {
+		t.Errorf("restored, with nothing exported yet: got status %d, want 403", status)
+	}
+}
+
+func TestWhatIsNotAboutExportsIsControls(t *testing.T) {
+	b := start(t)
+	if status, _ := b.do(t, http.MethodPost, "/v1/faults", ""); status != http.StatusTeapot {
+		t.Errorf("got status %d, want the one of control", status)
+	}
+}
+
+func teapot() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 }
