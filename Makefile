@@ -46,8 +46,12 @@ lint: ## Lint everything, hold the budgets, find dead code
 	@$(STAGE) vet-harness go -C test/harness vet ./...
 
 .PHONY: unit
-unit: ## Run all Go tests with the race detector
-	@$(STAGE) unit go test -race -timeout 5m ./...
+unit: ## Run the Go tests with the race detector
+	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(faults|sanity)$$')
+
+.PHONY: faults
+faults: ## Run every operation on the appliance under every fault that the simulator knows
+	@$(STAGE) faults test/faults.sh
 
 .PHONY: sanity
 sanity: ## Run csi-sanity's identity and controller tests against driver and simulator
@@ -58,4 +62,4 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 20s) each
 	@$(STAGE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: test
-test: prepare lint unit sanity fuzz demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity fuzz demo ## Everything that must pass before a change lands

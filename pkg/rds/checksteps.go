@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -84,12 +85,11 @@ func (c *Checker) texts(ctx context.Context, disk Disk) error {
 func (c *Checker) export(ctx context.Context, _ Disk) error {
 	for _, want := range []bool{true, false} {
 		item, err := c.set(ctx, func(*command) string { return "nvme-tcp-export=" + map[bool]string{true: "yes", false: "no"}[want] })
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case item.refused != nil || item.Exported != want:
-			c.note("export", ResultFailed, fmt.Sprintf("asked for %t, shows %t: %v", want, item.Exported, item.refused))
-			return nil
+		}
+		if item.refused != nil || item.Exported != want {
+			return fmt.Errorf("the export was to be %t and is %t: %w", want, item.Exported, cmp.Or(item.refused, ErrUnknownOutcome))
 		}
 	}
 	c.note("export", ResultOK, "switches on and off, and shows it")

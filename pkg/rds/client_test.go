@@ -1,8 +1,10 @@
 package rds_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
@@ -51,8 +54,9 @@ func (r rig) create(t *testing.T) rds.Disk {
 	return disk
 }
 
-func (r rig) publish(t *testing.T, disk rds.Disk, node string) rds.Disk {
+func (r rig) publish(t *testing.T, disk rds.Disk) rds.Disk {
 	t.Helper()
+	const node = "node-a/machine-a"
 	disk, err := r.Publish(t.Context(), disk, disk.Record.Publish(node, "mount", "single-node-writer", false))
 	if err != nil {
 		t.Fatalf("publish to %s: %v", node, err)
@@ -68,7 +72,7 @@ func TestLifeOfAVolume(t *testing.T) {
 	if disk.Exported || disk.Record.Held() || disk.Size != 64*mebibyte {
 		t.Errorf("a new disk: got %+v, want 64 MiB, not exported, not held", disk)
 	}
-	published := r.publish(t, disk, "node-a/machine-a")
+	published := r.publish(t, disk)
 	if !published.Exported || !published.Consistent() || !published.Record.HeldBy("node-a/machine-a") {
 		t.Errorf("a published disk: got %+v, want it exported under the epoch of node-a", published)
 	}
@@ -147,7 +151,7 @@ func TestTheSecondWriterMisses(t *testing.T) {
 // A holder that stays must keep its connection: on recent kernels one refusal makes an initiator give up for good.
 func TestUnpublishOfAnotherNodeLeavesTheExportAlone(t *testing.T) {
 	r := newRig(t)
-	held := r.publish(t, r.create(t), "node-a/machine-a")
+	held := r.publish(t, r.create(t))
 	after, err := r.Unpublish(t.Context(), held, held.Record.Unpublish("node-z/machine-z"))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +171,6 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		"no such pool":         {pool: "raid5", want: rds.ErrNoPool},
 		"pool too small":       {size: 11 << 30, want: rds.ErrNoSpace},
-		"foreign file":         {before: `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/SLOT.img" type=file`, want: rds.ErrExists},
 		"foreign disk":         {before: `/file add name="raid10/other" type=directory; /disk add type=file slot="SLOT" file-path="/raid10/other/x.img" file-size=1048576`, want: rds.ErrNotOurs},
 		"appliance is booting": {change: func(o *sim.Options) { o.Uptime = 0 }, size: 11 << 30, want: rds.ErrNotReady},
 	}
@@ -201,6 +204,26 @@ func TestCreateRefuses(t *testing.T) {
 				t.Errorf("disks of ours after a refusal: got %s, want 0", out)
 			}
 		})
+	}
+}
+
+// A file without its disk may be all that is left of a volume: it is given its disk back, whole.
+func TestCreateKeepsWhatIsInAnExistingFile(t *testing.T) {
+	for _, existing := range []appliance.ExistingFile{appliance.ReuseFile, appliance.RefuseFile, appliance.TruncateFile} {
+		r := newRig(t, func(o *sim.Options) { o.Unknowns.ExistingFile = existing })
+		disk := r.create(t)
+		file := r.sim.Disks()[0].File
+		if err := os.WriteFile(file, bytes.Repeat([]byte("data"), 1<<18), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.execute(t, `/disk remove [find where slot="`+disk.ID.Slot()+`"]`)
+		again := r.create(t)
+		if again.Size != 64*mebibyte || again.Exported || again.Record.Held() {
+			t.Errorf("got %+v, want the whole size, not exported, not held", again)
+		}
+		if content, err := os.ReadFile(file); err != nil || !bytes.HasPrefix(content, bytes.Repeat([]byte("data"), 1<<18)) {
+			t.Errorf("the content is gone: %v, %d bytes", err, len(content))
+		}
 	}
 }
 
@@ -256,7 +279,7 @@ func TestLostRepliesAreReadBack(t *testing.T) {
 			r.failNext(fault)
 			disk := r.create(t)
 			r.failNext(fault)
-			held := r.publish(t, disk, "node-a/machine-a")
+			held := r.publish(t, disk)
 			r.failNext(fault)
 			free, err := r.Unpublish(t.Context(), held, held.Record.Unpublish(""))
 			if err != nil || free.Exported || free.Record.Held() {

@@ -7,19 +7,21 @@ import (
 	"path"
 )
 
-// Create makes the volume's disk, not exported and with no holder, and its backing file of exactly size bytes. If the
-// disk exists already under the same cluster and name, that one is returned, whatever its size. Errors: ErrExists, ErrNoPool,
-// ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a *CommandError with the appliance's words.
+// Create makes the volume's disk, not exported and with no holder, on a backing file of size bytes. If the disk exists
+// already under the same cluster and name, that one is returned, whatever its size. A backing file without a disk, which
+// an interrupted Create or an appliance that lost its configuration leaves behind, gets its disk back with what is in it.
+// Errors: ErrExists, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
+// *CommandError with the appliance's words.
 func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Record) (Disk, error) {
 	comment, err := record.Encode()
 	if err != nil {
 		return Disk{}, err
 	}
-	properties := func(cmd *command) string {
-		return fmt.Sprintf("file-size=%d mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
-			size, c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
-	}
-	after, err := c.write(ctx, KindCreate, id, func(cmd *command) { cmd.act(createStatement(cmd, id, properties(cmd))) })
+	after, err := c.write(ctx, KindCreate, id, func(cmd *command) {
+		properties := fmt.Sprintf("mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
+			c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
+		cmd.act(createStatement(cmd, id, size, properties))
+	})
 	if err != nil {
 		return Disk{}, fmt.Errorf("create volume %s: %w", id, err)
 	}
@@ -31,19 +33,26 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 		return Disk{}, fmt.Errorf("volume %s: %w: it was created as %q", id, ErrExists, disk.Record.Volume)
 	}
 	c.remember(disk)
+	if disk.comment == comment && disk.Size < size {
+		// The file was there already, and shorter: it was being made when something cut it short.
+		return c.Expand(ctx, disk, size)
+	}
 	return disk, nil
 }
 
-// createStatement adds the disk only if nothing stands in its place: the pool is mounted, and neither slot nor file
-// exists. An existing file is never reused, since its content isn't ours to give away.
-func createStatement(cmd *command, id VolumeID, properties string) string {
+// createStatement adds the disk only if nothing stands in its place: the pool is mounted, the slot is free, and no disk
+// refers to the file. A file that is there already is neither given a size, which might empty it, nor removed, since it
+// may be all that is left of a volume. Only one that appeared while the disk could not be added goes again at once.
+func createStatement(cmd *command, id VolumeID, size int64, properties string) string {
+	slot, inDisk, inFile := cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile())
 	directory := cmd.quoted(path.Dir(id.file().inFile()))
-	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/file find where name=%s]] = 0) do={ `+
+	add := fmt.Sprintf("/disk add type=file slot=%s file-path=%s %s", slot, inDisk, properties)
+	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ /file add name=%s type=directory }; `+
-		`/disk add type=file slot=%s file-path=%s %s }`,
-		cmd.quoted(id.Pool()), cmd.quoted(id.Slot()), cmd.quoted(id.file().inFile()),
+		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
+		cmd.quoted(id.Pool()), slot, inDisk,
 		directory, directory,
-		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), properties)
+		inFile, add, size, removeFileStatement(cmd, id), add)
 }
 
 // explainAbsence says why there is no disk after an attempt to add one, from the state and never from RouterOS's words,
@@ -58,8 +67,6 @@ func explainAbsence(after state, size int64, cause error) error {
 		return cause
 	case after.poolFree() < size:
 		return fmt.Errorf("volume %s: %w: pool %q has %d bytes free, %d are needed", after.id, ErrNoSpace, after.id.Pool(), after.poolFree(), size)
-	case after.fileExists():
-		return fmt.Errorf("volume %s: %w: backing file %s is there without a disk; remove it if nothing needs it", after.id, ErrExists, after.id.file())
 	case after.reply.refused != nil:
 		return fmt.Errorf("create volume %s: %w", after.id, after.reply.refused)
 	default:

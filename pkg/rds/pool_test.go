@@ -62,7 +62,7 @@ func TestCapacityIsTheWorseOfBoth(t *testing.T) {
 
 func TestExpand(t *testing.T) {
 	r := newRig(t)
-	held := r.publish(t, r.create(t), "node-a/machine-a")
+	held := r.publish(t, r.create(t))
 	grown, err := r.Expand(t.Context(), held, 128*mebibyte)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,120 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+)
+
+// tries is how often a caller repeats an operation that failed. Sidecars never stop; a fault that is over can't take more.
+const tries = 8
+
+// patience is a caller's deadline where nothing else ends a command. Whatever takes longer is just tried again.
+const patience = 300 * time.Millisecond
+
+// writing matches the commands that change something.
+const writing = `/(disk|file) (add|set|remove)`
+
+func TestFaultMatrix(t *testing.T) {
+	var cases, idle atomic.Int64
+	t.Run("matrix", func(t *testing.T) {
+		for _, mutation := range mutations() {
+			for _, fault := range sim.Faults() {
+				if fault.Fault.Kind == sim.ConnectionMute {
+					continue // takes the client's whole time for connecting, which can't be shortened yet
+				}
+				for _, times := range []int{1, 2} {
+					for place, command := range map[string]*regexp.Regexp{"first": nil, "first write": regexp.MustCompile(writing)} {
+						t.Run(fmt.Sprintf("%s/%s/%d/%s", mutation.name, fault.Name, times, place), func(t *testing.T) {
+							t.Parallel()
+							cases.Add(1)
+							if !runCase(t, mutation, fault, sim.When{Times: times, Command: command}) {
+								idle.Add(1)
+							}
+						})
+					}
+				}
+			}
+		}
+	})
+	fmt.Printf("fault matrix: %d cases, in %d of them the fault found its occasion\n", cases.Load(), cases.Load()-idle.Load())
+}
+
+// runCase reports whether the fault struck at all.
+func runCase(t *testing.T, m mutation, fault sim.NamedFault, when sim.When) bool {
+	t.Helper()
+	w := newWorld(t)
+	if err := m.before(t.Context(), w); err != nil {
+		t.Fatalf("prepare: %v", err)
+	}
+	w.sim.Advance(time.Hour)
+	injection := w.sim.Inject(fault.Fault, when)
+	err := w.retry(t.Context(), m, fault)
+	w.sim.ClearFaults()
+	w.recover()
+	if injection.Strikes() == 0 {
+		return false
+	}
+	now := w.look(t)
+	if wrong := w.sane(now, exempt(fault.Fault.Kind)); wrong != nil {
+		t.Errorf("%v\nthe operation returned: %v\nthe appliance has: %+v, file %t", wrong, err, now.disks, now.file)
+	}
+	if err == nil && !m.wanted(now) && !undoes(fault, m) {
+		t.Errorf("the operation succeeded, but the appliance has: %+v, file %t", now.disks, now.file)
+	}
+	if err != nil && !excused(fault.Fault.Kind) {
+		t.Errorf("given up after %d tries, though the fault is over: %v", tries, err)
+	}
+	return true
+}
+
+// retry calls the operation as its caller would: again after an error, with the appliance back up in between.
+func (w *world) retry(ctx context.Context, m mutation, fault sim.NamedFault) error {
+	var err error
+	for range tries {
+		bounded, cancel := ctx, context.CancelFunc(func() {})
+		if fault.Silent {
+			bounded, cancel = context.WithTimeout(ctx, patience)
+		}
+		err = m.act(bounded, w)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		w.recover()
+	}
+	return err
+}
+
+// exempt lists the rules that the fault itself breaks.
+func exempt(kind sim.FaultKind) []string {
+	switch kind {
+	case sim.DuplicateSlot:
+		return []string{oneDisk, recordKept, noLostFile}
+	case sim.FileVanished:
+		return []string{noLostFile}
+	default:
+		return nil
+	}
+}
+
+// undoes tells whether the fault may undo what was done, after the operation saw it done.
+func undoes(fault sim.NamedFault, m mutation) bool {
+	switch fault.Fault.Kind {
+	case sim.PowerCut:
+		return true
+	case sim.Interleave:
+		return strings.HasPrefix(fault.Name, "operator") && (!m.exports || fault.Fault.Statements == sim.WholeLine)
+	default:
+		return false
+	}
+}
+
+// excused tells whether the fault leaves something that only an operator can mend; the error must say what.
+func excused(kind sim.FaultKind) bool { return kind == sim.DuplicateSlot || kind == sim.FileVanished }
