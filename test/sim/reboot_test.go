@@ -102,7 +102,9 @@ func TestExportsCanStayOffAfterAReboot(t *testing.T) {
 }
 
 func TestARebootEndsARunningLineWhereItIs(t *testing.T) {
-	r := withDisk(t)
+	// The client hears of the reboot before the line has ended.
+	over := make(chan struct{}, 1)
+	r := withDisk(t, func(o *sim.Options) { o.Observe = func(sim.Execution) { over <- struct{}{} } })
 	r.SetFault(func(string) sim.Fault {
 		return sim.Fault{Kind: sim.Interleave, Statements: 1, Act: func(string) {
 			r.reboot(t, appliance.Boot{})
@@ -110,6 +112,7 @@ func TestARebootEndsARunningLineWhereItIs(t *testing.T) {
 		}}
 	})
 	_, err := r.try(t.Context(), `/disk set x comment="1"; /disk set x comment="2"`)
+	<-over
 	if got := r.comment(t); got != "1" || err == nil {
 		t.Errorf("got the comment %q and error %v, want the second statement never run, and no exit status", got, err)
 	}
