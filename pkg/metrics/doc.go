@@ -1,3 +1,4 @@
-// Package metrics is every metric of this driver: all names stand in metrics.go. Nothing here does any I/O when it is
+// Package metrics is every metric of this driver: all names stand in metrics.go, those about
+// the appliance in appliance.go. Nothing here does any I/O when it is
 // scraped; counters are fed by the observers that the other packages are given.
 package metrics

@@ -16,6 +16,7 @@ type Metrics struct {
 	reconcileActions *prometheus.CounterVec
 	graceUsed        prometheus.Counter
 	decisions        *prometheus.CounterVec
+	appliance        appliance
 }
 
 // The values of the label "operation".
@@ -55,7 +56,9 @@ func New() *Metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
+		appliance: newAppliance(buckets),
 	}
+	m.registry.MustRegister(m.appliance.collectors()...)
 	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
@@ -19,6 +20,10 @@ func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.config.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
 	flags.StringVar(&o.config.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
 	flags.StringVar(&o.config.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	flags.Func("rds-host-key-fingerprint", "pin the appliance's host key by its `fingerprint`, SHA256:…; several, by commas or by repeating the flag, while the key is exchanged", func(value string) error {
+		o.config.HostKeyFingerprints = append(o.config.HostKeyFingerprints, strings.Split(value, ",")...)
+		return nil
+	})
 	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
@@ -27,7 +32,10 @@ func (o *applianceOptions) validate() error {
 	return failures([]check{
 		{o.config.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
 		{o.config.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.config.User)},
-		{o.config.KnownHostsFile != "", errors.New("--rds-known-hosts: want a file with the appliance's host key, as ssh-keyscan prints it")},
+		{
+			o.config.KnownHostsFile != "" || len(o.config.HostKeyFingerprints) > 0,
+			errors.New("--rds-known-hosts or --rds-host-key-fingerprint: want a file with the appliance's host key, as ssh-keyscan prints it, or its fingerprint"),
+		},
 	})
 }
 

@@ -37,22 +37,27 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 			return err
 		}
 	}
+	observed := metrics.New()
+	observed.Declare(texts(attach.Actions()), verdictNames())
+	observeAppliance(&options.appliance.config, observed)
 	appliance, err := rds.New(options.appliance.config)
 	if err != nil {
 		return err
 	}
 	defer appliance.Close()
-	group, ctx := errgroup.WithContext(ctx)
-	if err := startController(ctx, group, options, client, appliance); err != nil {
+	parts, err := controllerParts(options, client, appliance, observed)
+	if err != nil {
 		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range parts {
+		group.Go(func() error { return run(ctx) })
 	}
 	return group.Wait()
 }
 
-// startController builds the parts first, so that a mistake in the configuration stops it before anything runs.
-func startController(ctx context.Context, group *errgroup.Group, options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client) error {
-	observed := metrics.New()
-	observed.Declare(actionNames(), verdictNames())
+// controllerParts builds what has to run, so that a mistake in the configuration shows before anything does.
+func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics) ([]func(context.Context) error, error) {
 	var (
 		nodes csi.Nodes = csi.RecordNodes{}
 		ready           = func() bool { return true }
@@ -61,13 +66,13 @@ func startController(ctx context.Context, group *errgroup.Group, options *Contro
 	if client != nil {
 		cluster, err := informers.New(client, csi.DriverName)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		nodes, ready = csi.NewKubernetesNodes(cluster), cluster.Synced
 		parts = append(parts, cluster.Run)
 		reconciler, err := newReconciler(options, cluster, observed)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if reconciler != nil {
 			parts = append(parts, reconciler.Run)
@@ -75,19 +80,15 @@ func startController(ctx context.Context, group *errgroup.Group, options *Contro
 	}
 	server, err := newControllerServer(options, appliance, nodes, ready, observed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	parts = append(parts, server.Run,
+	return append(parts, server.Run,
 		func(ctx context.Context) error {
 			return meetAppliance(ctx, appliance, options.appliance.config.Address)
 		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
-		})
-	for _, run := range parts {
-		group.Go(func() error { return run(ctx) })
-	}
-	return nil
+		}), nil
 }
 
 func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
@@ -162,7 +163,7 @@ func meetAppliance(ctx context.Context, appliance *rds.Client, address string) e
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		disks, err := appliance.List(ctx)
 		if err != nil {
-			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts)", "address", address)
+			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)
 			return false, nil
 		}
 		logger.Info("Met the appliance", "address", address, "disks", len(disks))
@@ -181,14 +182,6 @@ func healthyWhen(ready func() bool) func() error {
 		}
 		return nil
 	}
-}
-
-func actionNames() []string {
-	var names []string
-	for _, action := range attach.Actions() {
-		names = append(names, string(action))
-	}
-	return names
 }
 
 func verdictNames() []string {

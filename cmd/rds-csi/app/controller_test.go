@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -115,6 +116,24 @@ func TestControllerOutlivesAnAbsentAppliance(t *testing.T) {
 	}
 }
 
+// While a key is exchanged the old and the new one are pinned; the file isn't needed then.
+func TestControllerTakesFingerprintsInsteadOfKnownHosts(t *testing.T) {
+	arguments, socket := flagsFor(t)
+	known, err := os.ReadFile(arguments["rds-known-hosts"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, key, _, _, err := ssh.ParseKnownHosts(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arguments["rds-known-hosts"] = ""
+	arguments["rds-host-key-fingerprint"] = "SHA256:" + strings.Repeat("A", 43) + "," + ssh.FingerprintSHA256(key)
+	if err := createVolume(t, startProcess(t, arguments, socket)); err != nil {
+		t.Errorf("create: %v", err)
+	}
+}
+
 // A key that isn't the pinned one may be somebody else's machine: nothing is sent to it.
 func TestControllerRefusesAnotherHostKey(t *testing.T) {
 	arguments, socket := flagsFor(t)
@@ -151,6 +170,7 @@ func TestControllerStartErrors(t *testing.T) {
 		"no key":                 {map[string]string{"rds-private-key": ""}, "--rds-private-key"},
 		"unreadable key":         {map[string]string{"rds-private-key": "/does/not/exist"}, "private key file"},
 		"not a key":              {map[string]string{"rds-private-key": written(t, "hello")}, "private key file"},
+		"a bad fingerprint":      {map[string]string{"rds-host-key-fingerprint": "SHA256:short"}, "host key fingerprint"},
 		"no known hosts":         {map[string]string{"rds-known-hosts": ""}, "--rds-known-hosts"},
 		"unreadable known hosts": {map[string]string{"rds-known-hosts": "/does/not/exist"}, "known hosts file"},
 		"host isn't known":       {map[string]string{"rds-known-hosts": written(t, "")}, "ssh-keyscan"},

@@ -1,0 +1,26 @@
+package app
+
+import (
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// observeAppliance has everything that goes to the appliance counted.
+func observeAppliance(config *rds.Config, observed *metrics.Metrics) {
+	observed.DeclareAppliance(texts(rds.Kinds()), texts(rds.Outcomes()), texts(rds.ConnectResults()))
+	config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
+		observed.ObserveCommand(string(kind), string(outcome), took)
+	}
+	config.ObserveConnect = func(result rds.ConnectResult) { observed.CountConnect(string(result)) }
+	config.ObserveConnected = observed.SetConnected
+}
+
+func texts[T ~string](values []T) []string {
+	var texts []string
+	for _, value := range values {
+		texts = append(texts, string(value))
+	}
+	return texts
+}

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
+	_, config := simtest.Start(t)
+	observed := metrics.New()
+	observeAppliance(&config, observed)
+	client, err := rds.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(connected string) {
+		t.Helper()
+		want := `
+# HELP rds_csi_appliance_connected 1 while there is an SSH connection for new commands; it is made when it is needed.
+# TYPE rds_csi_appliance_connected gauge
+rds_csi_appliance_connected ` + connected + `
+# HELP rds_csi_appliance_connects_total Attempts to connect to the appliance, by result.
+# TYPE rds_csi_appliance_connects_total counter
+rds_csi_appliance_connects_total{result="credentials"} 0
+rds_csi_appliance_connects_total{result="done"} 1
+rds_csi_appliance_connects_total{result="host_key"} 0
+rds_csi_appliance_connects_total{result="permission"} 0
+rds_csi_appliance_connects_total{result="unreachable"} 0
+`
+		if err := testutil.GatherAndCompare(observed.Registry(), strings.NewReader(want), "rds_csi_appliance_connected", "rds_csi_appliance_connects_total"); err != nil {
+			t.Error(err)
+		}
+	}
+	expect("1")
+	client.Close()
+	expect("0")
+	count, err := testutil.GatherAndCount(observed.Registry(), "rds_csi_appliance_commands_total")
+	if want := len(rds.Kinds()) * len(rds.Outcomes()); err != nil || count != want {
+		t.Errorf("series of commands: got %d, %v, want %d: each from the start, and none that wasn't declared", count, err, want)
+	}
+}
