@@ -50,6 +50,11 @@
 // NQN and export together; [Sim.Advance] makes what was written older.
 // Options.Timing gives commands the durations of the real appliance.
 //
+// # Output for people
+//
+// print without as-value gives what captures of real hardware show (see
+// appliance/testdata); Options.Console sets its width and shuffles it.
+//
 // Options.Observe is told of every exec, for tests that count them.
 // Options.Unknowns, Exports and Server hold a switch for each behaviour of the
 // real appliance that nobody has documented.
@@ -62,5 +67,6 @@
 // it happen, reboot.go takes the appliance down.
 //
 // The parts: script (the language), appliance (state and menus), export (the
-// kernel side of the target), sshd (the wire), target (the initiators' door).
+// kernel side of the target), sshd (the wire), sftpd (its file subsystem),
+// target (the initiators' door).
 package sim

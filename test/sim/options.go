@@ -53,8 +53,10 @@ type Options struct {
 // User is a login of the appliance.
 type User struct {
 	Name string
-	// Keys the user may log in with; there are no passwords.
+	// Keys the user may log in with.
 	Keys []ssh.PublicKey
+	// Password of a user without keys; nobody with a key can log in with one.
+	Password string
 	// Policies of the user's group; nil means all of them.
 	Policies *appliance.Policies
 }
@@ -64,6 +66,8 @@ type Execution struct {
 	User, Command string
 	// Output is what went back, faults included.
 	Output string
+	// Fault is the kind of the one that struck; NoFault if none did.
+	Fault FaultKind
 	// Duration is how long the appliance took.
 	Duration time.Duration
 }

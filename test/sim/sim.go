@@ -93,12 +93,7 @@ func (s *Sim) open(ctx context.Context) error {
 	if s.options.Timing.Scale > 0 {
 		server.Handshake = s.options.Timing.Handshake
 	}
-	server.Users = map[string][]ssh.PublicKey{}
-	for _, user := range s.options.Users {
-		if s.policies(user.Name).SSH {
-			server.Users[user.Name] = user.Keys
-		}
-	}
+	server.Users, server.Passwords = s.credentials()
 	s.server = sshd.New(server, handler{s})
 	if s.ssh, err = listen(ctx, s.options.SSHAddr); err != nil {
 		return err

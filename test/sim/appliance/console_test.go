@@ -96,3 +96,9 @@ func TestLinesInterleaveByStatement(t *testing.T) {
 		t.Errorf("got %q, %v, want the other line's comment", out, err)
 	}
 }
+
+func TestALineBreakIsASyntaxErrorOrTheEnd(t *testing.T) {
+	const lines = ":put 1\n:put 2"
+	open(t, nil).want(t, lines, "syntax error (line 1 column 7)\r\n")
+	open(t, func(o *appliance.Options) { o.Unknowns.FirstLineOnly = true }).want(t, lines, "1\r\n")
+}

@@ -12,8 +12,10 @@
 //     about the real appliance (Unknowns)
 //   - schema.go: the command tree of a version
 //   - exec.go: one console line; menus.go: dispatch and permissions
-//   - disk*.go, file*.go, system.go: the menus
-//   - rows.go: find, get and print, the same for all menus
+//   - disk*.go, files.go, copy.go, traffic.go, system.go, logins.go: the menus
+//   - rows.go: find and get, the same for all menus; print.go: the forms of
+//     print; human.go, layout.go, wrap.go: those for people
+//   - tree.go: the files as SFTP shows them
 //   - config.go: persistence; flash.go: what a power cut makes of it
 //   - device.go: commands that go half way or take their time (timing.go)
 //   - pool.go, accident.go: what happens to pools, slots and files

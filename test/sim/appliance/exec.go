@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
@@ -19,6 +20,9 @@ func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, ho
 	boot, err := a.booting()
 	if err != nil {
 		return "", err
+	}
+	if a.options.Unknowns.FirstLineOnly {
+		line, _, _ = strings.Cut(line, "\n")
 	}
 	program, err := script.Parse(line, a.language)
 	if rejected, ok := errors.AsType[*script.ParseError](err); ok {

@@ -80,3 +80,15 @@ func TestAsValueIsJoinedWithoutQuotes(t *testing.T) {
 	b.run(t, add+`comment="a;slot=forged"`)
 	b.want(t, `:put [/disk print as-value proplist=slot,comment where slot=x]`, ".id=*2;comment=a;slot=forged;slot=x\r\n")
 }
+
+func TestALongPathIsBrokenInTheMiddleOfAWord(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.SlotMax = 40 })
+	b.run(t, `/file add name=raid10/metal-csi type=directory; /disk add type=file slot=pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f `+
+		`file-path=/raid10/metal-csi/pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f.img file-size=1M`)
+	b.want(t, `/disk print detail proplist=slot,file-path,file-size where type=file`, strings.Join([]string{
+		"Flags: B - BLOCK-DEVICE",
+		` 1 B slot="pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f"`,
+		`               file-path=/raid10/metal-csi/pvc-ccdecfad-a8bf-572e-9120-464c4d99f`,
+		`               12f.img file-size=1024.0KiB`, "",
+	}, "\r\n"))
+}

@@ -62,7 +62,7 @@ func (c *connection) answer(channel ssh.Channel, reply Reply, gone <-chan struct
 			return
 		}
 	}
-	_, err := io.WriteString(channel, reply.Output)
+	_, err := io.WriteString(channel, reply.Output[:min(len(reply.Output), c.server.options.Window)])
 	if reply.Ending == EndDrop || err != nil {
 		_ = c.tcp.Close()
 		return

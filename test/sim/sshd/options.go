@@ -53,11 +53,16 @@ const (
 type Options struct {
 	// HostKey is the only host key served.
 	HostKey ssh.Signer
-	// Users maps a user name to the keys it may log in with. There are no
-	// passwords.
+	// Users maps a user name to the keys it may log in with.
 	Users map[string][]ssh.PublicKey
+	// Passwords maps a user name to a password. Nobody with a key can log in
+	// with one.
+	Passwords map[string]string
 	// MaxSessions caps connections; DefaultMaxSessions if zero.
 	MaxSessions int
+	// Window is how many bytes of output a client gets at most: the appliance
+	// drops the rest when the command is over. DefaultWindow if zero.
+	Window int
 	// SessionLimit is what a connection over the cap sees.
 	SessionLimit Limit
 	// MaxChannels caps channels per connection; 8 if zero.

@@ -15,10 +15,14 @@ import (
 // handshakeTimeout bounds how long a peer may take to authenticate.
 const handshakeTimeout = 20 * time.Second
 
-// DefaultMaxSessions is how many connections the appliance allows.
-const DefaultMaxSessions = 20
+const (
+	// DefaultMaxSessions is how many connections the appliance allows.
+	DefaultMaxSessions = 20
+	// DefaultWindow is the channel window of x/crypto/ssh in bytes.
+	DefaultWindow = 2 << 20
+)
 
-var errUnknownKey = errors.New("unknown user or key")
+var errUnknownKey = errors.New("unknown user, key or password")
 
 // Server serves SSH on a listener.
 type Server struct {
@@ -39,6 +43,9 @@ func New(options Options, handler Handler) *Server {
 	}
 	if options.MaxChannels == 0 {
 		options.MaxChannels = 8
+	}
+	if options.Window == 0 {
+		options.Window = DefaultWindow
 	}
 	s := &Server{options: options, handler: handler, conns: map[net.Conn]bool{}, users: map[*connection]Login{}}
 	s.otherHostKey = sync.OnceValues(func() (ssh.Signer, error) { return makeHostKey(options.HostKey.PublicKey()) })
@@ -75,6 +82,14 @@ func (s *Server) authorize(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permi
 		}
 	}
 	return nil, errUnknownKey
+}
+
+func (s *Server) authorizePassword(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	expected, known := s.options.Passwords[meta.User()]
+	if !known || len(s.options.Users[meta.User()]) > 0 || string(password) != expected {
+		return nil, errUnknownKey
+	}
+	return &ssh.Permissions{}, nil
 }
 
 // Run serves connections of l until ctx ends; then it closes l, drops every

@@ -82,9 +82,13 @@ func (s *Server) hold(ctx context.Context) bool {
 // configure is the handshake's configuration under the given trouble.
 func (s *Server) configure(trouble ConnectionTrouble) (*ssh.ServerConfig, error) {
 	config := &ssh.ServerConfig{PublicKeyCallback: s.authorize, ServerVersion: "SSH-2.0-ROSSSH"}
+	if len(s.options.Passwords) > 0 {
+		config.PasswordCallback = s.authorizePassword
+	}
 	key := s.options.HostKey
 	switch trouble {
 	case RefuseKeys:
+		config.PasswordCallback = nil
 		config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 			return nil, errUnknownKey
 		}
