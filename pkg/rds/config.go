@@ -14,6 +14,8 @@ const (
 	// another RouterOS to serve 8 for months.
 	defaultMaxChannels = 4
 	highestMaxChannels = 8
+	// defaultConnectTimeout is ample: the handshake takes 200-500 ms on an RDS2216.
+	defaultConnectTimeout = 10 * time.Second
 	// defaultReconnectMin and defaultReconnectMax bound the wait after a failed attempt to connect: short enough to be
 	// back soon after a reboot, long enough to be no burden on an appliance with 20 SSH sessions.
 	defaultReconnectMin = 500 * time.Millisecond
@@ -42,6 +44,8 @@ type Config struct {
 
 	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4.
 	MaxChannels int
+	// ConnectTimeout bounds reaching the appliance and the SSH handshake; 0 means 10 seconds.
+	ConnectTimeout time.Duration
 	// ReconnectMin and ReconnectMax bound the wait after a failed attempt to connect, which doubles with each; 0 means
 	// half a second and half a minute. Meanwhile commands fail at once with ErrUnreachable.
 	ReconnectMin, ReconnectMax time.Duration
@@ -82,6 +86,9 @@ func (c Config) check() error {
 func (c Config) withDefaults() Config {
 	if c.MaxChannels == 0 {
 		c.MaxChannels = defaultMaxChannels
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = defaultConnectTimeout
 	}
 	if c.ReconnectMin == 0 {
 		c.ReconnectMin = defaultReconnectMin

@@ -12,9 +12,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// dialTimeout bounds reaching the appliance and the SSH handshake, which takes 200-500 ms on an RDS2216.
-const dialTimeout = 10 * time.Second
-
 // dialTCP keeps the connection alive below SSH only: RouterOS never answers an SSH keepalive, so that a client which
 // waits for the answer waits for ever.
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {

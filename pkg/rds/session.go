@@ -198,7 +198,7 @@ func (s *session) connect() error {
 		}
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.life, dialTimeout)
+	ctx, cancel := context.WithTimeout(s.life, s.config.ConnectTimeout)
 	defer cancel()
 	client, err := s.dial(ctx)
 	s.config.ObserveConnect(connectResultOf(err))

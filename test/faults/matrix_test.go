@@ -26,9 +26,6 @@ func TestFaultMatrix(t *testing.T) {
 	t.Run("matrix", func(t *testing.T) {
 		for _, mutation := range mutations() {
 			for _, fault := range sim.Faults() {
-				if fault.Fault.Kind == sim.ConnectionMute {
-					continue // takes the client's whole time for connecting, which can't be shortened yet
-				}
 				for _, times := range []int{1, 2} {
 					for place, command := range map[string]*regexp.Regexp{"first": nil, "first write": regexp.MustCompile(writing)} {
 						t.Run(fmt.Sprintf("%s/%s/%d/%s", mutation.name, fault.Name, times, place), func(t *testing.T) {

@@ -52,6 +52,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = 40 * time.Second })
+	config.ConnectTimeout = patience
 	client := simtest.Client(t, config)
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
