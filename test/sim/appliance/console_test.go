@@ -35,6 +35,8 @@ func TestVersionAndPackageGates(t *testing.T) {
 	}{
 		{"file disks need 7.17", "7.16.2", false, `/disk add type=file file-path=raid10/x.img`, "expected end of command (line 1 column 21)\r\n"},
 		{"the JSON option needs 7.17", "7.16.2", false, `:put [:serialize to=json options=json.no-string-conversion value=1]`, "expected end of command (line 1 column 26)\r\n"},
+		{"swap needs 7.17", "7.16.2", false, `/disk set x swap=no`, "expected end of command (line 1 column 13)\r\n"},
+		{"a mount point template needs 7.17", "7.16.2", false, `/disk set x mount-point-template=""`, "expected end of command (line 1 column 13)\r\n"},
 		{"compress needs 7.18", "7.17", false, `/disk set x compress=no`, "expected end of command (line 1 column 13)\r\n"},
 		{"NQN needs 7.21", "7.20.8", false, `/disk set x nvme-tcp-server-nqn=a`, "expected end of command (line 1 column 13)\r\n"},
 		{"export needs the package", "7.24.4", true, `/disk set x nvme-tcp-export=no`, "expected end of command (line 1 column 13)\r\n"},

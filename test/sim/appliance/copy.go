@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,11 @@ func (a *Appliance) copyDisk(call script.Call) (script.Result, error) {
 	if err != nil {
 		return script.Result{}, err
 	}
-	return script.Result{Text: fmt.Sprintf("%d / %d (100%%)", size, size)}, nil
+	takes := a.options.Timing.writing(size)
+	return script.Result{
+		Text: fmt.Sprintf("%d / %d (100%%)", size, size),
+		Wait: func(ctx context.Context) { pause(ctx, takes) },
+	}, nil
 }
 
 // contents is the file behind a slot, or the file of that name.

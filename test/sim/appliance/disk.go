@@ -22,6 +22,8 @@ type disk struct {
 	MountFilesystem bool   `json:"mountFilesystem"`
 	MountReadOnly   bool   `json:"mountReadOnly"`
 	Compress        bool   `json:"compress"`
+	Swap            bool   `json:"swap,omitempty"`
+	MountTemplate   string `json:"mountPointTemplate,omitempty"`
 	Export          bool   `json:"export"`
 	Port            int64  `json:"port"`
 	NQN             string `json:"nqn"`
@@ -58,6 +60,10 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"model": "/" + d.File, "size": d.FileSize, "sector-size": int64(512),
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
+	}
+	row["swap"], row["mount-point-template"] = d.Swap, nil
+	if d.MountTemplate != "" {
+		row["mount-point-template"] = d.MountTemplate
 	}
 	if a.options.WithoutRose {
 		return row

@@ -42,6 +42,8 @@ func (d *disk) assignOne(name, value string) error {
 		d.NQN, ok = value, true
 	case "nvme-tcp-server-allow-host-name":
 		d.AllowHost, ok = value, true
+	case "mount-point-template":
+		d.MountTemplate, ok = value, true
 	case "nvme-tcp-server-password":
 		d.Password, ok = value, true
 	case "file-path":
@@ -73,6 +75,8 @@ func (d *disk) flag(name string) *bool {
 		return &d.MountFilesystem
 	case "mount-read-only":
 		return &d.MountReadOnly
+	case "swap":
+		return &d.Swap
 	case "compress":
 		return &d.Compress
 	case "nvme-tcp-export":

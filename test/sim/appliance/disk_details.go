@@ -31,7 +31,6 @@ func (a *Appliance) describe(row script.Record) {
 }
 
 func (a *Appliance) describeFile(row script.Record) {
-	row["swap"] = false
 	if a.options.WithoutRose {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 func clearable(name string) bool {
 	return slices.Contains([]string{
 		"comment", "nvme-tcp-server-nqn", "nvme-tcp-server-allow-host-name", "nvme-tcp-server-password",
+		"mount-point-template",
 	}, name)
 }
 

@@ -2,12 +2,14 @@ package appliance_test
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 )
 
 func TestUnsetClearsWhatCanBeEmpty(t *testing.T) {
-	for _, property := range []string{"comment", "nvme-tcp-server-nqn", "nvme-tcp-server-allow-host-name", "nvme-tcp-server-password"} {
+	for _, property := range []string{"comment", "nvme-tcp-server-nqn", "nvme-tcp-server-allow-host-name", "nvme-tcp-server-password", "mount-point-template"} {
 		for _, line := range []string{`/disk unset x ` + property, `/disk set x !` + property} {
 			b := open(t, nil)
 			b.run(t, add)
@@ -145,4 +147,24 @@ func TestWhatNoVersionHas(t *testing.T) {
 	} {
 		b.want(t, line, want)
 	}
+}
+
+func TestACopyTakesItsTime(t *testing.T) {
+	for scale, want := range map[float64]time.Duration{0: 0, 1: 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := open(t, func(o *appliance.Options) { o.Timing = appliance.Timing{Scale: scale, PerGiB: 2 * time.Second} })
+			b.run(t, add)
+			started := time.Now()
+			b.want(t, `/disk copy src=x dst=raid10/copy.img`, "1073741824 / 1073741824 (100%)\r\n")
+			if got := time.Since(started); got != want {
+				t.Errorf("copying 1 GiB took %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestSwapAndTemplateAreKept(t *testing.T) {
+	b := open(t, nil)
+	b.run(t, add+`swap=yes mount-point-template="[slot]"`)
+	b.want(t, `:put [/disk get x swap]; :put [/disk get x mount-point-template]`, "true\r\n[slot]\r\n")
 }

@@ -114,6 +114,7 @@ func diskLayout() layout {
 			{name: "free", form: grouped, brief: true},
 			{name: "use", form: percent, brief: true},
 			{name: "mount-filesystem"},
+			{name: "mount-point-template", form: quoted},
 			{name: "mount-point", form: quoted, brief: true},
 			{name: "mount-read-only"},
 			{name: "compress"},

@@ -50,7 +50,7 @@ func (a *Appliance) diskMenu() *script.Menu {
 	maps.Copy(properties, script.Names(
 		".id", "type", "slot", "size", "free", "fs", "model", "mounted", "mount-point", "state",
 		"block-device", "empty", "slot-default", "parent", "sector-size", "about", "use", "fs-label", "fs-uuid",
-		"raid-uuid", "swap", "smb-sharing", "media-sharing", "media-interface",
+		"raid-uuid", "smb-sharing", "media-sharing", "media-interface",
 	))
 	if !a.options.WithoutRose {
 		maps.Copy(properties, script.Names("raid-master", "iscsi-export", "nfs-sharing"))
@@ -88,7 +88,9 @@ func (a *Appliance) diskMenu() *script.Menu {
 func (a *Appliance) diskArguments() map[string]bool {
 	args := script.Names("type", "slot", "comment", "disabled")
 	if a.version.since(17) {
-		maps.Copy(args, script.Names("file-path", "file-size", "file-offset", "mount-filesystem", "mount-read-only"))
+		maps.Copy(args, script.Names(
+			"file-path", "file-size", "file-offset", "mount-filesystem", "mount-read-only", "mount-point-template", "swap",
+		))
 	}
 	if a.version.since(18) {
 		args["compress"] = true

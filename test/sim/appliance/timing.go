@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -48,11 +49,13 @@ func (t Timing) command(call script.Call) time.Duration {
 
 // allocation is what making a file of the given size adds.
 func (t Timing) allocation(call script.Call) time.Duration {
-	perGiB := t.PerGiB
-	if perGiB == 0 {
-		perGiB = defaultPerGiB
-	}
 	size, _ := parseSize(script.Format(call.Args["file-size"]))
+	return t.writing(size)
+}
+
+// writing is what it takes to allocate or copy that many bytes.
+func (t Timing) writing(size int64) time.Duration {
+	perGiB := cmp.Or(t.PerGiB, defaultPerGiB)
 	return t.scaled(time.Duration(float64(size) / GiB * float64(perGiB)))
 }
 
@@ -67,11 +70,15 @@ func (t Timing) after(wait func(context.Context), call script.Call) func(context
 		if wait != nil {
 			wait(ctx)
 		}
-		timer := time.NewTimer(takes)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+		pause(ctx, takes)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
