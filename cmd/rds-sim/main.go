@@ -47,7 +47,7 @@ func run(ctx context.Context, options sim.Options) error {
 	logger := klog.FromContext(ctx)
 	options.Observe = func(e sim.Execution) {
 		logger.Info("Exec", "user", e.User, "command", loggable(e.Command),
-			"outputBytes", len(e.Output), "duration", e.Duration)
+			"outputBytes", len(e.Output), "fault", e.Fault, "duration", e.Duration)
 	}
 	s, err := sim.Start(ctx, options)
 	if err != nil {

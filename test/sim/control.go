@@ -27,6 +27,8 @@ type faultRequest struct {
 	Policy     string    `json:"policy"`
 	Delay      string    `json:"delay"` // such as "5s"
 	When       When      `json:"when"`
+
+	Boot appliance.Boot `json:"boot"`
 }
 
 // faultStatus describes an injection.
@@ -88,6 +90,7 @@ func (r faultRequest) fault() (Fault, error) {
 	}
 	fault := Fault{
 		Kind: r.Kind, Statements: r.Statements, Keep: r.Keep, Line: r.Line, Lines: r.Lines, Policy: r.Policy,
+		Boot: r.Boot,
 	}
 	if r.Delay == "" {
 		return fault, nil

@@ -58,6 +58,20 @@ func TestFaultsAreInjectedOverHTTP(t *testing.T) {
 	}
 }
 
+func TestARestartIsAskedForWithHowItComesBack(t *testing.T) {
+	r := withDisk(t)
+	if status, answer := r.ask(t, http.MethodPost, "/v1/faults", `{"kind":"restart","boot":{"exportsOff":true}}`); status != http.StatusCreated {
+		t.Errorf("got %d %s", status, answer)
+	}
+	if _, err := r.try(t.Context(), `:put 1`); err == nil {
+		t.Error("the line was answered")
+	}
+	r.comeUp()
+	if got := r.Disks()[0]; got.Exported {
+		t.Errorf("got %+v, want it not exported", got)
+	}
+}
+
 func TestALateReplyIsAskedForInWords(t *testing.T) {
 	r := newRig(t)
 	if status, answer := r.ask(t, http.MethodPost, "/v1/faults", `{"kind":"late","delay":"1ms"}`); status != http.StatusCreated {

@@ -73,7 +73,8 @@ const (
 	// was written within Options.FlashDelay is lost. See [Sim.Reboot] for
 	// what follows.
 	PowerCut FaultKind = "power-cut"
-	// Restart is a PowerCut that loses nothing.
+	// Restart is a PowerCut that loses nothing. Fault.Boot says what either
+	// does besides.
 	Restart FaultKind = "restart"
 )
 
@@ -120,6 +121,8 @@ type Fault struct {
 	Lines []string
 	// Policy is a policy of the user's group.
 	Policy string
+	// Boot is how the appliance comes back.
+	Boot appliance.Boot
 	// Delay is real time, also in a simulator that takes no time otherwise.
 	Delay time.Duration
 	// Act, for Interleave, is called after Lines were run, with the command.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 )
 
 // Occasion is what a fault strikes.
@@ -37,15 +39,16 @@ type NamedFault struct {
 	Name string
 	// Fault is a copy of the reader's own.
 	Fault Fault
-	// Silent says that nothing ends the exec but the client's patience: a
-	// test over it has to give the client little.
+	// Silent says that nothing ends the exec but the client's patience, or
+	// [Sim.DropConnections]: a test over it has to give the client little.
 	Silent bool
 	// Reboots says that the appliance goes down and stays down until
 	// [Sim.NextPhase] is called often enough.
 	Reboots bool
 }
 
-// lateness is the delay of the late reply in Faults.
+// lateness is the delay of the late reply in Faults: later than the patience
+// of most. A test may set Fault.Delay to what it needs.
 const lateness = time.Minute
 
 // statementsCounted is how far into a line Faults go statement by statement.
@@ -54,7 +57,7 @@ const statementsCounted = 5
 // Faults lists a fault of every kind there is, those that strike between two
 // statements once for each of the first positions in a line.
 func Faults() []NamedFault {
-	return slices.Concat(replyFaults(), stateFaults(), positionedFaults(), wireFaults())
+	return slices.Concat(replyFaults(), stateFaults(), positionedFaults(), bootFaults(), wireFaults())
 }
 
 // replyFaults are about how a line is carried out and answered.
@@ -114,6 +117,16 @@ func positionedFaults() []NamedFault {
 		Kind: Interleave, Lines: []string{`/disk set [find where slot="{slot}"] nvme-tcp-export=no`},
 	})
 	return faults
+}
+
+// bootFaults are about how the appliance comes back. That exports stay off is
+// left to tests of its own: it undoes what no later operation need notice.
+func bootFaults() []NamedFault {
+	return []NamedFault{{
+		Name:    "restart, listings empty",
+		Fault:   Fault{Kind: Restart, Statements: WholeLine, Boot: appliance.Boot{EmptyListings: true}},
+		Reboots: true,
+	}}
 }
 
 // wireFaults are about channels and connections.

@@ -23,15 +23,20 @@ const everything = `/disk set [find where slot="x"] comment=([/disk get x commen
 
 // seen is what a line left behind.
 type seen struct {
-	output, err, disks, files, phase string
+	output, err, disks, files, phase, starting string
 }
 
 func (r *rig) look(t *testing.T, output string, err error) seen {
 	t.Helper()
 	phase := r.Phase().String()
+	starting := ""
+	if phase == "down" {
+		r.NextPhase()
+		starting = r.operate(t, `:put [:len [/disk find]]`)
+	}
 	r.comeUp()
 	return seen{
-		output: output, err: fmt.Sprint(err), phase: phase,
+		output: output, err: fmt.Sprint(err), phase: phase, starting: starting,
 		disks: r.operate(t, `:put [/disk print as-value proplist=slot,comment,nvme-tcp-export where type=file]`),
 		files: r.operate(t, `:put [/file print as-value proplist=name]`),
 	}

@@ -21,7 +21,7 @@ func (h handler) Exec(ctx context.Context, user, command string) sshd.Reply {
 	reply := line.answer(ctx)
 	if h.sim.options.Observe != nil {
 		h.sim.options.Observe(Execution{
-			User: user, Command: command, Output: reply.Output, Duration: time.Since(started),
+			User: user, Command: command, Output: reply.Output, Fault: line.fault.Kind, Duration: time.Since(started),
 		})
 	}
 	return reply

@@ -114,3 +114,13 @@ func TestTheHookAndTheFirstInjectionHavePrecedence(t *testing.T) {
 		t.Errorf("after ClearFaults: got %q, %v", got, err)
 	}
 }
+
+func TestObserversAreToldOfTheFault(t *testing.T) {
+	seen := make(chan sim.FaultKind, 2)
+	r := newRig(t, func(o *sim.Options) { o.Observe = func(e sim.Execution) { seen <- e.Fault } })
+	r.Inject(sim.Fault{Kind: sim.Garbage, Line: "struck"}, sim.Once())
+	r.struck(t, `:put 1`, `:put 1`)
+	if first, second := <-seen, <-seen; first != sim.Garbage || second != sim.NoFault {
+		t.Errorf("got %q and %q, want garbage once", first, second)
+	}
+}

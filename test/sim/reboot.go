@@ -68,10 +68,13 @@ func (s *Sim) comeBack(ctx context.Context) error {
 		}
 		due = nil
 		phase := s.Phase()
-		if lasts := s.options.BootTimes.of(phase); lasts > 0 {
+		lasts := s.options.BootTimes.of(phase)
+		if lasts > 0 {
 			due = time.After(lasts)
 		}
-		klog.FromContext(ctx).Info("Appliance phase", "phase", phase)
+		if s.options.BootTimes != (BootTimes{}) {
+			klog.FromContext(ctx).Info("Appliance phase", "phase", phase, "lasts", lasts)
+		}
 	}
 }
 

@@ -76,6 +76,22 @@ func TestARebootGoesThroughItsPhases(t *testing.T) {
 	}
 }
 
+func TestAFaultSaysHowTheApplianceComesBack(t *testing.T) {
+	r := withDisk(t)
+	r.Inject(sim.Fault{Kind: sim.Restart, Boot: appliance.Boot{EmptyListings: true, ExportsOff: true}}, sim.Once())
+	if _, err := r.try(t.Context(), `:put 1`); err == nil {
+		t.Error("the line was answered")
+	}
+	r.NextPhase()
+	if got := r.operate(t, `:put [:len [/disk find]]`); got != "0" {
+		t.Errorf("starting: %s disks are listed, want none", got)
+	}
+	r.NextPhase()
+	if got := r.Disks()[0]; got.Exported {
+		t.Errorf("up: got %+v, want it not exported", got)
+	}
+}
+
 func TestListingsCanBeEmptyWhileStarting(t *testing.T) {
 	r := withDisk(t)
 	r.reboot(t, appliance.Boot{EmptyListings: true})

@@ -113,7 +113,9 @@ func (l line) between(ctx context.Context) func() error {
 		return func() error { return errDropped }
 	case PowerCut, Restart:
 		return func() error {
-			return l.sim.powerOff(ctx, appliance.Boot{PowerCut: l.fault.Kind == PowerCut})
+			boot := l.fault.Boot
+			boot.PowerCut = l.fault.Kind == PowerCut
+			return l.sim.powerOff(ctx, boot)
 		}
 	case Interleave:
 		return func() error { return l.interleave(ctx) }

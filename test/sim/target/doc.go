@@ -19,7 +19,7 @@
 //
 //	POST   /v1/faults     {"name":"reply lost","when":{"command":"/disk add","nth":2,"times":1}}
 //	                      {"kind":"late","delay":"5s","when":{"probability":0.1,"seed":7}}
-//	                      201; names, kinds and their fields (statements, keep, line, lines, policy, delay)
+//	                      201; names, kinds and their fields (statements, keep, line, lines, policy, delay, boot)
 //	                      are those of package sim, when is its type When: everything is optional, {} is every time
 //	GET    /v1/faults     what was asked for, and how often each struck
 //	DELETE /v1/faults     nothing goes wrong any more; 204
