@@ -70,6 +70,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		c.note("probe disk", ResultFailed, err.Error())
 		return c.outcome(ctx)
 	}
+	c.permissions(ctx)
 	c.note("probe disk", ResultOK, fmt.Sprintf("made and read back, %d bytes, %s", disk.Size, disk.ID))
 	for _, step := range []func(context.Context, Disk) error{c.texts, c.export, c.growth, c.sharing} {
 		if err := step(ctx, disk); err != nil {
@@ -105,6 +106,7 @@ func (c *Checker) readOnly(ctx context.Context) error {
 	}
 	c.note("connection", ResultOK, fmt.Sprintf("%s as %s; the first command took %s with the handshake, then %s (median of %d)",
 		c.client.config.Address, c.client.config.User, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
+	c.note("host key", ResultOK, c.client.session.trustedHostKey()+" is the pinned one")
 	version, err := c.client.Probe(ctx)
 	if err != nil {
 		c.note("version", ResultFailed, err.Error())

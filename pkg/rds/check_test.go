@@ -44,7 +44,7 @@ func TestCheckOfAGoodAppliance(t *testing.T) {
 	if err != nil {
 		t.Errorf("got %v", err)
 	}
-	for _, name := range []string{"connection", "version", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "clean-up"} {
+	for _, name := range []string{"connection", "host key", "version", "permissions", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "clean-up"} {
 		if finding, found := findings[name]; !found || finding.Result == rds.ResultFailed || finding.Detail == "" {
 			t.Errorf("%s: got %+v, want a finding that isn't a failure", name, finding)
 		}

@@ -3,6 +3,7 @@ package rds
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -37,6 +38,19 @@ func (c *Checker) set(ctx context.Context, properties func(*command) string) (pr
 	item := answer.probes[0]
 	item.refused = answer.refused
 	return item, nil
+}
+
+// permissions tells which policies the user has, from what has worked so far: the connection needs ssh, every read needs
+// read and test, and the probe disk needs write.
+func (c *Checker) permissions(ctx context.Context) {
+	switch _, err := c.client.tree().list(ctx, c.id.directory); {
+	case err == nil:
+		c.note("permissions", ResultOK, "the user has ssh, read, write, test and ftp")
+	case errors.Is(err, errNoSFTP):
+		c.note("permissions", ResultOK, "the user has ssh, read, write and test; without ftp, files are looked at over /file")
+	default:
+		c.note("permissions", ResultNote, fmt.Sprintf("the user has ssh, read, write and test; SFTP fails: %v", err))
+	}
 }
 
 // textCheck is a text that the driver writes, at its longest.

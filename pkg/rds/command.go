@@ -86,11 +86,11 @@ func (c *command) show(marker, menu, properties, condition string) {
 }
 
 // showState adds the read-back that judges every operation on one volume: its disk by slot and by backing file, its
-// pool, its backing file, and how long the appliance has been up.
+// pool, its backing file and the directory of that, and how long the appliance has been up.
 func (c *command) showState(id VolumeID) {
 	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or file-path=%s", c.quoted(id.Slot()), c.quoted(id.file().inDisk())))
 	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
-	c.show(markerFiles, "/file", fileProperties, "name="+c.quoted(id.file().inFile()))
+	c.show(markerFiles, "/file", fileProperties, fmt.Sprintf("name=%s or name=%s", c.quoted(id.file().inFile()), c.quoted(id.directory)))
 	c.showUptime()
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 )
 
 // Create makes the volume's disk, not exported and with no holder, on a backing file of size bytes. If the disk exists
@@ -17,11 +16,18 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 	if err != nil {
 		return Disk{}, err
 	}
-	after, err := c.write(ctx, KindCreate, id, func(cmd *command) {
+	add := func(cmd *command) {
 		properties := fmt.Sprintf("mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
 			c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
 		cmd.act(createStatement(cmd, id, size, properties))
-	})
+	}
+	after, err := c.write(ctx, KindCreate, id, add)
+	if err == nil && after.directoryMissing() {
+		// Only the first volume on a pool meets this.
+		if err = c.makeDirectory(ctx, id.directory); err == nil {
+			after, err = c.write(ctx, KindCreate, id, add)
+		}
+	}
 	if err != nil {
 		return Disk{}, fmt.Errorf("create volume %s: %w", id, err)
 	}
@@ -40,18 +46,15 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 	return disk, nil
 }
 
-// createStatement adds the disk only if nothing stands in its place: the pool is mounted, the slot is free, and no disk
-// refers to the file. A file that is there already is neither given a size, which might empty it, nor removed, since it
+// createStatement adds the disk only if nothing stands in its place: the pool is mounted, its directory is there, the slot
+// is free, and no disk refers to the file. A file that is there already is neither given a size, which might empty it, nor removed, since it
 // may be all that is left of a volume. Only one that appeared while the disk could not be added goes again at once.
 func createStatement(cmd *command, id VolumeID, size int64, properties string) string {
 	slot, inDisk, inFile := cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile())
-	directory := cmd.quoted(path.Dir(id.file().inFile()))
 	add := fmt.Sprintf("/disk add type=file slot=%s file-path=%s %s", slot, inDisk, properties)
-	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
-		`:if ([:len [/file find where name=%s]] = 0) do={ /file add name=%s type=directory }; `+
+	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
-		cmd.quoted(id.Pool()), slot, inDisk,
-		directory, directory,
+		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, inDisk,
 		inFile, add, size, removeFileStatement(cmd, id), add)
 }
 

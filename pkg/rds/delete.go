@@ -10,7 +10,15 @@ import (
 // Errors: ErrHeld while the record names a holder, *ChangedError if somebody wrote to the disk in between, ErrNotReady
 // while absence can't be proven, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a *CommandError.
 func (c *Client) Delete(ctx context.Context, id VolumeID) error {
-	disk, err := c.Get(ctx, id)
+	now, err := c.look(ctx, id)
+	if err != nil {
+		return err
+	}
+	// What can't be verified afterwards isn't begun.
+	if err := now.absenceProven(); err != nil {
+		return fmt.Errorf("delete volume %s: %w", id, err)
+	}
+	disk, err := now.disk()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return c.removeFile(ctx, id)
@@ -31,7 +39,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID) error {
 	if err != nil {
 		return fmt.Errorf("delete volume %s: %w", id, err)
 	}
-	return c.verifyRemoved(id, after)
+	return c.verifyRemoved(ctx, id, after)
 }
 
 // removeFile removes a backing file that an earlier Delete left behind.
@@ -40,7 +48,7 @@ func (c *Client) removeFile(ctx context.Context, id VolumeID) error {
 	if err != nil {
 		return fmt.Errorf("remove the backing file of volume %s: %w", id, err)
 	}
-	return c.verifyRemoved(id, after)
+	return c.verifyRemoved(ctx, id, after)
 }
 
 // removeFileStatement removes the backing file only if no disk refers to it, in the same breath.
@@ -49,7 +57,7 @@ func removeFileStatement(cmd *command, id VolumeID) string {
 		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile()))
 }
 
-func (c *Client) verifyRemoved(id VolumeID, after state) error {
+func (c *Client) verifyRemoved(ctx context.Context, id VolumeID, after state) error {
 	c.forget(id)
 	disk, err := after.disk()
 	switch {
@@ -59,8 +67,7 @@ func (c *Client) verifyRemoved(id VolumeID, after state) error {
 		return fmt.Errorf("delete volume %s: %w", id, after.reply.refused)
 	case !errors.Is(err, ErrNotFound):
 		return err
-	case after.fileExists():
-		return fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
+	default:
+		return c.verifyFileGone(ctx, id, after)
 	}
-	return nil
 }

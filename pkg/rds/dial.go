@@ -58,6 +58,9 @@ func (s *session) handshake(conn net.Conn, trust credentials) (*ssh.Client, erro
 		HostKeyCallback: func(hostname string, remote net.Addr, key ssh.PublicKey) error {
 			verified = trust.pins.check(hostname, remote, key)
 			knowsHost = verified == nil
+			if knowsHost {
+				s.noteHostKey(key)
+			}
 			return verified
 		},
 		HostKeyAlgorithms: algorithms,
@@ -77,6 +80,20 @@ func (s *session) handshake(conn net.Conn, trust credentials) (*ssh.Client, erro
 	default:
 		return nil, err
 	}
+}
+
+// noteHostKey keeps what the appliance last showed and was trusted for.
+func (s *session) noteHostKey(key ssh.PublicKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hostKey = key.Type() + " " + ssh.FingerprintSHA256(key)
+}
+
+// trustedHostKey gives type and fingerprint of the key that the appliance last showed, empty before it did.
+func (s *session) trustedHostKey() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hostKey
 }
 
 // broken tells a connection that ended from one over which the appliance said something.

@@ -3,6 +3,7 @@ package rds
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What an operation may fail with. Callers use errors.Is; the errors they get say which disk, which appliance and why.
@@ -42,6 +43,12 @@ type CommandError struct {
 
 // Error gives the appliance's words.
 func (e *CommandError) Error() string { return "the appliance refused: " + e.Text }
+
+// Is tells a refusal for want of a policy in the user's group, which RouterOS words in one of two ways, from others.
+func (e *CommandError) Is(target error) bool {
+	text := strings.ToLower(e.Text)
+	return target == ErrPermission && (strings.Contains(text, "not enough permissions") || strings.Contains(text, "not allowed (9)"))
+}
 
 // ChangedError says that somebody else wrote to the disk first, so the operation's condition didn't match and nothing
 // was changed.

@@ -38,29 +38,11 @@ func (c *Client) Inventory(ctx context.Context, pool, directory string) (Invento
 	if err := (state{id: VolumeID{directory: folder}, reply: answer, boot: c.config.BootWindow}).absenceProven(); err != nil {
 		return Inventory{}, fmt.Errorf("take the inventory of %s: %w", folder, err)
 	}
-	files, err := c.files(ctx, folder)
+	files, err := c.filesIn(ctx, folder)
 	if err != nil {
 		return Inventory{}, fmt.Errorf("take the inventory of %s: %w", folder, err)
 	}
 	return pair(folder, answer.disks, files), nil
-}
-
-// files lists the files in a directory; one that doesn't exist is empty.
-func (c *Client) files(ctx context.Context, folder string) ([]filePath, error) {
-	cmd := newCommand(KindInventory)
-	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(folder+"/"))
-	answer, err := c.run(ctx, cmd)
-	if err != nil {
-		return nil, asUnreachable(err)
-	}
-	var files []filePath
-	for _, item := range answer.files {
-		// The expression matches anywhere and its dots match anything, so files of other directories may be among them.
-		if file := newFilePath(item.Name); path.Dir(string(file)) == folder && item.Type != "directory" {
-			files = append(files, file)
-		}
-	}
-	return files, nil
 }
 
 // pair compares paths in one spelling only: compared raw, every file of a live disk once looked like nobody's.

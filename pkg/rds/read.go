@@ -10,18 +10,27 @@ import (
 
 // Get reads one disk. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs, ErrExists, ErrUnreachable, or a *CommandError.
 func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
-	cmd := newCommand(KindGet)
-	cmd.showState(id)
-	answer, err := c.run(ctx, cmd)
+	now, err := c.look(ctx, id)
 	if err != nil {
-		return Disk{}, fmt.Errorf("read volume %s: %w", id, asUnreachable(err))
+		return Disk{}, err
 	}
-	disk, err := c.state(id, answer).disk()
+	disk, err := now.disk()
 	if err != nil {
 		return Disk{}, err
 	}
 	c.remember(disk)
 	return disk, nil
+}
+
+// look reads the state of one volume.
+func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
+	cmd := newCommand(KindGet)
+	cmd.showState(id)
+	answer, err := c.run(ctx, cmd)
+	if err != nil {
+		return state{}, fmt.Errorf("read volume %s: %w", id, asUnreachable(err))
+	}
+	return c.state(id, answer), nil
 }
 
 // List reads all disks of this driver and cluster in one exec, and remembers them. Disks that carry a record of ours

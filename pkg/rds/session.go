@@ -46,6 +46,7 @@ type session struct {
 	current *connection
 	conns   map[*connection]bool
 	backoff backoff
+	hostKey string
 }
 
 // newSession gives a session that connects when it's first used. The config is complete.

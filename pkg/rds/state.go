@@ -53,6 +53,12 @@ func (s state) poolMounted() bool {
 	return slices.ContainsFunc(s.reply.pools, func(pool poolItem) bool { return pool.Mounted && pool.MountPoint == s.id.Pool() })
 }
 
+// directoryMissing tells that the directory of the backing file is proven not to exist.
+func (s state) directoryMissing() bool {
+	return s.absenceProven() == nil &&
+		!slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return file.Name == s.id.directory })
+}
+
 func (s state) poolFree() int64 {
 	for _, pool := range s.reply.pools {
 		if pool.MountPoint == s.id.Pool() {

@@ -1,0 +1,87 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+)
+
+// The appliance's files are reached over SFTP (sftp.go), or over the menu /file where the user's group lacks the policy
+// ftp. Nothing here removes anything: that is done by statements that make sure of what they remove.
+
+// filesIn lists the files in a directory on a mounted pool; one that doesn't exist is empty.
+func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
+	names, err := c.tree().list(ctx, directory)
+	switch {
+	case errors.Is(err, errNoSFTP):
+		return c.filesOverConsole(ctx, directory)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, asUnreachable(err)
+	}
+	var files []filePath
+	for _, name := range names {
+		files = append(files, newFilePath(path.Join(directory, name)))
+	}
+	return files, nil
+}
+
+func (c *Client) filesOverConsole(ctx context.Context, directory string) ([]filePath, error) {
+	cmd := newCommand(KindInventory)
+	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(directory+"/"))
+	answer, err := c.run(ctx, cmd)
+	if err != nil {
+		return nil, asUnreachable(err)
+	}
+	var files []filePath
+	for _, item := range answer.files {
+		// The expression matches anywhere and its dots match anything, so files of other directories may be among them.
+		if file := newFilePath(item.Name); path.Dir(string(file)) == directory && item.Type != "directory" {
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
+// makeDirectory makes a directory on a mounted pool, and those above it.
+func (c *Client) makeDirectory(ctx context.Context, directory string) error {
+	if above := path.Dir(directory); path.Dir(above) != "." {
+		if err := c.makeDirectory(ctx, above); err != nil {
+			return err
+		}
+	}
+	err := c.tree().makeDirectory(ctx, directory)
+	if !errors.Is(err, errNoSFTP) {
+		return asUnreachable(err)
+	}
+	cmd := newCommand(KindCreate)
+	name := cmd.quoted(directory)
+	cmd.act(fmt.Sprintf(":if ([:len [/file find where name=%s]] = 0) do={ /file add name=%s type=directory }", name, name))
+	answer, err := c.run(ctx, cmd)
+	if err != nil {
+		return asUnreachable(err)
+	}
+	return answer.refused
+}
+
+// verifyFileGone makes sure that a backing file isn't there any more. Without SFTP the state after the removal has to do,
+// which was read over /file.
+func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
+	present := after.fileExists()
+	files, err := c.tree().list(ctx, id.directory)
+	switch {
+	case errors.Is(err, errNoSFTP), errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
+	default:
+		present = present || slices.Contains(files, path.Base(id.file().inFile()))
+	}
+	if present {
+		return fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package rds_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// While the appliance comes up, every list may be empty. Nothing may be taken for gone until it has been up for a while.
+func TestAnEmptyListingAfterARebootProvesNothing(t *testing.T) {
+	for name, boot := range map[string]appliance.Boot{"pools unmounted": {}, "empty listings": {EmptyListings: true}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			disk := r.create(t)
+			if err := r.sim.Reboot(t.Context(), boot); err != nil {
+				t.Fatal(err)
+			}
+			for phase := r.sim.Phase(); ; phase = r.sim.Phase() {
+				if _, err := r.Get(t.Context(), disk.ID); errors.Is(err, rds.ErrNotFound) {
+					t.Errorf("%s: get says that the volume is gone", phase)
+				}
+				if disks, err := r.List(t.Context()); err == nil && len(disks) == 0 {
+					t.Errorf("%s: list says that every volume is gone", phase)
+				}
+				if err := r.Delete(t.Context(), disk.ID); err == nil {
+					t.Errorf("%s: delete says that the volume is gone", phase)
+				}
+				if _, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi"); err == nil && phase != appliance.Up {
+					t.Errorf("%s: the inventory is believed", phase)
+				}
+				if phase == appliance.Up {
+					break
+				}
+				r.sim.NextPhase()
+			}
+			r.sim.Advance(time.Hour)
+			if _, err := r.Get(t.Context(), disk.ID); err != nil {
+				t.Errorf("once it is up for good: %v", err)
+			}
+		})
+	}
+}
+
+// Without the policy ftp, files are made and looked at over the menu /file.
+func TestWithoutSFTP(t *testing.T) {
+	r := newRig(t, func(o *sim.Options) {
+		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Write: true, Test: true}
+	})
+	disk := r.create(t)
+	inventory, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi")
+	if err != nil || len(inventory.Disks) != 1 {
+		t.Errorf("inventory: got %+v, %v, want the one disk", inventory, err)
+	}
+	if err := r.Delete(t.Context(), disk.ID); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if _, err := r.Get(t.Context(), disk.ID); !errors.Is(err, rds.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+// What a missing policy keeps from happening is said as such, whatever the command was.
+func TestMissingPoliciesAreTyped(t *testing.T) {
+	r := newRig(t, func(o *sim.Options) {
+		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true}
+	})
+	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+	if !errors.Is(err, rds.ErrPermission) {
+		t.Errorf("create without policy write: got %v, want ErrPermission", err)
+	}
+}
