@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 )
 
 // The appliance's files are reached over SFTP (sftp.go), or over the menu /file where the user's group lacks the policy
@@ -71,16 +70,11 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 // verifyFileGone makes sure that a backing file isn't there any more. Without SFTP the state after the removal has to do,
 // which was read over /file.
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
-	present := after.fileExists()
-	files, err := c.tree().list(ctx, id.directory)
-	switch {
-	case errors.Is(err, errNoSFTP), errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	present, err := c.tree().contains(ctx, id.file().inFile())
+	if err != nil && !errors.Is(err, errNoSFTP) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
-	default:
-		present = present || slices.Contains(files, path.Base(id.file().inFile()))
 	}
-	if present {
+	if present || after.fileExists() {
 		return fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
 	}
 	return nil
