@@ -15,14 +15,19 @@ const openTimeout = 10 * time.Second
 // errRetired says that a connection takes no new commands: the command has to go to another one.
 var errRetired = errors.New("the connection takes no new commands")
 
+// errEnded says that the connection ended while something was waited for.
+var errEnded = errors.New("the connection ended")
+
 // connection is one SSH connection. It begins as the session's current one; once anything on it failed or timed out it
 // is retired: new commands go to a fresh one, those in flight may end on it, and then it is closed. That happens within
 // execTimeout, since no command may take longer.
 type connection struct {
 	client *ssh.Client
+	gate   *gate
 	// turn is held by whoever opens a channel: an RDS was seen to hang when many were opened at once.
-	turn    chan struct{}
-	retired chan struct{}
+	turn chan struct{}
+	// retired and ended are closed, in whatever order.
+	retired, ended chan struct{}
 
 	// The rest is guarded by the session's mutex.
 
@@ -31,8 +36,8 @@ type connection struct {
 	proven bool
 }
 
-func newConnection(client *ssh.Client) *connection {
-	return &connection{client: client, turn: make(chan struct{}, 1), retired: make(chan struct{})}
+func newConnection(client *ssh.Client, gate *gate) *connection {
+	return &connection{client: client, gate: gate, turn: make(chan struct{}, 1), retired: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // open opens a channel, one at a time. errRetired means that this has to be tried on another connection.
@@ -56,20 +61,24 @@ func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, err
 		err     error
 	}
 	result := make(chan opened, 1)
-	started := s.start(func() {
+	// What isn't answered stays in this goroutine until the connection is closed: there is no taking it back.
+	go func() {
 		defer func() { <-conn.turn }()
+		defer conn.gate.asked()
+		if !conn.gate.ask() {
+			result <- opened{nil, errEnded}
+			return
+		}
 		channel, err := conn.client.NewSession()
 		result <- opened{channel, err}
-	})
-	if !started {
-		return nil, errClosed
-	}
-	// What isn't answered stays in the goroutine above until the connection is closed: there is no taking it back.
+	}()
 	timer := time.NewTimer(openTimeout)
 	defer timer.Stop()
 	select {
 	case got := <-result:
 		return got.channel, got.err
+	case <-conn.ended:
+		return nil, errEnded
 	case <-timer.C:
 		return nil, fmt.Errorf("no answer in %s", openTimeout)
 	case <-ctx.Done():

@@ -21,7 +21,7 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 
 // dial connects, checks the host key and logs in, or gives up when ctx ends. Its errors are ErrUnreachable and say why;
 // ErrHostKey, ErrPermission or a *FieldError may come with it.
-func (s *session) dial(ctx context.Context) (*ssh.Client, error) {
+func (s *session) dial(ctx context.Context) (*connection, error) {
 	trust, err := readCredentials(s.config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -32,7 +32,8 @@ func (s *session) dial(ctx context.Context) (*ssh.Client, error) {
 	}
 	// Closing the connection ends the handshake, at whatever point the appliance stopped answering.
 	unbind := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	client, err := s.handshake(conn, trust)
+	gate := &gate{Conn: conn}
+	client, err := s.handshake(gate, trust)
 	if !unbind() && err == nil {
 		_ = client.Close()
 	}
@@ -43,7 +44,7 @@ func (s *session) dial(ctx context.Context) (*ssh.Client, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: SSH to %s as %q: %w", ErrUnreachable, s.config.Address, s.config.User, err)
 	}
-	return client, nil
+	return newConnection(client, gate), nil
 }
 
 func (s *session) handshake(conn net.Conn, trust credentials) (*ssh.Client, error) {

@@ -10,7 +10,8 @@
 //   - reply.go      what came back: the verdict on the statements and the appliance's state after them
 //   - disk.go       Disk: a disk of ours as the appliance shows it
 //   - session.go    how commands get to the appliance: one SSH connection, kept, a deadline on everything
-//   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to
+//   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to, gate.go keeps
+//     its end from stranding a goroutine
 //   - credentials.go, hostkey.go  the key files, read for every connection, and which host keys are accepted
 //   - config.go     Config; outcome.go has the words in which it is told how commands and connections ended
 //   - errors.go     what can go wrong, as types; callers never match text

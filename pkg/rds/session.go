@@ -201,7 +201,7 @@ func (s *session) connect() error {
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.config.ConnectTimeout)
 	defer cancel()
-	client, err := s.dial(ctx)
+	conn, err := s.dial(ctx)
 	s.config.ObserveConnect(connectResultOf(err))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,14 +210,14 @@ func (s *session) connect() error {
 		return err
 	}
 	if s.closed {
-		_ = client.Close()
+		_ = conn.client.Close()
 		return errClosed
 	}
-	conn := newConnection(client)
 	s.current, s.conns[conn] = conn, true
 	s.config.ObserveConnected(true)
 	s.running.Go(func() {
-		err := client.Wait()
+		err := conn.client.Wait()
+		close(conn.ended)
 		s.retire(conn, fmt.Errorf("%w: %s ended the connection: %w", ErrUnreachable, s.config.Address, err))
 	})
 	return nil
