@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -40,7 +41,8 @@ func newConnection(client *ssh.Client, gate *gate) *connection {
 	return &connection{client: client, gate: gate, turn: make(chan struct{}, 1), retired: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// open opens a channel, one at a time. errRetired means that this has to be tried on another connection.
+// open opens a channel, one at a time. errRetired means that this has to be tried on another connection, errEnded that it
+// may be: nothing was sent.
 func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, error) {
 	select {
 	case <-conn.retired:
@@ -66,7 +68,7 @@ func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, err
 		defer func() { <-conn.turn }()
 		defer conn.gate.asked()
 		if !conn.gate.ask() {
-			result <- opened{nil, errEnded}
+			result <- opened{nil, io.EOF}
 			return
 		}
 		channel, err := conn.client.NewSession()
@@ -76,6 +78,9 @@ func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, err
 	defer timer.Stop()
 	select {
 	case got := <-result:
+		if rejected := (*ssh.OpenChannelError)(nil); got.err != nil && !errors.As(got.err, &rejected) {
+			return nil, fmt.Errorf("%w: %w", errEnded, got.err)
+		}
 		return got.channel, got.err
 	case <-conn.ended:
 		return nil, errEnded

@@ -125,8 +125,8 @@ func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error 
 	}
 }
 
-// channel opens a channel on the current connection, or on the next one if that is retired meanwhile. The caller has to
-// release the connection.
+// channel opens a channel on the current connection, or on the next one if that is retired meanwhile, or turns out to
+// have ended since it was last of use. The caller has to release the connection.
 func (s *session) channel(ctx context.Context) (*connection, *ssh.Session, error) {
 	for {
 		conn, err := s.acquire(ctx)
@@ -138,18 +138,18 @@ func (s *session) channel(ctx context.Context) (*connection, *ssh.Session, error
 			s.prove(conn)
 			return conn, channel, nil
 		}
-		if !errors.Is(err, errRetired) {
-			err = fmt.Errorf("%w: open a channel to %s: %w", ErrUnreachable, s.config.Address, err)
-			cause := err
-			if ctx.Err() != nil {
-				// The caller's impatience says nothing about the appliance.
-				cause = nil
-			}
-			s.retire(conn, cause)
-			s.release(conn)
+		again := errors.Is(err, errRetired) || errors.Is(err, errEnded) && s.isProven(conn)
+		err = fmt.Errorf("%w: open a channel to %s: %w", ErrUnreachable, s.config.Address, err)
+		cause := err
+		if ctx.Err() != nil {
+			// The caller's impatience says nothing about the appliance.
+			cause = nil
+		}
+		s.retire(conn, cause)
+		s.release(conn)
+		if !again {
 			return nil, nil, err
 		}
-		s.release(conn)
 	}
 }
 
@@ -229,6 +229,12 @@ func (s *session) prove(conn *connection) {
 	defer s.mu.Unlock()
 	conn.proven = true
 	s.backoff.succeeded()
+}
+
+func (s *session) isProven(conn *connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return conn.proven
 }
 
 // retire makes a connection take no new commands. cause is why the appliance is to blame, or nil if nobody knows: a

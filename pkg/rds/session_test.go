@@ -299,6 +299,24 @@ func TestADropWithSeveralCommandsInFlight(t *testing.T) {
 	})
 }
 
+// A connection that ended while nothing was on it costs no command: nothing was sent, so it's tried on a fresh one.
+func TestAStaleConnectionCostsNoCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPeer(t)
+		wires := make(chan net.Conn, 100)
+		p.connected = func(_ int32, conn net.Conn) bool {
+			wires <- conn
+			return false
+		}
+		answered(t, s, "first")
+		for range cap(wires) / 2 {
+			_ = (<-wires).Close()
+			// Whether the session has noticed yet is left to chance.
+			answered(t, s, "next")
+		}
+	})
+}
+
 // An appliance that lets one in and hangs up is as good as away: it must not be dialled by every caller.
 func TestAConnectionOfNoUseCountsAsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
