@@ -39,6 +39,8 @@ type peer struct {
 	waiting func(requests int)
 	// exec answers a command; the channel is closed when it returns, and gets an exit status if it returns true.
 	exec func(call) bool
+	// subsystem serves one, and is nil where there are none.
+	subsystem func(call)
 
 	running sync.WaitGroup
 }
@@ -166,6 +168,11 @@ func (p *peer) channel(n int32, opened ssh.NewChannel, gone <-chan struct{}) {
 	}
 	defer func() { _ = channel.Close() }()
 	for request := range requests {
+		if request.Type == "subsystem" && p.subsystem != nil {
+			_ = request.Reply(true, nil)
+			p.subsystem(call{channel, n, "", channel, gone})
+			return
+		}
 		var payload struct{ Command string }
 		if request.Type != "exec" || ssh.Unmarshal(request.Payload, &payload) != nil {
 			_ = request.Reply(false, nil)

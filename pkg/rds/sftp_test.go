@@ -1,0 +1,143 @@
+package rds
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+)
+
+// newTree gives the file tree of a simulated appliance with one pool, to a user with these policies.
+func newTree(t *testing.T, policies appliance.Policies) (fileTree, *sim.Sim) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "key")
+	key := newTestKey(t, file)
+	simulator, err := sim.Start(t.Context(), sim.Options{
+		StateDir: t.TempDir(),
+		Pools:    []appliance.Pool{{Name: "raid10", Size: appliance.GiB}},
+		Users:    []sim.User{{Name: "csi", Keys: []ssh.PublicKey{key.PublicKey()}, Policies: &policies}},
+		Uptime:   time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = simulator.Close() })
+	client, err := New(Config{
+		Address: simulator.SSHAddr(), User: "csi", PrivateKeyFile: file, KnownHostsFile: simulator.KnownHosts(),
+		ClusterID: "cluster-1", Port: 4420, ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client.tree(), simulator
+}
+
+func TestFilesOverSFTP(t *testing.T) {
+	tree, simulator := newTree(t, appliance.AllPolicies())
+	for range 2 {
+		if err := tree.makeDirectory(t.Context(), "raid10/rds-csi"); err != nil {
+			t.Errorf("make a directory, also one that is there: %v", err)
+		}
+	}
+	if err := tree.makeDirectory(t.Context(), "raid10/not/there"); err == nil {
+		t.Error("made a directory in one that doesn't exist")
+	}
+	if err := tree.makeDirectory(t.Context(), "raid11/rds-csi"); err == nil {
+		t.Error("made a directory in a pool that isn't mounted")
+	}
+	for _, name := range []string{"b.img", "a.img"} {
+		if _, err := simulator.Exec(t.Context(), `/disk add type=file slot="`+name+`" file-path="/raid10/rds-csi/`+name+`" file-size=1048576`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := tree.list(t.Context(), "raid10/rds-csi")
+	if diff := cmp.Diff([]string{"a.img", "b.img"}, names); err != nil || diff != "" {
+		t.Errorf("list: %v (-want +got):\n%s", err, diff)
+	}
+	if _, err := tree.list(t.Context(), "raid10/absent"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("list a directory that isn't there: got %v, want ErrNotExist", err)
+	}
+	for file, want := range map[string]bool{"raid10/rds-csi/a.img": true, "raid10/rds-csi/a.im": false, "raid10/rds-csi/c.img": false} {
+		if got, err := tree.contains(t.Context(), file); err != nil || got != want {
+			t.Errorf("is %s there: got %t, %v, want %t", file, got, err, want)
+		}
+	}
+	// A file can't be proven absent from a directory that can't be listed.
+	if _, err := tree.contains(t.Context(), "raid11/rds-csi/a.img"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("is there a file in a pool that isn't mounted: got %v, want ErrNotExist", err)
+	}
+}
+
+// Without policy ftp there is no SFTP; the connection is as good as before.
+func TestSFTPRefused(t *testing.T) {
+	policies := appliance.AllPolicies()
+	policies.FTP = false
+	tree, _ := newTree(t, policies)
+	if _, err := tree.list(t.Context(), "raid10"); !errors.Is(err, errNoSFTP) || !errors.Is(err, ErrPermission) || errors.Is(err, ErrUnreachable) {
+		t.Errorf("got %v, want errNoSFTP, which is ErrPermission", err)
+	}
+	tree.client.session.mu.Lock()
+	kept := tree.client.session.current != nil
+	tree.client.session.mu.Unlock()
+	if !kept {
+		t.Error("a refusal retired the connection")
+	}
+}
+
+// SFTP is bounded as commands are, and says whether it was asked for anything at all.
+func TestSFTPThatFails(t *testing.T) {
+	tests := map[string]struct {
+		trouble func(*peer)
+		want    error
+	}{
+		"silence":    {func(p *peer) { p.subsystem = func(c call) { <-c.gone } }, errIncomplete},
+		"hangs up":   {func(p *peer) { p.subsystem = func(call) {} }, errIncomplete},
+		"nonsense":   {func(p *peer) { p.subsystem = func(c call) { _, _ = io.WriteString(c, "Welcome, csi!\r\n"); <-c.gone } }, errIncomplete},
+		"no channel": {func(p *peer) { p.opening = func(int32, ssh.NewChannel) bool { return true } }, ErrUnreachable},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, s := newPeer(t)
+				test.trouble(p)
+				tree := fileTree{client: &Client{session: s, config: s.config}}
+				ctx, cancel := context.WithTimeout(t.Context(), 2*execTimeout)
+				defer cancel()
+				if _, err := tree.list(ctx, "raid10"); !errors.Is(err, test.want) {
+					t.Errorf("got %v, want %v", err, test.want)
+				}
+				if ctx.Err() != nil {
+					t.Error("it ended by the caller's deadline only")
+				}
+			})
+		})
+	}
+}
+
+// What isn't a plain path is refused before anything is connected to.
+func TestFileNamesThatAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPeer(t)
+		tree := fileTree{client: &Client{session: s, config: s.config}}
+		for _, name := range []string{"", "/raid10", "raid10/", "..", "../x", "raid10/../x", "raid10//x", "raid10/a\nb", "raid10/\"", "raid10/$x", "raid10/\xff", "raid10/[x]"} {
+			field := (*FieldError)(nil)
+			if err := tree.makeDirectory(t.Context(), name); !errors.As(err, &field) {
+				t.Errorf("%q: got %v, want a FieldError", name, err)
+			}
+		}
+		if got := p.dials.Load(); got != 0 {
+			t.Errorf("got %d connections, want 0", got)
+		}
+	})
+}
