@@ -16,7 +16,7 @@ import (
 const tries = 8
 
 // patience is a caller's deadline where nothing else ends a command. Whatever takes longer is just tried again.
-const patience = 300 * time.Millisecond
+const patience = 1500 * time.Millisecond
 
 // writing matches the commands that change something.
 const writing = `/(disk|file) (add|set|remove)`
@@ -46,7 +46,7 @@ func TestFaultMatrix(t *testing.T) {
 // runCase reports whether the fault struck at all.
 func runCase(t *testing.T, m mutation, fault sim.NamedFault, when sim.When) bool {
 	t.Helper()
-	w := newWorld(t)
+	w := newWorld(t, fault)
 	if err := m.before(t.Context(), w); err != nil {
 		t.Fatalf("prepare: %v", err)
 	}
@@ -106,6 +106,8 @@ func undoes(fault sim.NamedFault, m mutation) bool {
 	switch fault.Fault.Kind {
 	case sim.PowerCut:
 		return true
+	case sim.Restart:
+		return fault.Fault.Boot.ExportsOff && !m.exports
 	case sim.Interleave:
 		return strings.HasPrefix(fault.Name, "operator") && (!m.exports || fault.Fault.Statements == sim.WholeLine)
 	default:

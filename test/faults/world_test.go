@@ -49,10 +49,12 @@ type world struct {
 	id         rds.VolumeID
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	t.Helper()
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = 40 * time.Second })
-	config.ConnectTimeout = patience
+	if fault.Fault.Kind == sim.ConnectionMute {
+		config.ConnectTimeout = patience
+	}
 	client := simtest.Client(t, config)
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,

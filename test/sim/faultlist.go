@@ -112,6 +112,7 @@ func positionedFaults() []NamedFault {
 	add("drop", Fault{Kind: DropAfter})
 	add("power cut", Fault{Kind: PowerCut})
 	add("restart", Fault{Kind: Restart})
+	add("restart with exports off", Fault{Kind: Restart, Boot: appliance.Boot{ExportsOff: true}})
 	add("second controller", Fault{Kind: Interleave, Lines: []string{"{command}"}})
 	add("operator unexports", Fault{
 		Kind: Interleave, Lines: []string{`/disk set [find where slot="{slot}"] nvme-tcp-export=no`},
