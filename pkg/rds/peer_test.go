@@ -24,6 +24,8 @@ import (
 type peer struct {
 	t    *testing.T
 	host ssh.Signer
+	// others are more host keys.
+	others []ssh.Signer
 	// away fails every attempt to connect.
 	away atomic.Bool
 	// dials counts attempts to connect, live the connections that are open.
@@ -31,6 +33,8 @@ type peer struct {
 
 	// connected, unless nil, may take over the n-th connection (from 1) before the handshake by returning true.
 	connected func(n int32, conn net.Conn) bool
+	// login, unless nil, is told of every key that logs in.
+	login func(conn net.Conn)
 	// authenticated, unless nil, may take over a connection after the handshake.
 	authenticated func(n int32, conn ssh.Conn) bool
 	// opening, unless nil, is shown each request for a channel, and may take it over. Then waiting, unless nil, is told how
@@ -134,8 +138,15 @@ func (p *peer) serve(n int32, conn net.Conn) {
 	if p.connected != nil && p.connected(n, conn) {
 		return
 	}
-	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return &ssh.Permissions{}, nil }}
-	config.AddHostKey(p.host)
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		if p.login != nil {
+			p.login(conn)
+		}
+		return &ssh.Permissions{}, nil
+	}}
+	for _, host := range append(p.others, p.host) {
+		config.AddHostKey(host)
+	}
 	server, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return

@@ -2,10 +2,14 @@ package rds
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +18,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // answered runs a command that has to succeed.
@@ -102,8 +107,12 @@ func TestEverythingHasADeadline(t *testing.T) {
 				p, s := newPeer(t)
 				test.silence(p)
 				start := time.Now()
-				if _, err := s.exec(t.Context(), "x"); !errors.Is(err, test.want) {
+				_, err := s.exec(t.Context(), "x")
+				if !errors.Is(err, test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
+				}
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "no answer in") {
+					t.Errorf("got %v, want it to say that time ran out", err)
 				}
 				if got := time.Since(start); got != test.after {
 					t.Errorf("gave up after %s, want %s", got, test.after)
@@ -386,4 +395,36 @@ func TestClose(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A connection that breaks while logging in is no word about the key.
+func TestABrokenLoginIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPeer(t)
+		p.login = func(conn net.Conn) { _ = conn.Close() }
+		if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrPermission) || errors.Is(err, ErrHostKey) {
+			t.Errorf("got %v, want nothing but ErrUnreachable", err)
+		}
+	})
+}
+
+// A server with keys of several types is asked for the type that is pinned.
+func TestThePinnedTypeIsAskedFor(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(file, []byte(knownhosts.Line([]string{"appliance"}, pinned.PublicKey())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPeer(t, func(c *Config) { c.KnownHostsFile, c.HostKeyFingerprints = file, nil })
+		p.others = []ssh.Signer{pinned}
+		answered(t, s, "x")
+	})
 }
