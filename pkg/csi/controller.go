@@ -95,6 +95,24 @@ func (c *Controller) ControllerGetCapabilities(context.Context, *csi.ControllerG
 	return response, nil
 }
 
+// ifOurs runs an operation on a volume that may be gone already, one operation a volume at a time. What can't be the ID
+// of a volume of ours never named one, so there is nothing to do.
+func (c *Controller) ifOurs(volumeID string, operate func(rds.VolumeID) error) error {
+	if volumeID == "" {
+		return &invalidError{field: "volume_id", want: "one"}
+	}
+	id, err := rds.ParseVolumeID(volumeID)
+	if err != nil {
+		return nil
+	}
+	unlock, err := c.locks.lock(id.String())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return operate(id)
+}
+
 // existingVolume parses the ID of a volume that must exist: one that isn't ours can't.
 func existingVolume(volumeID string) (rds.VolumeID, error) {
 	if volumeID == "" {

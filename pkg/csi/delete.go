@@ -14,31 +14,24 @@ import (
 
 // DeleteVolume removes disk and backing file. A volume that somebody holds is kept, unless every holder is proven gone.
 func (c *Controller) DeleteVolume(ctx context.Context, request *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
-	done := &csi.DeleteVolumeResponse{}
-	if request.GetVolumeId() == "" {
-		return nil, &invalidError{field: "volume_id", want: "one"}
-	}
-	id, err := rds.ParseVolumeID(request.GetVolumeId())
-	if err != nil {
-		// No volume of ours ever had such an ID.
-		return done, nil
-	}
-	unlock, err := c.locks.lock(id.String())
+	err := c.ifOurs(request.GetVolumeId(), func(id rds.VolumeID) error { return c.remove(ctx, id) })
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	err = c.appliance.Delete(ctx, id)
+	return &csi.DeleteVolumeResponse{}, nil
+}
+
+func (c *Controller) remove(ctx context.Context, id rds.VolumeID) error {
+	err := c.appliance.Delete(ctx, id)
 	if errors.Is(err, rds.ErrHeld) {
 		if err = c.releaseGone(ctx, id); err == nil {
 			err = c.appliance.Delete(ctx, id)
 		}
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		klog.FromContext(ctx).V(2).Info("Volume is deleted")
 	}
-	klog.FromContext(ctx).V(2).Info("Volume is deleted")
-	return done, nil
+	return err
 }
 
 // releaseGone takes the volume from its holders if every one of them is proven gone.

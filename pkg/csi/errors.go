@@ -81,6 +81,7 @@ func codeTable() []codeRow {
 		{rds.ErrUnknownOutcome, codes.Unavailable},
 		{rds.ErrUnreachable, codes.Unavailable},
 		{rds.ErrNotReady, codes.Unavailable},
+		{rds.ErrPermission, codes.PermissionDenied},
 		{rds.ErrNoPool, codes.InvalidArgument},
 		{rds.ErrNoSpace, codes.ResourceExhausted},
 		{rds.ErrNotOurs, codes.FailedPrecondition},

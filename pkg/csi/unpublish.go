@@ -16,31 +16,20 @@ import (
 // or node that is gone is success. It writes to the record even when there was nobody to remove, so that a publish
 // still in flight, whose caller has given up on it, misses its condition.
 func (c *Controller) ControllerUnpublishVolume(ctx context.Context, request *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
-	done := &csi.ControllerUnpublishVolumeResponse{}
-	if request.GetVolumeId() == "" {
-		return nil, &invalidError{field: "volume_id", want: "one"}
-	}
-	id, err := rds.ParseVolumeID(request.GetVolumeId())
-	if err != nil {
-		// No volume of ours ever had such an ID.
-		return done, nil
-	}
-	unlock, err := c.locks.lock(id.String())
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	disk, found := c.appliance.LastSeen(id)
-	if !found {
-		disk, err = c.appliance.Get(ctx, id)
-	}
-	if err == nil {
-		err = settle(disk, func(seen rds.Disk) error { return c.unpublish(ctx, seen, request.GetNodeId()) })
-	}
+	err := c.ifOurs(request.GetVolumeId(), func(id rds.VolumeID) error {
+		disk, found := c.appliance.LastSeen(id)
+		if !found {
+			var err error
+			if disk, err = c.appliance.Get(ctx, id); err != nil {
+				return err
+			}
+		}
+		return settle(disk, func(seen rds.Disk) error { return c.unpublish(ctx, seen, request.GetNodeId()) })
+	})
 	if err != nil && !errors.Is(err, rds.ErrNotFound) {
 		return nil, err
 	}
-	return done, nil
+	return &csi.ControllerUnpublishVolumeResponse{}, nil
 }
 
 // unpublish decides once whom to release, on the disk as it was seen, and writes it.

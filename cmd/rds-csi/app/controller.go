@@ -154,19 +154,23 @@ func newControllerServer(options *ControllerOptions, appliance *rds.Client, node
 	return csi.NewServer(options.endpoint, services, observed.ObserveCall)
 }
 
-// meetAppliance lists the disks once, as soon as the appliance can be reached: what is wrong with address, user or keys
-// is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
+// meetAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with
+// address, user, keys or version is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
 // fails the process: the appliance may be away for hours, and calls that need it say so themselves.
 func meetAppliance(ctx context.Context, appliance *rds.Client, address string) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		disks, err := appliance.List(ctx)
+		version, err := appliance.Probe(ctx)
+		var disks []rds.Disk
+		if err == nil {
+			disks, err = appliance.List(ctx)
+		}
 		if err != nil {
 			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)
 			return false, nil
 		}
-		logger.Info("Met the appliance", "address", address, "disks", len(disks))
+		logger.Info("Met the appliance", "address", address, "version", version.Text, "disks", len(disks))
 		return true, nil
 	})
 	if err != nil && ctx.Err() == nil {
