@@ -1,7 +1,7 @@
 // Command rds-sim runs the simulated RouterOS storage appliance of test/sim as
 // a process of its own, on loopback only.
 //
-//	rds-sim --ssh 127.0.0.1:2200 --http 127.0.0.1:2280 --state DIR \
+//	rds-sim --listen 127.0.0.1:2200 --http 127.0.0.1:2280 --state DIR \
 //	  --pool raid10=100GiB --user csi --authorized-key FILE --uptime 24h
 //
 // What can go wrong is asked for at the HTTP port, see package target:

@@ -30,7 +30,7 @@ func parse(args []string) (sim.Options, error) {
 	user := sim.User{}
 	flags := flag.NewFlagSet("rds-sim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.Func("ssh", "loopback `address` of the SSH server", loopback(&options.SSHAddr))
+	flags.Func("listen", "loopback `address` of the SSH server", loopback(&options.SSHAddr))
 	flags.Func("http", "loopback `address` for initiators", loopback(&options.HTTPAddr))
 	flags.StringVar(&options.StateDir, "state", "", "`directory` that keeps configuration and files")
 	flags.Func("pool", "`name=size` of a pool, such as raid10=100GiB; may be repeated", func(value string) error {
@@ -80,7 +80,7 @@ func complete(options sim.Options, rest []string) error {
 		name, want string
 		given      bool
 	}{
-		{"ssh", "a loopback address such as 127.0.0.1:2200", options.SSHAddr != ""},
+		{"listen", "a loopback address such as 127.0.0.1:2200", options.SSHAddr != ""},
 		{"http", "a loopback address such as 127.0.0.1:2280", options.HTTPAddr != ""},
 		{"state", "a directory", options.StateDir != ""},
 		{"pool", "name=size such as raid10=100GiB", len(options.Pools) > 0},

@@ -42,7 +42,7 @@ func goodArgs(t *testing.T) map[string]string {
 	t.Helper()
 	_, file := keyPair(t)
 	return map[string]string{
-		"ssh": "127.0.0.1:0", "http": "127.0.0.1:0", "state": t.TempDir(),
+		"listen": "127.0.0.1:0", "http": "127.0.0.1:0", "state": t.TempDir(),
 		"pool": "raid10=100GiB", "user": "csi", "authorized-key": file,
 	}
 }
@@ -76,9 +76,9 @@ func TestABadFlagIsNamedWithWhatItWants(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ flag, value, want string }{
-		{"ssh", "", "127.0.0.1:2200"},
-		{"ssh", "0.0.0.0:2200", "loopback"},
-		{"ssh", "192.0.2.1:2200", "loopback"},
+		{"listen", "", "127.0.0.1:2200"},
+		{"listen", "0.0.0.0:2200", "loopback"},
+		{"listen", "192.0.2.1:2200", "loopback"},
 		{"http", "", "127.0.0.1:2280"},
 		{"http", ":2280", "loopback"},
 		{"state", "", "directory"},

@@ -56,7 +56,7 @@ func (c *Cluster) startAppliance(ctx context.Context) error {
 		return err
 	}
 	simulator, err := c.folder.start(ctx, command{name: "rds-sim", path: c.program("rds-sim"), args: []string{
-		"--ssh", c.addresses.applianceSSH, "--http", c.addresses.applianceHTTP, "--state", c.folder.path("appliance"),
+		"--listen", c.addresses.applianceSSH, "--http", c.addresses.applianceHTTP, "--state", c.folder.path("appliance"),
 		"--pool", pool, "--user", applianceUser, "--authorized-key", c.folder.path("pki", "rds.pub"),
 		// An appliance that started just now isn't believed when it says that something is absent.
 		"--uptime", "24h",
