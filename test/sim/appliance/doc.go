@@ -12,7 +12,8 @@
 //     about the real appliance (Unknowns)
 //   - schema.go: the command tree of a version
 //   - exec.go: one console line; menus.go: dispatch and permissions
-//   - disk*.go, files.go, copy.go, traffic.go, system.go, logins.go: the menus
+//   - disk*.go, subvolume.go, files.go, copy.go, traffic.go, system.go, logins.go:
+//     the menus
 //   - rows.go: find and get, the same for all menus; print.go: the forms of
 //     print; human.go, layout.go, wrap.go: those for people
 //   - tree.go: the files as SFTP shows them

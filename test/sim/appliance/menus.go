@@ -46,6 +46,10 @@ func (c console) change(call script.Call) (script.Result, error) {
 		return a.copyDisk(call)
 	case "/disk/trim":
 		return script.Result{}, a.trimDisks(call)
+	case subvolumeMenu + "/add":
+		return script.Result{}, a.addSubvolume(call)
+	case subvolumeMenu + "/remove":
+		return script.Result{}, a.removeSubvolumes(call)
 	case "/file/add":
 		return script.Result{}, a.addFile(call)
 	case "/file/copy":
@@ -108,6 +112,8 @@ func (c console) rows(call script.Call) ([]script.Record, error) {
 		return rows, err
 	case "/file":
 		return a.fileRows()
+	case subvolumeMenu:
+		return a.subvolumeRows()
 	case "/system/package":
 		return a.packageRows(), nil
 	case "/system/health":

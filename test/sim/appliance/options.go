@@ -17,6 +17,8 @@ type Pool struct {
 	Size int64
 	// Label of the file system.
 	Label string
+	// FS is its type; "xfs" if empty.
+	FS string
 }
 
 // Options of an [Appliance].

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"errors"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
@@ -65,7 +66,7 @@ func (a *Appliance) poolRows() ([]script.Record, error) {
 	for i, pool := range a.options.Pools {
 		row := script.Record{
 			".id": itemID(i + 1), "slot": pool.Name, "type": "raid", "comment": "",
-			"block-device": true, "model": "RAID0 striped", "fs": "xfs",
+			"block-device": true, "model": "RAID0 striped", "fs": cmp.Or(pool.FS, "xfs"),
 			"size": pool.Size, "mounted": a.mounted(), "state": a.poolState(), "disabled": false,
 		}
 		if a.mounted() || a.options.Unknowns.UnmountedKeepsMountPoint {

@@ -77,6 +77,12 @@ func (a *Appliance) diskMenu() *script.Menu {
 			"print":           a.printCommand(),
 		},
 	}
+	if a.version.since(18) && !a.options.WithoutRose {
+		subvolumes := a.listMenu(subvolumeMenu, "fs", "name", "parent", "read-only")
+		subvolumes.Commands["add"] = &script.Command{Args: script.Names("fs", "name", "parent", "read-only")}
+		subvolumes.Commands["remove"] = takes("numbers")
+		menu.Menus = map[string]*script.Menu{"btrfs": {Path: "/disk/btrfs", Menus: map[string]*script.Menu{"subvolume": subvolumes}}}
+	}
 	menu.Commands["monitor-traffic"].Flags = script.Names("once")
 	if a.version.since(22) {
 		menu.Commands["trim"] = takes("numbers")
