@@ -113,11 +113,8 @@ func (c *Controller) ifOurs(volumeID string, operate func(rds.VolumeID) error) e
 	return operate(id)
 }
 
-// existingVolume parses the ID of a volume that must exist: one that isn't ours can't.
+// existingVolume parses the ID, not empty, of a volume that must exist: one that isn't ours can't.
 func existingVolume(volumeID string) (rds.VolumeID, error) {
-	if volumeID == "" {
-		return rds.VolumeID{}, &invalidError{field: "volume_id", want: "one"}
-	}
 	id, err := rds.ParseVolumeID(volumeID)
 	if err != nil {
 		return rds.VolumeID{}, fmt.Errorf("%w: %w", rds.ErrNotFound, err)

@@ -40,13 +40,9 @@ func (c *Controller) releaseGone(ctx context.Context, id rds.VolumeID) error {
 	if err != nil {
 		return err
 	}
-	var holders []attach.NodeID
-	for _, text := range disk.Record.Holding.Holders {
-		holder, err := attach.ParseNodeID(text)
-		if err != nil {
-			return fmt.Errorf("volume %s: %w: %w", id, attach.ErrUnknown, err)
-		}
-		holders = append(holders, holder)
+	holders, err := holdersOf(disk)
+	if err != nil {
+		return err
 	}
 	for _, holder := range c.nodes.Standings(ctx, id.String(), holders) {
 		switch holder.Standing {

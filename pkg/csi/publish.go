@@ -128,12 +128,9 @@ func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Req
 
 func (c *Controller) decide(ctx context.Context, disk rds.Disk, wish attach.Request) (attach.Decision, error) {
 	record := attach.Record{Access: disk.Record.Holding.Access, Mode: disk.Record.Holding.Mode, ReadOnly: disk.Record.Holding.ReadOnly}
-	for _, holder := range disk.Record.Holding.Holders {
-		id, err := attach.ParseNodeID(holder)
-		if err != nil {
-			return attach.Decision{}, fmt.Errorf("volume %s: %w: its record names a holder that can't be understood: %w", disk.ID, attach.ErrUnknown, err)
-		}
-		record.Holders = append(record.Holders, id)
+	var err error
+	if record.Holders, err = holdersOf(disk); err != nil {
+		return attach.Decision{}, err
 	}
 	decision := attach.Decide(wish, record, nil, c.config.Now(), c.config.GracePeriod)
 	if decision.Verdict == attach.Unknown {
@@ -143,6 +140,19 @@ func (c *Controller) decide(ctx context.Context, disk rds.Disk, wish attach.Requ
 	}
 	c.decided(decision.Verdict)
 	return decision, nil
+}
+
+// holdersOf reads the holders in a disk's record. One that can't be understood can't be judged either.
+func holdersOf(disk rds.Disk) ([]attach.NodeID, error) {
+	var holders []attach.NodeID
+	for _, text := range disk.Record.Holding.Holders {
+		holder, err := attach.ParseNodeID(text)
+		if err != nil {
+			return nil, fmt.Errorf("volume %s: %w: its record names a holder that can't be understood: %w", disk.ID, attach.ErrUnknown, err)
+		}
+		holders = append(holders, holder)
+	}
+	return holders, nil
 }
 
 // refusal says why the volume isn't given to the node, and what would change that.

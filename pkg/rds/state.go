@@ -56,7 +56,7 @@ func (s state) poolMounted() bool {
 // directoryMissing tells that the directory of the backing file is proven not to exist.
 func (s state) directoryMissing() bool {
 	return s.absenceProven() == nil &&
-		!slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return file.Name == s.id.directory })
+		!s.lists(filePath(s.id.directory))
 }
 
 func (s state) poolFree() int64 {
@@ -68,6 +68,9 @@ func (s state) poolFree() int64 {
 	return 0
 }
 
-func (s state) fileExists() bool {
-	return slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return newFilePath(file.Name) == s.id.file() })
+func (s state) fileExists() bool { return s.lists(s.id.file()) }
+
+// lists tells whether a file or directory is among those shown, whichever way its path is spelt.
+func (s state) lists(wanted filePath) bool {
+	return slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return newFilePath(file.Name) == wanted })
 }
