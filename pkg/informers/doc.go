@@ -6,7 +6,7 @@
 //
 //   - cluster.go    Cluster: what is cached and how it is looked up
 //   - live.go       the questions that go to the API server itself, and the one deletion
-//   - events.go     which event has which attachment looked at
+//   - watch.go      which event has which attachment looked at
 //   - trim.go       what of each object is kept, and how it reads in the words of package attach
 //   - waiters.go    waiting for an attachment to appear in the cache
 //   - podwatch.go   the pods of a node that is gone: watched only while one of its attachments waits for them
