@@ -15,10 +15,13 @@ type Attachment struct {
 	NodeName string
 	// NodeID is the CSI node ID that external-attacher noted, or empty where it hasn't yet.
 	NodeID string
-	// PV is the name of the PersistentVolume.
+	// PV is the name of the PersistentVolume; empty for a volume written into a pod, which this driver doesn't offer.
 	PV string
-	// Attached is what external-attacher reported.
+	// Volume is the handle of that PersistentVolume, or empty where it isn't known or isn't this driver's.
+	Volume string
+	// Attached is what external-attacher reported, and Grant what the node was given; a grant that can't be read is zero.
 	Attached bool
+	Grant    Grant
 	// DetachingSince is when its deletion was asked for; zero means that it wasn't.
 	DetachingSince time.Time
 }

@@ -16,61 +16,122 @@ type Action string
 const (
 	// ActionNone: the attachment is in order, being detached already, or gone.
 	ActionNone Action = "none"
+	// ActionSkip: the attachment isn't one that can be judged, so nothing is ever done about it.
+	ActionSkip Action = "skip"
 	// ActionRecheck: the cache is behind the API server about the node or the attachment; it is looked at again soon.
 	ActionRecheck Action = "recheck"
-	// ActionWaitForPods: the attachment is stale, but pods bound to its node still use the volume.
+	// ActionWaitForPods: the attachment is stale or dead, but pods bound to its node still use the volume.
 	ActionWaitForPods Action = "wait_for_pods"
+	// ActionHold: the attachment is stale, but too many nodes vanished at once.
+	ActionHold Action = "hold"
 	// ActionClear: the attachment was stale and has been deleted.
 	ActionClear Action = "clear"
+	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
+	ActionClearDead Action = "clear_dead"
+	// ActionRestore: the appliance went back in time, and the volume was given back to whom it belongs.
+	ActionRestore Action = "restore"
+	// ActionDetachStuck: the attachment has been deleting for too long.
+	ActionDetachStuck Action = "detach_stuck"
 	// ActionError: something couldn't be found out or done; it is tried again with back-off.
 	ActionError Action = "error"
 )
 
 // Actions lists every action, so that each can be counted from zero.
 func Actions() []Action {
-	return []Action{ActionNone, ActionRecheck, ActionWaitForPods, ActionClear, ActionError}
+	return []Action{
+		ActionNone, ActionSkip, ActionRecheck, ActionWaitForPods, ActionHold, ActionClear, ActionClearDead,
+		ActionRestore, ActionDetachStuck, ActionError,
+	}
+}
+
+// Result is what came of looking at an attachment.
+type Result struct {
+	Action Action
+	// Again is when to look again even if nothing happens to it; 0 stands for not at all.
+	Again time.Duration
 }
 
 // recheckAfter is when a worker comes back where a cache is behind the API server, which watches mend in well
 // under a second.
 const recheckAfter = 2 * time.Second
 
-// clear looks at one attachment and deletes it if it is stale.
-func (r *Reconciler) clear(ctx context.Context, name string) (Action, error) {
+// Work looks at one attachment, and deletes it if it is stale (its node is proven gone) or dead (the appliance will never
+// again admit what it stands for). On an error it is to be looked at again, with back-off.
+func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	attachment, found := r.cluster.CachedAttachment(name)
-	if !found || attachment.Detaching() {
-		return ActionNone, nil
+	if !found {
+		return Result{Action: ActionNone}, nil
 	}
-	logger := klog.FromContext(ctx).WithValues("attachment", name, "node", attachment.NodeName, "pv", attachment.PV)
+	logger := klog.FromContext(ctx).WithValues("attachment", name, "node", attachment.NodeName, "pv", attachment.PV, "volume", attachment.Volume)
+	ctx = klog.NewContext(ctx, logger)
+	if reason := unfit(attachment); reason != "" {
+		logger.V(2).Info("Left an attachment alone: it can't be judged", "reason", reason)
+		return Result{Action: ActionSkip}, nil
+	}
+	if attachment.Detaching() {
+		return r.watchDetaching(ctx, attachment), nil
+	}
 	if node, found := r.cluster.CachedNode(attachment.NodeName); found && node.IsMachine(attachment.Machine()) {
-		return ActionNone, nil
+		return r.checkGrant(ctx, attachment)
 	}
+	return r.clearStale(ctx, attachment)
+}
+
+// unfit says why an attachment can't be judged, or nothing if it can.
+func unfit(attachment Attachment) string {
+	switch {
+	case attachment.NodeName == "":
+		return "it names no node"
+	case attachment.PV == "":
+		return "it names no PersistentVolume"
+	case attachment.Volume == "":
+		return "its PersistentVolume is unknown or not of this driver"
+	case attachment.NodeID != "" && attachment.Machine() == "":
+		return "its node ID can't be understood"
+	default:
+		return ""
+	}
+}
+
+// watchDetaching tells people of a detach that doesn't end. It is never forced: only external-attacher knows whether
+// access was revoked.
+func (r *Reconciler) watchDetaching(ctx context.Context, attachment Attachment) Result {
+	since := time.Since(attachment.DetachingSince)
+	if since < r.config.StuckAfter {
+		return Result{Action: ActionNone, Again: min(r.config.StuckAfter-since, r.config.StuckAfter)}
+	}
+	klog.FromContext(ctx).Info("An attachment has been deleting for too long; see external-attacher's log", "since", attachment.DetachingSince)
+	r.observer.Note(Note{
+		Reason: DetachStuck, Warning: true, PV: attachment.PV, Node: attachment.NodeName,
+		Message: fmt.Sprintf("VolumeAttachment %s has been deleting since %s: the volume could not be detached from node %s. See the log of external-attacher; nothing is forced.",
+			attachment.Name, attachment.DetachingSince.UTC().Format(time.RFC3339), attachment.NodeName),
+	})
+	return Result{Action: ActionDetachStuck}
+}
+
+// clearStale deletes an attachment whose node the cache doesn't have, once the node is proven gone.
+func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Result, error) {
 	reason, err := r.proveStale(ctx, attachment)
 	if err != nil {
-		return ActionError, err
+		return Result{Action: ActionError}, err
 	}
 	if reason == "" {
-		logger.Info("Left an attachment alone: the API server has its node, though the cache doesn't")
-		return ActionRecheck, nil
+		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
+		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
 	}
-	pods, err := r.cluster.PodsUsing(ctx, attachment)
-	if err != nil {
-		return ActionError, fmt.Errorf("find the pods that use attachment %s: %w", name, err)
+	if left := r.observer.Held(); left > 0 {
+		klog.FromContext(ctx).Info("Attachment is stale, but too many nodes vanished at once; holding", "reason", reason, "for", left)
+		return Result{Action: ActionHold, Again: left}, nil
 	}
-	if len(pods) > 0 {
-		logger.Info("Attachment is stale; waiting for the pods on its node that use the volume to go", "reason", reason, "pods", pods)
-		return ActionWaitForPods, nil
+	result, err := r.deleteUnused(ctx, attachment, reason)
+	if err != nil || result.Action != ActionClear {
+		return result, err
 	}
-	err = r.cluster.DeleteAttachment(ctx, attachment)
-	if errors.Is(err, ErrChanged) {
-		logger.V(2).Info("Left an attachment alone: it has changed since it was judged")
-		return ActionRecheck, nil
-	}
-	if err != nil {
-		return ActionError, fmt.Errorf("delete stale attachment %s of node %s: %w", name, attachment.NodeName, err)
-	}
-	logger.Info("Cleared a stale attachment", "reason", reason, "machine", attachment.Machine())
-	return ActionClear, nil
+	r.observer.Note(Note{
+		Reason: StaleAttachmentCleared, PV: attachment.PV, Node: attachment.NodeName,
+		Message: fmt.Sprintf("Deleted VolumeAttachment %s: %s (%s). The volume can be attached elsewhere once access is revoked.", attachment.Name, reason, attachment.NodeName),
+	})
+	return result, nil
 }
 
 // proveStale asks the API server itself. It returns why the attachment is stale, or nothing if its machine may live.
@@ -86,4 +147,28 @@ func (r *Reconciler) proveStale(ctx context.Context, attachment Attachment) (rea
 	default:
 		return "", nil
 	}
+}
+
+// deleteUnused deletes an attachment that is proven useless, as soon as no pod on its node uses the volume: sooner, the
+// attach-detach controller would make it again.
+func (r *Reconciler) deleteUnused(ctx context.Context, attachment Attachment, reason string) (Result, error) {
+	logger := klog.FromContext(ctx)
+	pods, err := r.cluster.PodsUsing(ctx, attachment)
+	if err != nil {
+		return Result{Action: ActionError}, fmt.Errorf("find the pods that use attachment %s: %w", attachment.Name, err)
+	}
+	if len(pods) > 0 {
+		logger.Info("Attachment is to be cleared; waiting for the pods on its node that use the volume to go", "reason", reason, "pods", pods)
+		return Result{Action: ActionWaitForPods}, nil
+	}
+	err = r.cluster.DeleteAttachment(ctx, attachment)
+	if errors.Is(err, ErrChanged) {
+		logger.V(2).Info("Left an attachment alone: it has changed since it was judged")
+		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
+	}
+	if err != nil {
+		return Result{Action: ActionError}, fmt.Errorf("delete attachment %s of node %s: %w", attachment.Name, attachment.NodeName, err)
+	}
+	logger.Info("Cleared an attachment", "reason", reason, "machine", attachment.Machine())
+	return Result{Action: ActionClear}, nil
 }

@@ -11,13 +11,16 @@ type Request struct {
 	// Access and Mode are in the record's words, ReadOnly as CSI has it.
 	Access, Mode string
 	ReadOnly     bool
+	// Granted is the highest generation that any attachment of the volume carries, 0 if none is known.
+	Granted uint64
 }
 
-// Record is who holds a volume, as the appliance has it.
-type Record struct {
-	Holders      []NodeID
-	Access, Mode string
-	ReadOnly     bool
+// Policy is what an administrator decides about publishing.
+type Policy struct {
+	// Grace is how long a holder may have been detaching for its volume to be handed off.
+	Grace time.Duration
+	// AllowUnfenced lets a node join a shared epoch although a host that departed from it may still be connected.
+	AllowUnfenced bool
 }
 
 // Verdict is the kind of a decision.
@@ -35,15 +38,21 @@ const (
 	HandOff
 	// TakeOver: the holder is gone or was detached without the appliance's knowledge; fence it and take the volume.
 	TakeOver
-	// Incompatible: the node is the holder already, in another way.
+	// Join: the volume may be shared, its one holder stays, and the node comes in under the same epoch.
+	Join
+	// Incompatible: the node is a holder already, in another way.
 	Incompatible
 	// Conflict: somebody else holds the volume by right.
 	Conflict
+	// Unfenced: the node could join, but a host that departed from this epoch may still be connected.
+	Unfenced
+	// WentBack: the record is older than what was granted; it must be restored before anything is decided on it.
+	WentBack
 )
 
 // Verdicts lists every verdict, so that each can be counted from zero.
 func Verdicts() []Verdict {
-	return []Verdict{Unknown, AlreadyPublished, Publish, HandOff, TakeOver, Incompatible, Conflict}
+	return []Verdict{Unknown, AlreadyPublished, Publish, HandOff, TakeOver, Join, Incompatible, Conflict, Unfenced, WentBack}
 }
 
 // String names the verdict as logs and metrics have it.
@@ -59,10 +68,16 @@ func (v Verdict) String() string {
 		return "hand_off"
 	case TakeOver:
 		return "take_over"
+	case Join:
+		return "join"
 	case Incompatible:
 		return "incompatible"
 	case Conflict:
 		return "conflict"
+	case Unfenced:
+		return "unfenced"
+	case WentBack:
+		return "went_back"
 	default:
 		return "invalid"
 	}
@@ -71,16 +86,20 @@ func (v Verdict) String() string {
 // Decision is the answer to a request.
 type Decision struct {
 	Verdict Verdict
-	// Over is the holder that the verdict is about: fenced, in the way, or unknown. Zero if there is none.
+	// Over is the holder that the verdict is about: fenced, joined, in the way, departed, or unknown. Zero if there is none.
 	Over Holder
+	// Leaving is set with Conflict if a holder is on its way out, so that waiting for it will help.
+	Leaving NodeID
 }
 
-// Decide answers a request for a single-writer volume. It is total and has no side effects. Holders must carry what is
-// known, from live answers, of each holder in the record; one that is missing counts as unknown. The grace period is
-// how long a holder may have been detaching for the volume to be handed off: it is the holder's own detaching that
-// counts, so a hand-off from a to b never opens the volume for c.
-func Decide(request Request, record Record, holders []Holder, now time.Time, grace time.Duration) Decision {
-	if slices.Contains(record.Holders, request.Node) && len(record.Holders) == 1 {
+// Decide answers a request. It is total and has no side effects. Holders must carry what is known, from live answers, of
+// each holder in the record; one that is missing counts as unknown. It is the holder's own detaching that the grace
+// period is counted from, so a hand-off from a to b never opens the volume for c.
+func Decide(request Request, record Record, holders []Holder, now time.Time, policy Policy) Decision {
+	if record.WentBack(request.Granted) {
+		return Decision{Verdict: WentBack}
+	}
+	if slices.Contains(record.Holders, request.Node) && (len(record.Holders) == 1 || Shared(record.Access, record.Mode)) {
 		if request.Access != record.Access || request.Mode != record.Mode || request.ReadOnly != record.ReadOnly {
 			return Decision{Verdict: Incompatible, Over: Holder{ID: request.Node}}
 		}
@@ -92,11 +111,39 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, gra
 			continue
 		}
 		over := knownOf(id, holders)
-		if verdict := verdictOver(over, now, grace); rank(verdict) > rank(decision.Verdict) {
-			decision = Decision{Verdict: verdict, Over: over}
+		verdict := verdictOver(over, now, policy.Grace)
+		if over.Standing == StandingDetaching {
+			decision.Leaving = id
+		}
+		if rank(verdict) > rank(decision.Verdict) {
+			decision.Verdict, decision.Over = verdict, over
 		}
 	}
+	if decision.Verdict != Conflict {
+		return Decision{Verdict: decision.Verdict, Over: decision.Over}
+	}
+	if Shared(request.Access, request.Mode) && Shared(record.Access, record.Mode) {
+		return join(request, record, decision, policy)
+	}
+	if decision.Over.Standing != StandingDetaching {
+		// One that stays blocks the way, whoever else leaves.
+		decision.Leaving = NodeID{}
+	}
 	return decision
+}
+
+// join answers a request for a volume that may be shared and whose holders stay: conflict says who is in the way.
+func join(request Request, record Record, conflict Decision, policy Policy) Decision {
+	sameName := func(holder NodeID) bool { return holder.Name == request.Node.Name }
+	if len(record.Holders) >= maxHolders || request.ReadOnly != record.ReadOnly || slices.ContainsFunc(record.Holders, sameName) {
+		return conflict
+	}
+	for _, departed := range record.Departed {
+		if departed != request.Node && !policy.AllowUnfenced {
+			return Decision{Verdict: Unfenced, Over: Holder{ID: departed}}
+		}
+	}
+	return Decision{Verdict: Join, Over: conflict.Over}
 }
 
 func knownOf(id NodeID, holders []Holder) Holder {
@@ -115,10 +162,8 @@ func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
 			return HandOff
 		}
 		return Conflict
-	case StandingAttached:
+	case StandingAttached, StandingInUse:
 		return Conflict
-	case StandingUnknown:
-		return Unknown
 	default:
 		return Unknown
 	}

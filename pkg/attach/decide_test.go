@@ -53,11 +53,13 @@ func TestDecide(t *testing.T) {
 		"two holders, one attached":                    {heldBy(nodeA(), NodeID{"c", "c"}), append(standing(StandingGone), Holder{ID: NodeID{"c", "c"}, Standing: StandingAttached}), Conflict},
 		"two holders, one unknown":                     {heldBy(nodeA(), NodeID{"c", "c"}), standing(StandingGone), Unknown},
 		"two holders, one is the node itself":          {heldBy(nodeA(), nodeB()), standing(StandingGone), TakeOver},
+		"other holder, in use under a new identity":    {heldBy(nodeA()), standing(StandingInUse), Conflict},
+		"other holder, gone with too many others":      {heldBy(nodeA()), standing(StandingHeld), Unknown},
 		"invalid standing":                             {heldBy(nodeA()), standing(Standing(99)), Unknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := Decide(wishOf(nodeB()), test.record, test.known, start(), grace); got.Verdict != test.want {
+			if got := Decide(wishOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace}); got.Verdict != test.want {
 				t.Errorf("got %s over %+v, want %s", got.Verdict, got.Over, test.want)
 			}
 		})
@@ -67,12 +69,12 @@ func TestDecide(t *testing.T) {
 // A hand-off from a to b uses up a's grace: b is no more detaching for it, so c must not get the volume.
 func TestGraceIsConsumedByTheHandOff(t *testing.T) {
 	aLeaves := Holder{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start()}
-	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), grace); got.Verdict != HandOff {
+	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), Policy{Grace: grace}); got.Verdict != HandOff {
 		t.Fatalf("a to b: got %s, want %s", got.Verdict, HandOff)
 	}
 	known := []Holder{aLeaves, {ID: nodeB(), Standing: StandingAttached}}
 	wish := wishOf(NodeID{Name: "c", Machine: "machine-c"})
-	if got := Decide(wish, heldBy(nodeB()), known, start(), grace); got.Verdict != Conflict || got.Over.ID != nodeB() {
+	if got := Decide(wish, heldBy(nodeB()), known, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Over.ID != nodeB() {
 		t.Errorf("b to c: got %s over %s, want a conflict with b", got.Verdict, got.Over.ID)
 	}
 }
@@ -87,7 +89,7 @@ func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
 		takeable := true
 		for i := range random.IntN(4) {
 			id := NodeID{Name: fmt.Sprint("n", i), Machine: fmt.Sprint("m", random.IntN(2))}
-			holder := Holder{ID: id, Standing: Standing(random.IntN(6)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(2 * grace))))}
+			holder := Holder{ID: id, Standing: Standing(random.IntN(9)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(2 * grace))))}
 			record.Holders = append(record.Holders, id)
 			if random.IntN(5) > 0 {
 				known = append(known, holder)
@@ -97,7 +99,7 @@ func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
 			inGrace := holder.Standing == StandingDetaching && start().Sub(holder.DetachingSince) < grace
 			takeable = takeable && (holder.Standing == StandingGone || holder.Standing == StandingDetached || inGrace)
 		}
-		got := Decide(wishOf(nodeB()), record, known, start(), grace)
+		got := Decide(wishOf(nodeB()), record, known, start(), Policy{Grace: grace})
 		takes := got.Verdict == Publish || got.Verdict == HandOff || got.Verdict == TakeOver
 		if takes != takeable {
 			t.Fatalf("got %s for %+v knowing %+v", got.Verdict, record, known)
@@ -122,7 +124,7 @@ func TestJudge(t *testing.T) {
 		"node not found":                           {Answer[Node]{}, Answer[Attachment]{}, StandingGone},
 		"node request failed":                      {Answer[Node]{Err: failed}, Answer[Attachment]{}, StandingUnknown},
 		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), StandingGone},
-		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingAttached},
+		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingInUse},
 		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), StandingGone},
 		"no identity reported, attached":           {node(""), attachment(time.Time{}), StandingAttached},
 		"attached":                                 {node("machine-a"), attachment(time.Time{}), StandingAttached},

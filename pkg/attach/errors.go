@@ -8,6 +8,8 @@ var (
 	ErrConflict = errors.New("the volume is held by another node")
 	// ErrIncompatible: this node holds the volume already, but under another access mode.
 	ErrIncompatible = errors.New("the volume is published to this node in another way")
+	// ErrUnfenced: the node could join the holder, but another that departed may still be connected under the same epoch.
+	ErrUnfenced = errors.New("a host that departed may still be connected")
 	// ErrLeaving: the node is being deleted or out of service, so it gets no new volumes.
 	ErrLeaving = errors.New("the node is leaving")
 	// ErrSuperseded: the request is older than what Kubernetes wants by now.

@@ -8,8 +8,9 @@ type Note struct {
 	Reason Reason
 	// Warning marks what somebody should look into; without it the note only tells what was done.
 	Warning bool
-	// PV is the name of the PersistentVolume that the note is about; empty if it is about none.
-	PV string
+	// PV is the name of the PersistentVolume that the note is about, or Volume its handle: one of the two is enough. Both
+	// are empty if it is about none.
+	PV, Volume string
 	// Node is the name of the node that the note is about, whether its Node object still exists or not; empty if it is
 	// about none.
 	Node string
@@ -25,6 +26,9 @@ type Reason string
 const (
 	// StaleAttachmentCleared: an attachment to a node that is proven gone was deleted, so that the volume can move.
 	StaleAttachmentCleared Reason = "StaleAttachmentCleared"
+	// DeadAttachmentCleared: an attachment to a living node was deleted, because the appliance will never again admit what it
+	// stands for.
+	DeadAttachmentCleared Reason = "DeadAttachmentCleared"
 	// ClearingHeld: an attachment is stale but isn't cleared yet, because too many nodes vanished at once.
 	ClearingHeld Reason = "ClearingHeld"
 	// AttachmentDead: an attachment to a living node carries no access any more: the appliance has another holder or
@@ -55,7 +59,7 @@ const (
 // Reasons lists every reason, so that each can be documented and tested.
 func Reasons() []Reason {
 	return []Reason{
-		StaleAttachmentCleared, ClearingHeld, AttachmentDead, DetachStuck, VolumeTakenOver, MachineIdentityChanged,
+		StaleAttachmentCleared, DeadAttachmentCleared, ClearingHeld, AttachmentDead, DetachStuck, VolumeTakenOver, MachineIdentityChanged,
 		ApplianceWentBack, OrphanedDisk, OrphanedFile, MissingDisk, HolderWithoutAttachment, JoinRefused, PublishRefused,
 	}
 }

@@ -29,35 +29,48 @@ type ReconcilerConfig struct {
 	Resync time.Duration
 	// Workers is how many attachments are looked at side by side; more than 0.
 	Workers int
+	// StuckAfter is how long a detach may take before people are told; more than 0.
+	StuckAfter time.Duration
 }
 
-// Observer is told what was done about an attachment, what that failed with, and how long it took. It must not block.
-type Observer func(action Action, err error, took time.Duration)
+// Observer is told what the reconciler does, and tells it to hold. Its functions must be set, and must not block.
+type Observer struct {
+	// Done is called with what was done about an attachment, what that failed with, and how long it took.
+	Done func(action Action, err error, took time.Duration)
+	// Note is called with what people should know.
+	Note func(Note)
+	// Held is how long nothing may be cleared yet, because too many nodes vanished at once; 0 or less if it may.
+	Held func() time.Duration
+}
 
 // Reconciler clears the attachments of nodes that are gone. Informers feed it the names of attachments that something
 // happened to; it looks at each by itself.
 type Reconciler struct {
-	config  ReconcilerConfig
-	cluster Cluster
-	observe Observer
-	queue   workqueue.TypedRateLimitingInterface[string]
-	started atomic.Bool
+	config    ReconcilerConfig
+	cluster   Cluster
+	appliance Appliance
+	observer  Observer
+	queue     workqueue.TypedRateLimitingInterface[string]
+	started   atomic.Bool
 }
 
 // errAlreadyRun says that a Reconciler was run twice.
 var errAlreadyRun = errors.New("a reconciler runs once")
 
 // NewReconciler checks the configuration. Nothing happens before Run.
-func NewReconciler(config ReconcilerConfig, cluster Cluster, observe Observer) (*Reconciler, error) {
+func NewReconciler(config ReconcilerConfig, cluster Cluster, appliance Appliance, observer Observer) (*Reconciler, error) {
 	if config.Resync <= 0 {
 		return nil, fmt.Errorf("attachment reconcile interval %s: want more than 0", config.Resync)
 	}
 	if config.Workers <= 0 {
 		return nil, fmt.Errorf("attachment reconcile workers %d: want more than 0", config.Workers)
 	}
+	if config.StuckAfter <= 0 {
+		return nil, fmt.Errorf("attachment stuck period %s: want more than 0", config.StuckAfter)
+	}
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](backoffBase, backoffMax)
 	queue := workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[string]{Name: "attachments"})
-	return &Reconciler{config: config, cluster: cluster, observe: observe, queue: queue}, nil
+	return &Reconciler{config: config, cluster: cluster, appliance: appliance, observer: observer, queue: queue}, nil
 }
 
 // Enqueue has an attachment looked at soon. It never blocks, and may be called before Run and after its end.
@@ -114,22 +127,22 @@ func (r *Reconciler) processNext(ctx context.Context) bool {
 		return true
 	}
 	start := time.Now()
-	action, err := r.clearBounded(ctx, name)
-	r.observe(action, err, time.Since(start))
+	result, err := r.workBounded(ctx, name)
+	r.observer.Done(result.Action, err, time.Since(start))
 	switch {
 	case err != nil:
 		klog.FromContext(ctx).Error(err, "Could not deal with an attachment; trying again with back-off", "attachment", name)
 		r.queue.AddRateLimited(name)
-	case action == ActionRecheck:
-		r.queue.AddAfter(name, recheckAfter)
-	default:
-		r.queue.Forget(name)
+		return true
+	case result.Again > 0:
+		r.queue.AddAfter(name, result.Again)
 	}
+	r.queue.Forget(name)
 	return true
 }
 
-func (r *Reconciler) clearBounded(ctx context.Context, name string) (Action, error) {
+func (r *Reconciler) workBounded(ctx context.Context, name string) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
 	defer cancel()
-	return r.clear(ctx, name)
+	return r.Work(ctx, name)
 }

@@ -19,11 +19,13 @@ type fakeCluster struct {
 	attachments map[string]Attachment
 	cachedNodes map[string]Node
 	liveNodes   map[string]Node
-	liveErr     error
-	pods        []string
-	deleteErr   error
-	deleted     []Attachment
-	asked       int
+	// liveAttachments, unless nil, are what the API server has instead of what is cached.
+	liveAttachments map[string]Attachment
+	liveErr         error
+	pods            []string
+	deleteErr       error
+	deleted         []Attachment
+	asked           int
 }
 
 func (f *fakeCluster) WaitForSync(context.Context) error { return nil }
@@ -60,6 +62,17 @@ func (f *fakeCluster) LiveNode(_ context.Context, name string) Answer[Node] {
 	return Answer[Node]{Value: node, Found: found, Err: f.liveErr}
 }
 
+func (f *fakeCluster) LiveAttachment(_ context.Context, name string) Answer[Attachment] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.liveAttachments == nil {
+		attachment, found := f.attachments[name]
+		return Answer[Attachment]{Value: attachment, Found: found, Err: f.liveErr}
+	}
+	attachment, found := f.liveAttachments[name]
+	return Answer[Attachment]{Value: attachment, Found: found, Err: f.liveErr}
+}
+
 func (f *fakeCluster) PodsUsing(context.Context, Attachment) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +103,7 @@ func (f *fakeCluster) deletions() int {
 }
 
 func attachmentOnA() Attachment {
-	return Attachment{Name: "va", UID: "uid", ResourceVersion: "7", NodeName: "a", NodeID: "a/machine-a", PV: "pv", Attached: true}
+	return Attachment{Name: "va", UID: "uid", ResourceVersion: "7", NodeName: "a", NodeID: "a/machine-a", PV: "pv", Volume: "v", Attached: true}
 }
 
 func clusterWith(attachment Attachment) *fakeCluster {
@@ -118,9 +131,18 @@ func TestClear(t *testing.T) {
 		"attachment is gone":                       {func(f *fakeCluster) { clear(f.attachments) }, ActionNone, false},
 		"attachment is being deleted": {func(f *fakeCluster) {
 			a := attachmentOnA()
-			a.DetachingSince = time.Unix(1, 0)
+			a.DetachingSince = time.Now()
 			f.attachments["va"] = a
 		}, ActionNone, false},
+		"attachment has been deleting for too long": {func(f *fakeCluster) {
+			a := attachmentOnA()
+			a.DetachingSince = time.Now().Add(-time.Hour)
+			f.attachments["va"] = a
+		}, ActionDetachStuck, false},
+		"attachment without a PersistentVolume":      {func(f *fakeCluster) { a := attachmentOnA(); a.PV = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment of an unknown volume":            {func(f *fakeCluster) { a := attachmentOnA(); a.Volume = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment that names no node":              {func(f *fakeCluster) { a := attachmentOnA(); a.NodeName = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment with a foreign node ID":          {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = "i-0abc"; f.attachments["va"] = a }, ActionSkip, false},
 		"attachment without a node ID, node deleted": {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = ""; f.attachments["va"] = a }, ActionClear, true},
 		"attachment without a node ID, other machine": {func(f *fakeCluster) {
 			a := attachmentOnA()
@@ -133,13 +155,13 @@ func TestClear(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cluster := clusterWith(attachmentOnA())
 			test.prepare(cluster)
-			r, err := NewReconciler(ReconcilerConfig{Resync: time.Hour, Workers: 1}, cluster, func(Action, error, time.Duration) {})
-			if err != nil {
-				t.Fatal(err)
+			r, seen := reconcilerOf(t, cluster, &fakeAppliance{})
+			got, err := r.Work(t.Context(), "va")
+			if got.Action != test.want || (err != nil) != (test.want == ActionError) {
+				t.Errorf("got %+v, %v, want %s", got, err, test.want)
 			}
-			got, err := r.clear(t.Context(), "va")
-			if got != test.want || (err != nil) != (test.want == ActionError) {
-				t.Errorf("got %s, %v, want %s", got, err, test.want)
+			if told := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == StaleAttachmentCleared }); told != test.deleted {
+				t.Errorf("people were told of a clearing: %t, want %t", told, test.deleted)
 			}
 			if deleted := len(cluster.deleted) > 0; deleted != test.deleted {
 				t.Errorf("deleted: got %t, want %t", deleted, test.deleted)
@@ -153,16 +175,55 @@ func TestClear(t *testing.T) {
 	}
 }
 
+// seen is what a reconciler told of.
+type seen struct {
+	mu      sync.Mutex
+	actions []Action
+	notes   []Note
+	held    time.Duration
+}
+
+func (s *seen) observer() Observer {
+	return Observer{
+		Done: func(action Action, _ error, _ time.Duration) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.actions = append(s.actions, action)
+		},
+		Note: func(note Note) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.notes = append(s.notes, note)
+		},
+		Held: func() time.Duration {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.held
+		},
+	}
+}
+
+func testConfig() ReconcilerConfig {
+	return ReconcilerConfig{Resync: time.Hour, Workers: 2, StuckAfter: 5 * time.Minute}
+}
+
+func reconcilerOf(t *testing.T, cluster Cluster, appliance Appliance) (*Reconciler, *seen) {
+	t.Helper()
+	seen := &seen{}
+	r, err := NewReconciler(testConfig(), cluster, appliance, seen.observer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, seen
+}
+
 // running starts a reconciler in the bubble and stops it when the test ends.
 func running(t *testing.T, cluster Cluster, resync time.Duration) (*Reconciler, func() []Action) {
 	t.Helper()
-	var mu sync.Mutex
-	var actions []Action
-	r, err := NewReconciler(ReconcilerConfig{Resync: resync, Workers: 2}, cluster, func(action Action, _ error, _ time.Duration) {
-		mu.Lock()
-		defer mu.Unlock()
-		actions = append(actions, action)
-	})
+	seen := &seen{}
+	config := testConfig()
+	config.Resync = resync
+	r, err := NewReconciler(config, cluster, &fakeAppliance{}, seen.observer())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,9 +237,9 @@ func running(t *testing.T, cluster Cluster, resync time.Duration) (*Reconciler, 
 		}
 	})
 	return r, func() []Action {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(actions)
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		return slices.Clone(seen.actions)
 	}
 }
 
@@ -280,8 +341,8 @@ func TestRunTwiceIsAnError(t *testing.T) {
 }
 
 func TestInvalidConfiguration(t *testing.T) {
-	for _, config := range []ReconcilerConfig{{Resync: 0, Workers: 1}, {Resync: -1, Workers: 1}, {Resync: 1, Workers: 0}} {
-		if _, err := NewReconciler(config, clusterWith(attachmentOnA()), nil); err == nil {
+	for _, config := range []ReconcilerConfig{{Resync: 0, Workers: 1, StuckAfter: 1}, {Resync: -1, Workers: 1, StuckAfter: 1}, {Resync: 1, Workers: 0, StuckAfter: 1}, {Resync: 1, Workers: 1}} {
+		if _, err := NewReconciler(config, clusterWith(attachmentOnA()), &fakeAppliance{}, Observer{}); err == nil {
 			t.Errorf("%+v: want an error", config)
 		}
 	}

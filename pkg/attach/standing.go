@@ -17,6 +17,11 @@ const (
 	StandingDetaching
 	// StandingAttached: it holds the volume by right.
 	StandingAttached
+	// StandingInUse: the Node reports another machine by now, and yet that it uses the volume. Its machine changed its
+	// identity while it ran: to cut it off would cut a live writer.
+	StandingInUse
+	// StandingHeld: it is gone, but so many nodes vanished at once that nothing is taken from any of them for now.
+	StandingHeld
 )
 
 // String names the standing as logs have it.
@@ -32,6 +37,10 @@ func (s Standing) String() string {
 		return "detaching"
 	case StandingAttached:
 		return "attached"
+	case StandingInUse:
+		return "in use by a machine that changed its identity"
+	case StandingHeld:
+		return "gone, but too many nodes vanished at once"
 	default:
 		return "invalid"
 	}
@@ -63,10 +72,9 @@ func Judge(id NodeID, volumeHandle string, node Answer[Node], attachment Answer[
 		holder.Standing = StandingGone
 		return holder
 	case !node.Value.IsMachine(id.Machine):
-		// The machine under this name changed its identity while it uses the volume: cutting it off would cut a live writer.
 		holder.Standing = StandingGone
 		if node.Value.Uses(volumeHandle) {
-			holder.Standing = StandingAttached
+			holder.Standing = StandingInUse
 		}
 		return holder
 	case attachment.Err != nil:

@@ -4,38 +4,50 @@ import (
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// How a volume can be held, as the record has it.
-const (
-	accessMount = "mount"
-	accessBlock = "block"
-)
+// accessMount is a filesystem, as the record has it; attach.AccessBlock is the other access type.
+const accessMount = "mount"
 
 // access is a volume capability reduced to what decides: the access type and mode, in the record's words.
 type access struct{ kind, mode string }
 
-// accessOf judges one volume capability. Only single-node modes of filesystem volumes are accepted: two nodes that
-// mount one filesystem destroy it, read-only or not. Its errors are *invalidError.
+// accessOf judges one volume capability. A filesystem takes single-node modes only: two nodes that mount one destroy it,
+// read-only or not. A raw block volume may also be written by two nodes, for the time that a virtual machine takes to move
+// from one to the other. Its errors are *invalidError.
 func accessOf(capability *csi.VolumeCapability) (access, error) {
+	mode := capability.GetAccessMode().GetMode()
+	judged := access{kind: accessMount, mode: strings.ReplaceAll(strings.ToLower(mode.String()), "_", "-")}
 	switch {
 	case capability == nil:
 		return access{}, &invalidError{field: "volume_capability", want: "one"}
 	case capability.GetBlock() != nil:
-		return access{}, &invalidError{field: "volume_capability access_type", want: "a filesystem; this version has no raw block volumes (volumeMode: Filesystem)"}
+		judged.kind = attach.AccessBlock
 	case capability.GetMount() == nil:
-		return access{}, &invalidError{field: "volume_capability access_type", want: "mount"}
+		return access{}, &invalidError{field: "volume_capability access_type", want: "mount or block"}
 	case !supportedFilesystem(capability.GetMount().GetFsType()):
 		return access{}, &invalidError{field: "volume_capability fs_type " + capability.GetMount().GetFsType(), want: "ext4 or xfs"}
 	}
-	switch mode := capability.GetAccessMode().GetMode(); mode {
+	if singleNode(mode) || attach.Shared(judged.kind, judged.mode) {
+		return judged, nil
+	}
+	return access{}, &invalidError{
+		field: "volume_capability access_mode " + mode.String(),
+		want:  "a single-node mode (accessModes: ReadWriteOnce or ReadWriteOncePod), or ReadWriteMany with volumeMode: Block: a filesystem can't be mounted by two nodes",
+	}
+}
+
+func singleNode(mode csi.VolumeCapability_AccessMode_Mode) bool {
+	switch mode {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER,
 		csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
 		csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:
-		return access{kind: accessMount, mode: strings.ReplaceAll(strings.ToLower(mode.String()), "_", "-")}, nil
+		return true
 	default:
-		return access{}, &invalidError{field: "volume_capability access_mode " + mode.String(), want: "a single-node mode: a filesystem can't be mounted by two nodes (accessModes: ReadWriteOnce or ReadWriteOncePod)"}
+		return false
 	}
 }
 

@@ -16,7 +16,9 @@ type Appliance interface {
 	Create(ctx context.Context, id rds.VolumeID, size int64, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
+	List(ctx context.Context) ([]rds.Disk, error)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)
 	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Delete(ctx context.Context, id rds.VolumeID) error
 }
@@ -30,6 +32,20 @@ type Nodes interface {
 	Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder
 	// Replaced tells whether the machine under the node's name is proven not to be this one any more.
 	Replaced(ctx context.Context, node attach.NodeID) (bool, error)
+	// LetGo tells whether the node is living proof that it doesn't use the volume any more.
+	LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool
+	// Granted is the highest generation that any attachment of the volume is known to carry, 0 if none is. It costs nothing.
+	Granted(volumeID string) uint64
+	// Grantees finds out, live, which living nodes have the volume attached, and under which grants.
+	Grantees(ctx context.Context, volumeID string) ([]Grantee, error)
+	// Changed gives a channel that is closed when something happens to an attachment of the volume.
+	Changed(volumeID string) <-chan struct{}
+}
+
+// Grantee is a node to which a volume is attached, with what it was given.
+type Grantee struct {
+	Node  attach.NodeID
+	Grant attach.Grant
 }
 
 // Admission is what admitting a node showed.
@@ -49,8 +65,20 @@ type ControllerConfig struct {
 	Port    uint16
 	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
 	GracePeriod time.Duration
-	// Now is the clock that the grace period is measured with; nil stands for time.Now.
-	Now func() time.Time
+	// AllowUnfenced lets a node join a volume that is shared although a host that departed may still be connected.
+	AllowUnfenced bool
+	// MaxHeld is how many publish requests may wait at once for a conflict to resolve; 0 or more.
+	MaxHeld int
+	// Await waits until the channel is closed or ctx ends, whose error it then returns; nil stands for just that.
+	Await func(ctx context.Context, signal <-chan struct{}) error
+}
+
+// ControllerObserver is told what the controller service decides. Its functions must be set, and must not block.
+type ControllerObserver struct {
+	// Decided is called with every decision on a publish request.
+	Decided func(attach.Verdict)
+	// Note is called with what people should know about a volume.
+	Note func(attach.Note)
 }
 
 // Controller is the CSI controller service.
@@ -59,25 +87,29 @@ type Controller struct {
 	config    ControllerConfig
 	appliance Appliance
 	nodes     Nodes
-	decided   func(attach.Verdict)
+	observer  ControllerObserver
 	locks     volumeLocks
+	door      *door
 }
 
-// NewController checks the configuration. decided is told of every decision on a publish request; it must not block.
-func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, decided func(attach.Verdict)) (*Controller, error) {
+// NewController checks the configuration.
+func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, observer ControllerObserver) (*Controller, error) {
 	if config.Address == "" || config.Port == 0 {
 		return nil, fmt.Errorf("NVMe/TCP address %q and port %d: want where nodes reach the appliance", config.Address, config.Port)
 	}
 	if config.GracePeriod < 0 {
 		return nil, fmt.Errorf("attachment grace period %s: want 0 or more", config.GracePeriod)
 	}
+	if config.MaxHeld < 0 {
+		return nil, fmt.Errorf("held publish requests %d: want 0 or more", config.MaxHeld)
+	}
 	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
 		return nil, err
 	}
-	if config.Now == nil {
-		config.Now = time.Now
+	if config.Await == nil {
+		config.Await = awaitSignal
 	}
-	return &Controller{config: config, appliance: appliance, nodes: nodes, decided: decided}, nil
+	return &Controller{config: config, appliance: appliance, nodes: nodes, observer: observer, door: newDoor(config.MaxHeld, config.Await)}, nil
 }
 
 // ControllerGetCapabilities lists what this service can do.

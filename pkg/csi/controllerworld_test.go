@@ -28,7 +28,21 @@ type fakeNodes struct {
 	replaced  map[string]bool
 	failed    error
 	asked     int
+	letGo     map[string]bool
+	granted   uint64
+	grantees  []Grantee
+	changed   chan struct{}
 }
+
+func (f *fakeNodes) LetGo(_ context.Context, _ string, node attach.NodeID) bool {
+	return f.letGo[node.String()]
+}
+
+func (f *fakeNodes) Granted(string) uint64 { return f.granted }
+
+func (f *fakeNodes) Grantees(context.Context, string) ([]Grantee, error) { return f.grantees, f.failed }
+
+func (f *fakeNodes) Changed(string) <-chan struct{} { return f.changed }
 
 func (f *fakeNodes) Admit(context.Context, string, attach.NodeID) (Admission, error) {
 	return f.admission, f.refusal
@@ -57,6 +71,9 @@ type controllerWorld struct {
 	client    *rds.Client
 	config    rds.Config
 	decisions []attach.Verdict
+	notes     []attach.Note
+	// await, unless nil, is how the next controller waits at the door.
+	await func(context.Context, <-chan struct{}) error
 }
 
 func newControllerWorld(t *testing.T) *controllerWorld {
@@ -71,8 +88,19 @@ func newControllerWorld(t *testing.T) *controllerWorld {
 func (w *controllerWorld) restart(t *testing.T) {
 	t.Helper()
 	w.client = simtest.Client(t, w.config)
-	controller, err := NewController(ControllerConfig{ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second},
-		w.client, w.nodes, func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) })
+	await := w.await
+	if await == nil {
+		// Whoever would be held isn't, so that no test waits.
+		await = func(context.Context, <-chan struct{}) error { return context.DeadlineExceeded }
+	}
+	controller, err := NewController(ControllerConfig{
+		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420,
+		GracePeriod: 30 * time.Second, MaxHeld: 1, Await: await,
+	},
+		w.client, w.nodes, ControllerObserver{
+			Decided: func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
+			Note:    func(note attach.Note) { w.notes = append(w.notes, note) },
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +111,14 @@ func mountCapability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapab
 	return &csi.VolumeCapability{
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
+	}
+}
+
+// sharedBlock is what a virtual machine that can migrate asks for.
+func sharedBlock() *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER},
 	}
 }
 
@@ -108,7 +144,12 @@ func (w *controllerWorld) create(t *testing.T) string {
 
 func (w *controllerWorld) publish(t *testing.T, volume, node string) (publishContext, error) {
 	t.Helper()
-	response, err := w.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{VolumeId: volume, NodeId: node, VolumeCapability: singleWriter()})
+	return w.publishAs(t, volume, node, singleWriter())
+}
+
+func (w *controllerWorld) publishAs(t *testing.T, volume, node string, capability *csi.VolumeCapability) (publishContext, error) {
+	t.Helper()
+	response, err := w.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{VolumeId: volume, NodeId: node, VolumeCapability: capability})
 	if err != nil {
 		return publishContext{}, err
 	}

@@ -40,11 +40,11 @@ func (c *Controller) releaseGone(ctx context.Context, id rds.VolumeID) error {
 	if err != nil {
 		return err
 	}
-	holders, err := holdersOf(disk)
+	record, err := recordOf(disk)
 	if err != nil {
 		return err
 	}
-	for _, holder := range c.nodes.Standings(ctx, id.String(), holders) {
+	for _, holder := range c.nodes.Standings(ctx, id.String(), record.Holders) {
 		switch holder.Standing {
 		case attach.StandingGone:
 		case attach.StandingUnknown:

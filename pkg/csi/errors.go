@@ -16,6 +16,8 @@ import (
 var (
 	errBusy       = errors.New("another operation on this volume is under way")
 	errOutOfRange = errors.New("size out of range")
+	// errResolving comes with an error that may be gone in a moment.
+	errResolving = errors.New("about to change")
 )
 
 // What the node service fails with.
@@ -74,6 +76,7 @@ func codeTable() []codeRow {
 		{errNotStaged, codes.FailedPrecondition},
 		{attach.ErrConflict, codes.FailedPrecondition},
 		{attach.ErrIncompatible, codes.AlreadyExists},
+		{attach.ErrUnfenced, codes.FailedPrecondition},
 		{attach.ErrLeaving, codes.FailedPrecondition},
 		{attach.ErrNoNode, codes.NotFound},
 		{attach.ErrSuperseded, codes.Aborted},

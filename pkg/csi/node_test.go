@@ -8,6 +8,8 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"k8s.io/mount-utils"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
 func TestNewNodeRefusesWhatMakesNoNodeID(t *testing.T) {
@@ -90,9 +92,9 @@ func TestNodeRequestsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
 		"no publish context": func(r *stage) { r.PublishContext = nil },
 		"no port":            func(r *stage) { delete(r.GetPublishContext(), keyPort) },
 		"another volume's": func(r *stage) {
-			r.PublishContext[keyNQN] = strings.Replace(r.GetPublishContext()[keyNQN], "csi-0", "csi-1", 1)
+			r.PublishContext[attach.KeySubsystemNQN] = strings.Replace(r.GetPublishContext()[attach.KeySubsystemNQN], "csi-0", "csi-1", 1)
 		},
-		"somebody else's NQN": func(r *stage) { r.PublishContext[keyNQN] = "nqn.2014-08.org.nvmexpress:uuid:x" },
+		"somebody else's NQN": func(r *stage) { r.PublishContext[attach.KeySubsystemNQN] = "nqn.2014-08.org.nvmexpress:uuid:x" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := w.stageRequest(t, epochA)

@@ -19,16 +19,24 @@ type Kubernetes interface {
 	CachedNode(name string) (attach.Node, bool)
 	// AwaitAttachment gives an attachment as soon as the cache has it, or false when ctx ends.
 	AwaitAttachment(ctx context.Context, name string) (attach.Attachment, bool)
+	// CachedAttachmentsOf lists the attachments of a volume.
+	CachedAttachmentsOf(volumeID string) []attach.Attachment
+	// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume.
+	AttachmentsChanged(volumeID string) <-chan struct{}
 	LiveNode(ctx context.Context, name string) attach.Answer[attach.Node]
 	LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment]
 }
 
 // KubernetesNodes answers from Kubernetes. What it denies or finds gone, it has asked the API server about.
-type KubernetesNodes struct{ cluster Kubernetes }
+type KubernetesNodes struct {
+	cluster Kubernetes
+	held    func() bool
+}
 
-// NewKubernetesNodes asks this cluster.
-func NewKubernetesNodes(cluster Kubernetes) *KubernetesNodes {
-	return &KubernetesNodes{cluster: cluster}
+// NewKubernetesNodes asks this cluster. While held returns true, so many nodes vanished at once that none of them counts
+// as gone; it must not block.
+func NewKubernetesNodes(cluster Kubernetes, held func() bool) *KubernetesNodes {
+	return &KubernetesNodes{cluster: cluster, held: held}
 }
 
 // Admit checks that the node exists, is this very machine, isn't leaving, and that Kubernetes still wants the volume
@@ -79,14 +87,66 @@ func (n *KubernetesNodes) admitNode(ctx context.Context, node attach.NodeID) err
 func (n *KubernetesNodes) Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
 	standings := make([]attach.Holder, 0, len(holders))
 	for _, id := range holders {
-		node := n.cluster.LiveNode(ctx, id.Name)
-		var attachment attach.Answer[attach.Attachment]
-		if node.Found {
-			attachment = n.cluster.LiveAttachment(ctx, attach.AttachmentName(volumeID, DriverName, id.Name))
+		standing := n.standing(ctx, volumeID, id)
+		if standing.Standing == attach.StandingGone && n.held() {
+			standing.Standing = attach.StandingHeld
 		}
-		standings = append(standings, attach.Judge(id, volumeID, node, attachment))
+		standings = append(standings, standing)
 	}
 	return standings
+}
+
+func (n *KubernetesNodes) standing(ctx context.Context, volumeID string, id attach.NodeID) attach.Holder {
+	node := n.cluster.LiveNode(ctx, id.Name)
+	var attachment attach.Answer[attach.Attachment]
+	if node.Found {
+		attachment = n.cluster.LiveAttachment(ctx, attach.AttachmentName(volumeID, DriverName, id.Name))
+	}
+	return attach.Judge(id, volumeID, node, attachment)
+}
+
+// LetGo asks the API server whether the node lives, is in service, and reports that it doesn't use the volume.
+func (n *KubernetesNodes) LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool {
+	live := n.cluster.LiveNode(ctx, node.Name)
+	return live.Err == nil && live.Found && live.Value.Machine == node.Machine && !live.Value.Leaving && !live.Value.Uses(volumeID)
+}
+
+// Granted looks at the cached attachments of the volume.
+func (n *KubernetesNodes) Granted(volumeID string) uint64 {
+	var highest uint64
+	for _, attachment := range n.cluster.CachedAttachmentsOf(volumeID) {
+		highest = max(highest, attachment.Grant.Generation)
+	}
+	return highest
+}
+
+// Grantees asks the API server about every attachment of the volume that the cache has.
+func (n *KubernetesNodes) Grantees(ctx context.Context, volumeID string) ([]Grantee, error) {
+	var grantees []Grantee
+	for _, cached := range n.cluster.CachedAttachmentsOf(volumeID) {
+		attachment := n.cluster.LiveAttachment(ctx, cached.Name)
+		if attachment.Err != nil {
+			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, attachment.Err)
+		}
+		id, err := attach.ParseNodeID(attachment.Value.NodeID)
+		if !attachment.Found || !attachment.Value.Attached || err != nil || attachment.Value.Grant == (attach.Grant{}) {
+			continue
+		}
+		node := n.cluster.LiveNode(ctx, id.Name)
+		switch attach.Judge(id, volumeID, node, attachment).Standing {
+		case attach.StandingUnknown:
+			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, node.Err)
+		case attach.StandingAttached:
+			grantees = append(grantees, Grantee{Node: id, Grant: attachment.Value.Grant})
+		default:
+		}
+	}
+	return grantees, nil
+}
+
+// Changed gives a channel that is closed at the next event about an attachment of the volume.
+func (n *KubernetesNodes) Changed(volumeID string) <-chan struct{} {
+	return n.cluster.AttachmentsChanged(volumeID)
 }
 
 // Replaced asks the API server whether the node's name is proven to stand for another machine, or for none.
@@ -118,3 +178,15 @@ func (RecordNodes) Standings(_ context.Context, _ string, holders []attach.NodeI
 
 // Replaced never finds a machine replaced.
 func (RecordNodes) Replaced(context.Context, attach.NodeID) (bool, error) { return false, nil }
+
+// LetGo never finds proof.
+func (RecordNodes) LetGo(context.Context, string, attach.NodeID) bool { return false }
+
+// Granted knows of no grant.
+func (RecordNodes) Granted(string) uint64 { return 0 }
+
+// Grantees knows of none.
+func (RecordNodes) Grantees(context.Context, string) ([]Grantee, error) { return nil, nil }
+
+// Changed gives a channel on which nothing ever happens: a holder's leaving isn't announced.
+func (RecordNodes) Changed(string) <-chan struct{} { return nil }

@@ -3,6 +3,8 @@ package csi
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +47,15 @@ func (f *fakeKubernetes) LiveAttachment(_ context.Context, name string) attach.A
 	attachment, found := f.liveVA[name]
 	return attach.Answer[attach.Attachment]{Value: attachment, Found: found && f.failed == nil, Err: f.failed}
 }
+
+func (f *fakeKubernetes) CachedAttachmentsOf(string) []attach.Attachment {
+	return slices.Collect(maps.Values(f.cachedVA))
+}
+
+func (f *fakeKubernetes) AttachmentsChanged(string) <-chan struct{} { return nil }
+
+// never is a mass deletion that doesn't happen.
+func never() bool { return false }
 
 func nodeIDA() attach.NodeID { return attach.NodeID{Name: "node-a", Machine: "machine-a"} }
 
@@ -89,7 +100,7 @@ func TestAdmit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cluster := orderly()
 				test.change(cluster)
-				admission, err := NewKubernetesNodes(cluster).Admit(t.Context(), handle1, nodeIDA())
+				admission, err := NewKubernetesNodes(cluster, never).Admit(t.Context(), handle1, nodeIDA())
 				if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}
@@ -104,7 +115,7 @@ func TestAdmit(t *testing.T) {
 // The common case asks the API server nothing: the caches are there for that.
 func TestAdmitAsksNothingLiveInTheCommonCase(t *testing.T) {
 	cluster := orderly()
-	if _, err := NewKubernetesNodes(cluster).Admit(t.Context(), handle1, nodeIDA()); err != nil || cluster.askedNodesLive != 0 {
+	if _, err := NewKubernetesNodes(cluster, never).Admit(t.Context(), handle1, nodeIDA()); err != nil || cluster.askedNodesLive != 0 {
 		t.Errorf("got %v after %d live questions, want none", err, cluster.askedNodesLive)
 	}
 }
@@ -123,15 +134,102 @@ func TestStandingsAreLive(t *testing.T) {
 		"detaching":                        {func(f *fakeKubernetes) { f.changeVA(attach.Attachment{DetachingSince: time.Unix(1, 0)}) }, attach.StandingDetaching},
 		"another machine that uses the volume": {func(f *fakeKubernetes) {
 			f.change(attach.Node{Name: "node-a", Machine: "machine-x", VolumesInUse: []string{handle1}})
-		}, attach.StandingAttached},
+		}, attach.StandingInUse},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			cluster := orderly()
 			test.change(cluster)
-			got := NewKubernetesNodes(cluster).Standings(t.Context(), handle1, []attach.NodeID{nodeIDA()})
+			got := NewKubernetesNodes(cluster, never).Standings(t.Context(), handle1, []attach.NodeID{nodeIDA()})
 			if len(got) != 1 || got[0].Standing != test.want || got[0].ID != nodeIDA() {
 				t.Errorf("got %+v, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// While too many nodes vanished at once, none of them counts as gone; those that live are what they are.
+func TestAMassDeletionHoldsTakeOvers(t *testing.T) {
+	cluster := orderly()
+	nodes := NewKubernetesNodes(cluster, func() bool { return true })
+	if got := nodes.Standings(t.Context(), handle1, []attach.NodeID{nodeIDA()}); got[0].Standing != attach.StandingAttached {
+		t.Errorf("a living holder: got %s", got[0].Standing)
+	}
+	clear(cluster.live)
+	if got := nodes.Standings(t.Context(), handle1, []attach.NodeID{nodeIDA()}); got[0].Standing != attach.StandingHeld {
+		t.Errorf("a holder that is gone: got %s, want %s", got[0].Standing, attach.StandingHeld)
+	}
+}
+
+// Only a living node of this very machine that reports the volume unused proves that it let go.
+func TestLetGo(t *testing.T) {
+	machineA := attach.Node{Name: "node-a", Machine: "machine-a"}
+	tests := map[string]struct {
+		change func(*fakeKubernetes)
+		want   bool
+	}{
+		"lives, doesn't use it": {func(*fakeKubernetes) {}, true},
+		"gone":                  {func(f *fakeKubernetes) { clear(f.live) }, false},
+		"API server is away":    {func(f *fakeKubernetes) { f.failed = errors.New("refused") }, false},
+		"another machine":       {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a", Machine: "machine-x"}) }, false},
+		"no identity":           {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a"}) }, false},
+		"out of service":        {func(f *fakeKubernetes) { n := machineA; n.Leaving = true; f.change(n) }, false},
+		"still uses it":         {func(f *fakeKubernetes) { n := machineA; n.VolumesInUse = []string{handle1}; f.change(n) }, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cluster := orderly()
+			test.change(cluster)
+			if got := NewKubernetesNodes(cluster, never).LetGo(t.Context(), handle1, nodeIDA()); got != test.want {
+				t.Errorf("got %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+// What was granted counts for a restoration only if the API server vouches for it now.
+func TestGranteesAreLive(t *testing.T) {
+	grant := attach.Grant{SubsystemNQN: "nqn", Generation: 9, Access: "mount", Mode: "single-node-writer"}
+	attached := attach.Attachment{NodeName: "node-a", NodeID: nodeA, Attached: true, Grant: grant}
+	with := func(change func(*attach.Attachment)) func(*fakeKubernetes) {
+		return func(f *fakeKubernetes) {
+			name := attach.AttachmentName(handle1, DriverName, "node-a")
+			attachment := attached
+			change(&attachment)
+			f.liveVA[name] = attachment
+		}
+	}
+	tests := map[string]struct {
+		change func(*fakeKubernetes)
+		want   int
+		fails  bool
+	}{
+		"attached":                     {func(*fakeKubernetes) {}, 1, false},
+		"detaching":                    {with(func(a *attach.Attachment) { a.DetachingSince = time.Unix(1, 0) }), 0, false},
+		"not attached any more":        {with(func(a *attach.Attachment) { a.Attached = false }), 0, false},
+		"node ID can't be understood":  {with(func(a *attach.Attachment) { a.NodeID = "x" }), 0, false},
+		"no grant":                     {with(func(a *attach.Attachment) { a.Grant = attach.Grant{} }), 0, false},
+		"attachment is gone":           {func(f *fakeKubernetes) { clear(f.liveVA) }, 0, false},
+		"node is gone":                 {func(f *fakeKubernetes) { clear(f.live) }, 0, false},
+		"another machine has the name": {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a", Machine: "machine-x"}) }, 0, false},
+		"API server is away":           {func(f *fakeKubernetes) { f.failed = errors.New("refused") }, 0, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cluster := orderly()
+			cluster.changeVA(attached)
+			for key, attachment := range cluster.cachedVA {
+				attachment.Name = key
+				cluster.cachedVA[key] = attachment
+			}
+			test.change(cluster)
+			nodes := NewKubernetesNodes(cluster, never)
+			got, err := nodes.Grantees(t.Context(), handle1)
+			if len(got) != test.want || errors.Is(err, attach.ErrUnknown) != test.fails {
+				t.Errorf("got %+v, %v, want %d", got, err, test.want)
+			}
+			if granted := nodes.Granted(handle1); granted != 9 {
+				t.Errorf("highest generation known: got %d, want 9", granted)
 			}
 		})
 	}
@@ -153,7 +251,7 @@ func TestReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cluster := orderly()
 			test.change(cluster)
-			got, err := NewKubernetesNodes(cluster).Replaced(t.Context(), nodeIDA())
+			got, err := NewKubernetesNodes(cluster, never).Replaced(t.Context(), nodeIDA())
 			if got != test.want || errors.Is(err, attach.ErrUnknown) != test.fails {
 				t.Errorf("got %t, %v, want %t", got, err, test.want)
 			}

@@ -16,6 +16,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 	testingexec "k8s.io/utils/exec/testing"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
@@ -79,7 +80,8 @@ func writerOf(filesystem string, flags ...string) *csi.VolumeCapability {
 func publishContextOf(t *testing.T, epoch string) map[string]string {
 	t.Helper()
 	target := nvme.Target{SubsystemNQN: subsystemNQN(t, epoch), Address: "192.0.2.1", Port: 4420}
-	return publishContext{target: target, generation: 1}.encode()
+	grant := attach.Grant{SubsystemNQN: target.SubsystemNQN, Generation: 1, Access: accessMount, Mode: "single-node-writer"}
+	return publishContext{target: target, grant: grant}.encode()
 }
 
 func (w *nodeWorld) stageRequest(t *testing.T, epoch string) *csi.NodeStageVolumeRequest {

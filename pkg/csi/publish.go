@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/klog/v2"
@@ -17,34 +18,58 @@ import (
 const changeAttempts = 4
 
 // ControllerPublishVolume makes a node the volume's holder, under a new epoch. Whoever held it before is fenced by the
-// same exec, so there is never a moment with two.
+// same exec, so there is never a moment with two. A volume that may be shared is joined instead while its holder stays.
+// A conflict that is about to resolve is waited for, since an error would make the sidecars wait longer.
 func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
 	id, wish, err := parsePublish(request)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := c.locks.lock(id.String())
+	place, err := c.door.enter(ctx, id.String())
 	if err != nil {
 		return nil, err
+	}
+	defer place.leave()
+	disk, err := c.publishOnce(ctx, id, wish)
+	for errors.Is(err, errResolving) {
+		// Taken before the volume is looked at again, so that no event between the two is missed.
+		changed := c.nodes.Changed(id.String())
+		if disk, err = c.publishOnce(ctx, id, wish); !errors.Is(err, errResolving) || place.wait(ctx, changed) != nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	grant := attach.Grant{
+		SubsystemNQN: disk.SubsystemNQN, Generation: disk.Record.Generation,
+		Access: disk.Record.Holding.Access, Mode: disk.Record.Holding.Mode, ReadOnly: disk.Record.Holding.ReadOnly,
+	}
+	target := nvme.Target{SubsystemNQN: disk.SubsystemNQN, Address: c.config.Address, Port: c.config.Port}
+	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext{target: target, grant: grant}.encode()}, nil
+}
+
+// publishOnce decides and acts once, with the volume locked. An error that is errResolving as well may be gone soon.
+func (c *Controller) publishOnce(ctx context.Context, id rds.VolumeID, wish attach.Request) (rds.Disk, error) {
+	unlock, err := c.locks.lock(id.String())
+	if err != nil {
+		return rds.Disk{}, err
 	}
 	defer unlock()
 	admission, err := c.nodes.Admit(ctx, id.String(), wish.Node)
 	if err != nil {
-		return nil, err
+		return rds.Disk{}, err
 	}
+	wish.Granted = c.nodes.Granted(id.String())
 	disk, err := c.freeOrCurrent(ctx, id)
 	if err != nil {
-		return nil, err
+		return rds.Disk{}, err
 	}
 	err = settle(disk, func(seen rds.Disk) error {
 		disk, err = c.publish(ctx, seen, wish, admission)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	target := nvme.Target{SubsystemNQN: disk.SubsystemNQN, Address: c.config.Address, Port: c.config.Port}
-	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext{target: target, generation: disk.Record.Generation}.encode()}, nil
+	return disk, err
 }
 
 // settle decides and acts on the disk as it was seen, and again on what it has become if somebody else was faster.
@@ -94,6 +119,12 @@ func (c *Controller) freeOrCurrent(ctx context.Context, id rds.VolumeID) (rds.Di
 
 // publish decides once, on the disk as it was seen, and acts on the decision.
 func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Request, admission Admission) (rds.Disk, error) {
+	if disk.Record.Generation < wish.Granted {
+		var err error
+		if disk, err = c.restore(ctx, disk.ID); err != nil {
+			return rds.Disk{}, err
+		}
+	}
 	decision, err := c.decide(ctx, disk, wish)
 	if err != nil {
 		return rds.Disk{}, err
@@ -102,57 +133,70 @@ func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Req
 	if over := decision.Over; over.ID != (attach.NodeID{}) {
 		logger = logger.WithValues("over", over.ID.String(), "standing", over.Standing.String())
 	}
+	ctx = klog.NewContext(ctx, logger)
 	switch decision.Verdict {
 	case attach.AlreadyPublished:
-		if disk.Consistent() {
-			return disk, nil
-		}
-		logger.Info("Repairing an export that disagrees with its record", "exported", disk.Exported, "subsystemNQN", disk.SubsystemNQN)
-		return c.appliance.Publish(ctx, disk, disk.Record)
-	case attach.Publish, attach.HandOff, attach.TakeOver:
+		return c.repair(ctx, disk)
+	case attach.Publish, attach.HandOff, attach.TakeOver, attach.Join:
 		if admission.Attached {
-			return rds.Disk{}, fmt.Errorf("volume %s: %w: its attachment to node %s counts as attached, but the appliance's record doesn't name the node; that attachment must be deleted first",
-				disk.ID, attach.ErrUnknown, wish.Node.Name)
+			return rds.Disk{}, fmt.Errorf("volume %s: %w: %w: its attachment to node %s counts as attached, but the appliance's record doesn't name the node; that attachment must be deleted first",
+				disk.ID, errResolving, attach.ErrUnknown, wish.Node.Name)
 		}
-		next := disk.Record.Publish(wish.Node.String(), wish.Access, wish.Mode, wish.ReadOnly)
-		published, err := c.appliance.Publish(ctx, disk, next)
-		if err != nil {
-			return rds.Disk{}, err
-		}
-		logger.Info("Published volume", "generation", published.Record.Generation)
-		return published, nil
+		return c.admit(ctx, disk, wish, decision)
 	default:
+		c.noteRefusal(disk.ID, wish.Node, decision)
 		return rds.Disk{}, refusal(disk.ID, wish.Node, decision)
 	}
 }
 
+// repair has export and subsystem NQN agree with the record of a disk, which they fail to do only after an interrupted
+// write or after somebody else's.
+func (c *Controller) repair(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
+	if disk.Consistent() {
+		return disk, nil
+	}
+	klog.FromContext(ctx).Info("Repairing an export that disagrees with its record", "exported", disk.Exported, "subsystemNQN", disk.SubsystemNQN)
+	return c.appliance.Publish(ctx, disk, disk.Record)
+}
+
+// admit writes the node into the record: under a new epoch, or under that of the holder that it joins.
+func (c *Controller) admit(ctx context.Context, disk rds.Disk, wish attach.Request, decision attach.Decision) (rds.Disk, error) {
+	next := disk.Record.Publish(wish.Node.String(), wish.Access, wish.Mode, wish.ReadOnly)
+	if decision.Verdict == attach.Join {
+		var err error
+		if disk, err = c.repair(ctx, disk); err != nil {
+			return rds.Disk{}, err
+		}
+		next = disk.Record.Join(wish.Node.String())
+	}
+	published, err := c.appliance.Publish(ctx, disk, next)
+	if err != nil {
+		return rds.Disk{}, err
+	}
+	klog.FromContext(ctx).Info("Published volume", "generation", published.Record.Generation)
+	if decision.Verdict == attach.TakeOver {
+		c.observer.Note(attach.Note{
+			Reason: attach.VolumeTakenOver, Volume: disk.ID.String(), Node: decision.Over.ID.Name,
+			Message: fmt.Sprintf("Node %s (machine %s) is %s; its access was ended at the appliance and node %s got the volume.", decision.Over.ID.Name, decision.Over.ID.Machine, decision.Over.Standing, wish.Node.Name),
+		})
+	}
+	return published, nil
+}
+
 func (c *Controller) decide(ctx context.Context, disk rds.Disk, wish attach.Request) (attach.Decision, error) {
-	record := attach.Record{Access: disk.Record.Holding.Access, Mode: disk.Record.Holding.Mode, ReadOnly: disk.Record.Holding.ReadOnly}
-	var err error
-	if record.Holders, err = holdersOf(disk); err != nil {
+	record, err := recordOf(disk)
+	if err != nil {
 		return attach.Decision{}, err
 	}
-	decision := attach.Decide(wish, record, nil, c.config.Now(), c.config.GracePeriod)
+	policy := attach.Policy{Grace: c.config.GracePeriod, AllowUnfenced: c.config.AllowUnfenced}
+	decision := attach.Decide(wish, record, nil, time.Now(), policy)
 	if decision.Verdict == attach.Unknown {
 		// Somebody else holds it: only now is it worth asking what became of them.
 		holders := c.nodes.Standings(ctx, disk.ID.String(), record.Holders)
-		decision = attach.Decide(wish, record, holders, c.config.Now(), c.config.GracePeriod)
+		decision = attach.Decide(wish, record, holders, time.Now(), policy)
 	}
-	c.decided(decision.Verdict)
+	c.observer.Decided(decision.Verdict)
 	return decision, nil
-}
-
-// holdersOf reads the holders in a disk's record. One that can't be understood can't be judged either.
-func holdersOf(disk rds.Disk) ([]attach.NodeID, error) {
-	var holders []attach.NodeID
-	for _, text := range disk.Record.Holding.Holders {
-		holder, err := attach.ParseNodeID(text)
-		if err != nil {
-			return nil, fmt.Errorf("volume %s: %w: its record names a holder that can't be understood: %w", disk.ID, attach.ErrUnknown, err)
-		}
-		holders = append(holders, holder)
-	}
-	return holders, nil
 }
 
 // refusal says why the volume isn't given to the node, and what would change that.
@@ -160,11 +204,36 @@ func refusal(volume rds.VolumeID, node attach.NodeID, decision attach.Decision) 
 	over := decision.Over.ID
 	switch decision.Verdict {
 	case attach.Conflict:
-		return fmt.Errorf("volume %s can't be published to node %s: %w: node %s (machine %s) is %s; delete the pod there, or its Node if the machine is dead",
+		err := fmt.Errorf("volume %s can't be published to node %s: %w: node %s (machine %s) is %s; delete the pod there, or its Node if the machine is dead",
 			volume, node.Name, attach.ErrConflict, over.Name, over.Machine, decision.Over.Standing)
+		if decision.Leaving != (attach.NodeID{}) {
+			return fmt.Errorf("%w: %w", errResolving, err)
+		}
+		return err
 	case attach.Incompatible:
 		return fmt.Errorf("volume %s on node %s: %w; unpublish it first", volume, node.Name, attach.ErrIncompatible)
+	case attach.Unfenced:
+		return fmt.Errorf("volume %s can't be shared with node %s: %w: node %s (machine %s) left without letting go; detach the volume everywhere first, or allow it with --rwx-allow-unfenced",
+			volume, node.Name, attach.ErrUnfenced, over.Name, over.Machine)
+	case attach.WentBack:
+		return fmt.Errorf("volume %s can't be published to node %s yet: %w: the appliance's record is older than what was granted", volume, node.Name, attach.ErrUnknown)
 	default:
-		return fmt.Errorf("volume %s can't be published to node %s yet: %w: whether node %s still holds it could not be found out", volume, node.Name, attach.ErrUnknown, over.Name)
+		return fmt.Errorf("volume %s can't be published to node %s yet: %w: node %s is %s", volume, node.Name, attach.ErrUnknown, over.Name, decision.Over.Standing)
 	}
+}
+
+// noteRefusal tells people of the refusals that nothing but they can end.
+func (c *Controller) noteRefusal(volume rds.VolumeID, node attach.NodeID, decision attach.Decision) {
+	note := attach.Note{Warning: true, Volume: volume.String(), Node: decision.Over.ID.Name, Message: refusal(volume, node, decision).Error()}
+	switch {
+	case decision.Verdict == attach.Unfenced:
+		note.Reason = attach.JoinRefused
+	case decision.Over.Standing == attach.StandingInUse:
+		note.Reason = attach.MachineIdentityChanged
+	case decision.Verdict == attach.Conflict && decision.Leaving == (attach.NodeID{}), decision.Verdict == attach.Incompatible:
+		note.Reason = attach.PublishRefused
+	default:
+		return
+	}
+	c.observer.Note(note)
 }

@@ -35,7 +35,7 @@ func TestPublishGivesEachHoldingItsOwnEpoch(t *testing.T) {
 		t.Errorf("after unpublish, %s is still exported", got)
 	}
 	second := w.mustPublish(t, volume, nodeA)
-	if second.target.SubsystemNQN == first.target.SubsystemNQN || second.generation <= first.generation {
+	if second.target.SubsystemNQN == first.target.SubsystemNQN || second.grant.Generation <= first.grant.Generation {
 		t.Errorf("second holding: got %+v after %+v, want a new epoch and a higher generation", second, first)
 	}
 }
@@ -53,6 +53,8 @@ func TestPublishToAnotherNode(t *testing.T) {
 		"holder is detaching for too long": {attach.StandingDetaching, time.Minute, codes.FailedPrecondition, attach.Conflict},
 		"holder's node is gone":            {attach.StandingGone, 0, codes.OK, attach.TakeOver},
 		"holder's attachment is gone":      {attach.StandingDetached, 0, codes.OK, attach.TakeOver},
+		"holder changed its identity":      {attach.StandingInUse, 0, codes.FailedPrecondition, attach.Conflict},
+		"too many holders vanished":        {attach.StandingHeld, 0, codes.Unavailable, attach.Unknown},
 		"holder is unknown":                {attach.StandingUnknown, 0, codes.Unavailable, attach.Unknown},
 	}
 	for name, test := range tests {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
@@ -60,15 +61,19 @@ func stagingOf(request stagingRequest, noPath error) (staging, error) {
 		return staging{}, err
 	}
 	if !strings.HasPrefix(published.target.SubsystemNQN, volume.SubsystemPrefix()) {
-		return staging{}, &invalidError{field: "publish_context " + keyNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
+		return staging{}, &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
 	}
 	return staging{volume: volume, target: published.target, path: path, filesystem: wanted}, nil
 }
 
 // filesystemOf reads what is to be mounted from a capability.
 func filesystemOf(capability *csi.VolumeCapability) (filesystem, error) {
-	if _, err := accessOf(capability); err != nil {
+	access, err := accessOf(capability)
+	if err != nil {
 		return filesystem{}, err
+	}
+	if access.kind != accessMount {
+		return filesystem{}, &invalidError{field: "volume_capability access_type", want: "a filesystem; nodes of this version don't offer raw block volumes yet"}
 	}
 	wanted := filesystem{kind: capability.GetMount().GetFsType()}
 	if wanted.kind == "" {

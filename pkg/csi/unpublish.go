@@ -34,6 +34,12 @@ func (c *Controller) ControllerUnpublishVolume(ctx context.Context, request *csi
 
 // unpublish decides once whom to release, on the disk as it was seen, and writes it.
 func (c *Controller) unpublish(ctx context.Context, disk rds.Disk, nodeID string) error {
+	if disk.Record.Generation < c.nodes.Granted(disk.ID.String()) {
+		var err error
+		if disk, err = c.restore(ctx, disk.ID); err != nil {
+			return err
+		}
+	}
 	leaver, err := c.leaver(ctx, disk.Record, nodeID)
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", disk.ID, err)
@@ -43,12 +49,22 @@ func (c *Controller) unpublish(ctx context.Context, disk rds.Disk, nodeID string
 		logger.Info("Left the holder alone: the request is about an earlier machine of the same name")
 		return nil
 	}
-	after, err := c.appliance.Unpublish(ctx, disk, disk.Record.Unpublish(leaver))
+	next := disk.Record.Unpublish(leaver)
+	if next.Held() && disk.Record.HeldBy(leaver) && !c.letGo(ctx, disk.ID, leaver) {
+		logger.Info("The node left a shared volume without a living kubelet having let go of it; it can't be cut off before the other holder leaves")
+		next = disk.Record.Depart(leaver)
+	}
+	after, err := c.appliance.Unpublish(ctx, disk, next)
 	if err != nil {
 		return err
 	}
 	logger.Info("Unpublished volume", "exported", after.Exported, "generation", after.Record.Generation)
 	return nil
+}
+
+func (c *Controller) letGo(ctx context.Context, volume rds.VolumeID, nodeID string) bool {
+	node, err := attach.ParseNodeID(nodeID)
+	return err == nil && c.nodes.LetGo(ctx, volume.String(), node)
 }
 
 // leaver tells which holder a request to unpublish from nodeID is about. external-attacher takes the node ID from the

@@ -49,17 +49,18 @@ func TestDeleteOfAHeldVolume(t *testing.T) {
 }
 
 func TestCreateVolumeRefuses(t *testing.T) {
-	block := &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}, AccessMode: singleWriter().GetAccessMode()}
+	block := sharedBlock()
+	block.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 	tests := map[string]struct {
 		change func(*csi.CreateVolumeRequest)
 		want   codes.Code
 		says   string
 	}{
-		"no name":             {func(r *csi.CreateVolumeRequest) { r.Name = "" }, codes.InvalidArgument, "name"},
-		"too long a name":     {func(r *csi.CreateVolumeRequest) { r.Name = strings.Repeat("x", 129) }, codes.InvalidArgument, "name"},
-		"a name with a quote": {func(r *csi.CreateVolumeRequest) { r.Name = `x" ]; /disk remove [find]` }, codes.InvalidArgument, "volume"},
-		"no capability":       {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "volume_capabilities"},
-		"raw block":           {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0] = block }, codes.InvalidArgument, "access_type"},
+		"no name":               {func(r *csi.CreateVolumeRequest) { r.Name = "" }, codes.InvalidArgument, "name"},
+		"too long a name":       {func(r *csi.CreateVolumeRequest) { r.Name = strings.Repeat("x", 129) }, codes.InvalidArgument, "name"},
+		"a name with a quote":   {func(r *csi.CreateVolumeRequest) { r.Name = `x" ]; /disk remove [find]` }, codes.InvalidArgument, "volume"},
+		"no capability":         {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "volume_capabilities"},
+		"raw block for readers": {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0] = block }, codes.InvalidArgument, "access_mode"},
 		"multi-node": {func(r *csi.CreateVolumeRequest) {
 			r.VolumeCapabilities[0] = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
 		}, codes.InvalidArgument, "access_mode"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/client-go/informers"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -15,8 +16,13 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// indexByNode finds this driver's attachments by the name of their node.
-const indexByNode = "node"
+// The indexes: this driver's attachments by the names of their node and of their PersistentVolume, and this driver's
+// PersistentVolumes by handle.
+const (
+	indexByNode   = "node"
+	indexByPV     = "pv"
+	indexByHandle = "handle"
+)
 
 // errNotSynced says that the caches were not filled before the caller's time was up.
 var errNotSynced = errors.New("the caches are not filled yet")
@@ -46,16 +52,37 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 		waiters:     newWaiters(),
 		pods:        newPodWatches(client),
 	}
-	if err := c.attachments.AddTypedIndexers(cache.TypedIndexers[*storagev1.VolumeAttachment]{indexByNode: c.nodeOf}); err != nil {
-		return nil, fmt.Errorf("index attachments by node: %w", err)
+	if err := c.index(); err != nil {
+		return nil, err
 	}
 	if _, err := c.attachments.AddTypedEventHandler(storageinformers.VolumeAttachmentHandlerFuncs{
-		AddFunc:    func(attachment *storagev1.VolumeAttachment) { c.waiters.wake(attachment.Name) },
-		UpdateFunc: func(_, attachment *storagev1.VolumeAttachment) { c.waiters.wake(attachment.Name) },
+		AddFunc:    func(attachment *storagev1.VolumeAttachment) { c.wake(attachment) },
+		UpdateFunc: func(_, attachment *storagev1.VolumeAttachment) { c.wake(attachment) },
+		DeleteFunc: func(deleted storageinformers.DeletedVolumeAttachment) { c.wake(deleted.OptionalObj) },
 	}); err != nil {
 		return nil, fmt.Errorf("handle attachment events: %w", err)
 	}
 	return c, nil
+}
+
+func (c *Cluster) index() error {
+	attachments := cache.TypedIndexers[*storagev1.VolumeAttachment]{
+		indexByNode: c.ifOurs(func(attachment *storagev1.VolumeAttachment) string { return attachment.Spec.NodeName }),
+		indexByPV:   c.ifOurs(pvOf),
+	}
+	if err := c.attachments.AddTypedIndexers(attachments); err != nil {
+		return fmt.Errorf("index attachments: %w", err)
+	}
+	volumes := cache.TypedIndexers[*corev1.PersistentVolume]{indexByHandle: func(volume *corev1.PersistentVolume) ([]string, error) {
+		if handle := c.handleOf(volume); handle != "" {
+			return []string{handle}, nil
+		}
+		return nil, nil
+	}}
+	if err := c.volumes.AddTypedIndexers(volumes); err != nil {
+		return fmt.Errorf("index PersistentVolumes: %w", err)
+	}
+	return nil
 }
 
 // Run keeps the caches up to date until ctx ends, and returns when everything it started has ended.
@@ -95,7 +122,20 @@ func (c *Cluster) CachedAttachment(name string) (attach.Attachment, bool) {
 	if err != nil || !c.ours(attachment) {
 		return attach.Attachment{}, false
 	}
-	return attachmentOf(attachment), true
+	return c.attachmentOf(attachment), true
+}
+
+// CachedAttachmentsOf lists this driver's attachments of a volume.
+func (c *Cluster) CachedAttachmentsOf(handle string) []attach.Attachment {
+	var attachments []attach.Attachment
+	for _, pv := range c.pvsOf(handle) {
+		// The index exists, so looking in it can't fail.
+		found, _ := c.attachments.GetTypedIndexer().ByTypedIndex(indexByPV, pv)
+		for _, attachment := range found {
+			attachments = append(attachments, c.attachmentOf(attachment))
+		}
+	}
+	return attachments
 }
 
 // CachedNode gives one node.
@@ -114,13 +154,39 @@ func (c *Cluster) attachmentsOn(nodeName string) []string {
 	return names
 }
 
-func (c *Cluster) nodeOf(attachment *storagev1.VolumeAttachment) ([]string, error) {
-	if !c.ours(attachment) {
+// pvsOf lists the names of this driver's PersistentVolumes with a handle: one, unless somebody made a second by hand.
+func (c *Cluster) pvsOf(handle string) []string {
+	names, _ := c.volumes.GetTypedIndexer().IndexKeys(indexByHandle, handle)
+	return names
+}
+
+// ifOurs indexes this driver's attachments by a text, unless it is empty.
+func (c *Cluster) ifOurs(textOf func(*storagev1.VolumeAttachment) string) func(*storagev1.VolumeAttachment) ([]string, error) {
+	return func(attachment *storagev1.VolumeAttachment) ([]string, error) {
+		if text := textOf(attachment); c.ours(attachment) && text != "" {
+			return []string{text}, nil
+		}
 		return nil, nil
 	}
-	return []string{attachment.Spec.NodeName}, nil
 }
 
 func (c *Cluster) ours(attachment *storagev1.VolumeAttachment) bool {
 	return attachment.Spec.Attacher == c.driver
+}
+
+// handleOf is the handle of a PersistentVolume of this driver, and empty for any other.
+func (c *Cluster) handleOf(volume *corev1.PersistentVolume) string {
+	if volume.Spec.CSI == nil || volume.Spec.CSI.Driver != c.driver {
+		return ""
+	}
+	return volume.Spec.CSI.VolumeHandle
+}
+
+// attachmentOf gives a VolumeAttachment in the words of package attach, with the handle of its volume as far as it is known.
+func (c *Cluster) attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
+	result := attachmentOf(attachment)
+	if volume, err := c.factory.Core().V1().PersistentVolumes().Lister().Get(result.PV); err == nil {
+		result.Volume = c.handleOf(volume)
+	}
+	return result
 }

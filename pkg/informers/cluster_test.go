@@ -52,6 +52,13 @@ func pod(name string) *corev1.Pod {
 	}}}
 }
 
+// noAppliance remembers nothing, so that attachments of living nodes are never looked at closer.
+type noAppliance struct{ attach.Appliance }
+
+func (noAppliance) Refresh(context.Context) error { return nil }
+
+func (noAppliance) SeenRecord(string) (attach.Record, bool) { return attach.Record{}, false }
+
 // controller is the whole of what clears attachments, over a fake API server, inside a bubble.
 type controller struct {
 	client  *fake.Clientset
@@ -65,7 +72,9 @@ func startController(t *testing.T, objects ...runtime.Object) *controller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reconciler, err := attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 2}, cluster, func(attach.Action, error, time.Duration) {})
+	reconciler, err := attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 2, StuckAfter: time.Hour}, cluster, noAppliance{}, attach.Observer{
+		Done: func(attach.Action, error, time.Duration) {}, Note: func(attach.Note) {}, Held: func() time.Duration { return 0 },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +311,7 @@ func TestAwaitAttachment(t *testing.T) {
 		if _, ok := c.cluster.AwaitAttachment(ctx, "never"); ok {
 			t.Error("found an attachment that doesn't exist")
 		}
-		if n := len(c.cluster.waiters.byName); n != 0 {
+		if n := len(c.cluster.waiters.byKey); n != 0 {
 			t.Errorf("%d waiters are left, want none", n)
 		}
 	})

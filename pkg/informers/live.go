@@ -34,7 +34,7 @@ func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer
 	case err != nil:
 		return attach.Answer[attach.Attachment]{Err: fmt.Errorf("get attachment %s: %w", name, err)}
 	default:
-		return attach.Answer[attach.Attachment]{Value: attachmentOf(attachment), Found: true}
+		return attach.Answer[attach.Attachment]{Value: c.attachmentOf(attachment), Found: true}
 	}
 }
 

@@ -60,8 +60,10 @@ func (t trim) attachment(attachment *storagev1.VolumeAttachment) *storagev1.Volu
 	if id, found := attachment.Annotations[nodeIDAnnotation]; found {
 		trimmed.Annotations = map[string]string{nodeIDAnnotation: id}
 	}
-	trimmed.Spec = attachment.Spec
+	trimmed.Spec.NodeName = attachment.Spec.NodeName
+	trimmed.Spec.Source.PersistentVolumeName = attachment.Spec.Source.PersistentVolumeName
 	trimmed.Status.Attached = attachment.Status.Attached
+	trimmed.Status.AttachmentMetadata = attachment.Status.AttachmentMetadata
 	return trimmed
 }
 
@@ -130,11 +132,20 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 		NodeID:          attachment.Annotations[nodeIDAnnotation],
 		Attached:        attachment.Status.Attached,
 		DetachingSince:  timeOf(attachment.DeletionTimestamp),
+		PV:              pvOf(attachment),
 	}
-	if name := attachment.Spec.Source.PersistentVolumeName; name != nil {
-		result.PV = *name
+	if attachment.Status.Attached {
+		result.Grant, _ = attach.ParseGrant(attachment.Status.AttachmentMetadata)
 	}
 	return result
+}
+
+// pvOf is the name of an attachment's PersistentVolume; empty for a volume that is written into a pod.
+func pvOf(attachment *storagev1.VolumeAttachment) string {
+	if name := attachment.Spec.Source.PersistentVolumeName; name != nil {
+		return *name
+	}
+	return ""
 }
 
 func timeOf(timestamp *metav1.Time) time.Time {

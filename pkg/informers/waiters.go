@@ -4,35 +4,50 @@ import (
 	"context"
 	"sync"
 
+	storagev1 "k8s.io/api/storage/v1"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// waiters lets callers wait for an attachment to appear in the cache.
+// waiters lets callers wait for events about attachments, by the attachment's name or by the handle of its volume. The
+// two can't be taken for one another: a handle has slashes.
 type waiters struct {
-	mu     sync.Mutex
-	byName map[string]chan struct{}
+	mu    sync.Mutex
+	byKey map[string]chan struct{}
 }
 
-func newWaiters() *waiters { return &waiters{byName: map[string]chan struct{}{}} }
+func newWaiters() *waiters { return &waiters{byKey: map[string]chan struct{}{}} }
 
-// signal gives a channel that is closed at the next event about the attachment.
-func (w *waiters) signal(name string) <-chan struct{} {
+// signal gives a channel that is closed at the next event about the key.
+func (w *waiters) signal(key string) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byName[name] == nil {
-		w.byName[name] = make(chan struct{})
+	if w.byKey[key] == nil {
+		w.byKey[key] = make(chan struct{})
 	}
-	return w.byName[name]
+	return w.byKey[key]
 }
 
-func (w *waiters) wake(name string) {
+func (w *waiters) wake(keys ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if signal := w.byName[name]; signal != nil {
-		close(signal)
-		delete(w.byName, name)
+	for _, key := range keys {
+		if signal := w.byKey[key]; signal != nil {
+			close(signal)
+			delete(w.byKey, key)
+		}
 	}
 }
+
+// wake wakes whoever waits for something to happen to the attachment, or to any of its volume.
+func (c *Cluster) wake(attachment *storagev1.VolumeAttachment) {
+	if attachment != nil && c.ours(attachment) {
+		c.waiters.wake(attachment.Name, c.attachmentOf(attachment).Volume)
+	}
+}
+
+// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume.
+func (c *Cluster) AttachmentsChanged(handle string) <-chan struct{} { return c.waiters.signal(handle) }
 
 // AwaitAttachment gives an attachment as soon as the cache has it, woken by its event. found is false if ctx ended first.
 func (c *Cluster) AwaitAttachment(ctx context.Context, name string) (attachment attach.Attachment, found bool) {

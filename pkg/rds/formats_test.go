@@ -118,18 +118,36 @@ func TestEveryWriteMovesOn(t *testing.T) {
 	}
 }
 
-func TestDepartedHoldersAreKept(t *testing.T) {
-	record := NewRecord("c", "v", "", "").Publish("a/1", "block", "multi-node-multi-writer", false)
-	record.Holding.Holders = append(record.Holding.Holders, "b/2")
-	left := record.Unpublish("a/1")
-	if diff := cmp.Diff([]string{"b/2"}, left.Holding.Holders); diff != "" {
-		t.Error(diff)
+func TestHoldersComeAndGoUnderOneEpoch(t *testing.T) {
+	first := NewRecord("c", "v", "", "").Publish("a/1", "block", "multi-node-multi-writer", false)
+	both := first.Join("b/2")
+	if diff := cmp.Diff([]string{"a/1", "b/2"}, both.Holding.Holders); diff != "" || both.Holding.Epoch != first.Holding.Epoch || both.Token == first.Token || both.Generation <= first.Generation {
+		t.Errorf("joined: %+v after %+v", both, first)
 	}
-	if diff := cmp.Diff([]string{"a/1"}, left.Holding.Departed); diff != "" {
-		t.Error(diff)
+	left, departed := both.Unpublish("a/1"), both.Depart("a/1")
+	if diff := cmp.Diff([]string{"b/2"}, left.Holding.Holders); diff != "" || left.Holding.Departed != nil {
+		t.Errorf("after a was seen letting go: %+v", left.Holding)
 	}
-	if empty := left.Unpublish("b/2"); empty.Held() || empty.Holding.Departed != nil {
-		t.Errorf("after the last holder left: got %+v, want no holding", empty.Holding)
+	if diff := cmp.Diff([]string{"a/1"}, departed.Holding.Departed); diff != "" {
+		t.Errorf("after a left unseen: %+v", departed.Holding)
+	}
+	if back := departed.Join("a/1"); len(back.Holding.Departed) > 0 || !back.HeldBy("a/1") {
+		t.Errorf("after a came back: %+v", back.Holding)
+	}
+	for name, empty := range map[string]Record{"last one unpublished": departed.Unpublish("b/2"), "last one departed": departed.Depart("b/2"), "all unpublished": both.Unpublish("")} {
+		if empty.Held() || empty.Holding.Departed != nil {
+			t.Errorf("%s: got %+v, want no holding", name, empty.Holding)
+		}
+	}
+}
+
+func TestARestoredRecordIsNewerThanWhatWasForgotten(t *testing.T) {
+	record := NewRecord("c", "v", "", "").Publish("a/1", "mount", "single-node-writer", false)
+	for _, forgotten := range []uint64{0, record.Generation, 99} {
+		restored := record.Restore(Holding{Epoch: "8899aabbccddeeff", Holders: []string{"b/2"}}, forgotten)
+		if restored.Generation <= forgotten || restored.Generation <= record.Generation || restored.Token == record.Token || !restored.HeldBy("b/2") || restored.HeldBy("a/1") {
+			t.Errorf("forgotten %d: got %+v", forgotten, restored)
+		}
 	}
 }
 

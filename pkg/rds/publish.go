@@ -10,15 +10,54 @@ import (
 // disk in between, nothing is changed and the error is a *ChangedError. Other errors: those of Get, ErrUnknownOutcome,
 // or a *CommandError.
 //
+// A holder that comes in under the epoch of one that is connected doesn't switch anything: only the record changes.
+//
 // It also repairs: with next equal to the record that the disk carries, it sets NQN and export to agree with it.
 func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	return c.switchRecord(ctx, recordSwitch{kind: KindPublish, seen: seen, next: next, fence: true})
+	joins := seen.Consistent() && seen.Record.Held() && next.Holding.Epoch == seen.Record.Holding.Epoch
+	if joins {
+		// Whichever of the two leaves first, its departure has to fit into the record as well.
+		for _, holder := range next.Holding.Holders {
+			if _, err := next.Depart(holder).Encode(); err != nil {
+				return Disk{}, err
+			}
+		}
+	}
+	return c.switchRecord(ctx, recordSwitch{kind: KindPublish, seen: seen, next: next, fence: !joins})
 }
 
 // Unpublish makes next the record of a disk that was seen as seen. If next has no holder, the export is taken away, which
 // ends every connection; if a holder stays, NQN and export are left alone. Errors as for Publish.
 func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, error) {
 	return c.switchRecord(ctx, recordSwitch{kind: KindUnpublish, seen: seen, next: next, fence: !next.Held()})
+}
+
+// Withdraw takes the export away and leaves the record as it was seen, for one that can't be trusted: nobody can reach the
+// disk any more, and it still shows what is wrong with it. Errors as for Publish.
+func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
+	id := seen.ID
+	after, err := c.write(ctx, KindUnpublish, id, func(cmd *command) {
+		cmd.act(fmt.Sprintf("/disk set [find where slot=%s comment=%s] nvme-tcp-export=no", cmd.quoted(id.Slot()), cmd.quoted(seen.comment)))
+	})
+	if err != nil {
+		c.forget(id)
+		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
+	}
+	disk, err := after.disk()
+	if err != nil {
+		c.forget(id)
+		return Disk{}, err
+	}
+	c.remember(disk)
+	switch {
+	case disk.comment != seen.comment:
+		return Disk{}, &ChangedError{Now: disk}
+	case after.reply.refused != nil:
+		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, after.reply.refused)
+	case disk.Exported:
+		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w: the appliance neither did nor refused it", id, ErrUnknownOutcome)
+	}
+	return disk, nil
 }
 
 // recordSwitch is one change of a disk's record.

@@ -35,7 +35,8 @@ type Holding struct {
 	ReadOnly bool
 	// Holders are the node IDs that the appliance admits.
 	Holders []string
-	// Departed are node IDs that left while others stayed on under the same epoch.
+	// Departed are node IDs that left while another holder stayed on under the same epoch, without anybody having seen them
+	// let go of the volume. Only a new epoch is sure to have cut them off.
 	Departed []string
 }
 
@@ -57,17 +58,41 @@ func (r Record) Publish(nodeID, access, mode string, readOnly bool) Record {
 	return next
 }
 
+// Join gives the record after a second holder came in under the epoch of the first.
+func (r Record) Join(nodeID string) Record {
+	next := r.touch()
+	next.Holding.Holders = append(next.Holding.Holders, nodeID)
+	next.Holding.Departed = slices.DeleteFunc(next.Holding.Departed, func(departed string) bool { return departed == nodeID })
+	return next
+}
+
 // Unpublish gives the record after the node with this ID left; an empty ID stands for all holders. It differs from
 // the old record even when there was nobody to remove: a publish that is still in flight must miss its condition.
 func (r Record) Unpublish(nodeID string) Record {
 	next := r.touch()
 	next.Holding.Holders = slices.DeleteFunc(next.Holding.Holders, func(holder string) bool { return nodeID == "" || holder == nodeID })
-	switch {
-	case !next.Held():
+	if !next.Held() {
 		next.Holding = Holding{}
-	case r.HeldBy(nodeID):
+	}
+	return next
+}
+
+// Depart gives the record after a node left that nobody saw let go of the volume. As long as another holder stays on
+// under the same epoch, the node can't be cut off, and stays named as departed.
+func (r Record) Depart(nodeID string) Record {
+	next := r.Unpublish(nodeID)
+	if next.Held() && r.HeldBy(nodeID) {
 		next.Holding.Departed = append(next.Holding.Departed, nodeID)
 	}
+	return next
+}
+
+// Restore gives the record that stands for a holding which the appliance has forgotten, of a generation above the
+// forgotten one. A holding without holders stands for none.
+func (r Record) Restore(holding Holding, generation uint64) Record {
+	next := r.touch()
+	next.Holding = holding
+	next.Generation = max(next.Generation, generation+1)
 	return next
 }
 

@@ -89,6 +89,12 @@ func (v VolumeID) subdirectory() string {
 // SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
 func (v VolumeID) SubsystemPrefix() string { return nqnPrefix + v.slot + ":" }
 
+// Epoch gives the epoch in a subsystem NQN that was issued for this volume, or false if it isn't such a one.
+func (v VolumeID) Epoch(subsystemNQN string) (string, bool) {
+	epoch, found := strings.CutPrefix(subsystemNQN, v.SubsystemPrefix())
+	return epoch, found && validToken(epoch)
+}
+
 func (v VolumeID) file() filePath { return filePath(v.directory + "/" + v.slot + backingFileType) }
 
 // filePath is a path in RouterOS's file tree without a leading slash. /disk and /file spell the same path differently,

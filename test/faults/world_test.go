@@ -41,6 +41,14 @@ func (leavingNodes) Standings(_ context.Context, _ string, holders []attach.Node
 
 func (leavingNodes) Replaced(context.Context, attach.NodeID) (bool, error) { return false, nil }
 
+func (leavingNodes) LetGo(context.Context, string, attach.NodeID) bool { return true }
+
+func (leavingNodes) Granted(string) uint64 { return 0 }
+
+func (leavingNodes) Grantees(context.Context, string) ([]drivercsi.Grantee, error) { return nil, nil }
+
+func (leavingNodes) Changed(string) <-chan struct{} { return nil }
+
 // world is a driver and an appliance with at most one volume.
 type world struct {
 	sim        *sim.Sim
@@ -58,7 +66,7 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	client := simtest.Client(t, config)
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
-	}, client, leavingNodes{}, func(attach.Verdict) {})
+	}, client, leavingNodes{}, drivercsi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func serve(t *testing.T) string {
 	_, appliance := simtest.Start(t)
 	controller, err := csi.NewController(csi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
-	}, simtest.Client(t, appliance), csi.RecordNodes{}, func(attach.Verdict) {})
+	}, simtest.Client(t, appliance), csi.RecordNodes{}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,18 +59,25 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 // controllerParts builds what has to run, so that a mistake in the configuration shows before anything does.
 func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics) ([]func(context.Context) error, error) {
 	var (
-		nodes csi.Nodes = csi.RecordNodes{}
-		ready           = func() bool { return true }
-		parts []func(context.Context) error
+		nodes   csi.Nodes = csi.RecordNodes{}
+		ready             = func() bool { return true }
+		cluster *informers.Cluster
+		parts   []func(context.Context) error
 	)
 	if client != nil {
-		cluster, err := informers.New(client, csi.DriverName)
-		if err != nil {
+		var err error
+		if cluster, err = informers.New(client, csi.DriverName); err != nil {
 			return nil, err
 		}
-		nodes, ready = csi.NewKubernetesNodes(cluster), cluster.Synced
+		nodes, ready = csi.NewKubernetesNodes(cluster, func() bool { return false }), cluster.Synced
 		parts = append(parts, cluster.Run)
-		reconciler, err := newReconciler(options, cluster, observed)
+	}
+	controller, err := newControllerService(options, appliance, nodes, observed)
+	if err != nil {
+		return nil, err
+	}
+	if cluster != nil {
+		reconciler, err := newReconciler(options, cluster, controller, observed)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +85,8 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			parts = append(parts, reconciler.Run)
 		}
 	}
-	server, err := newControllerServer(options, appliance, nodes, ready, observed)
+	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
+	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
 	if err != nil {
 		return nil, err
 	}
@@ -118,40 +126,44 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 }
 
 // newReconciler gives nil if the flags switch it off.
-func newReconciler(options *ControllerOptions, cluster *informers.Cluster, observed *metrics.Metrics) (*attach.Reconciler, error) {
-	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers}
-	observe := func(action attach.Action, err error, took time.Duration) {
-		observed.ObserveReconcile(string(action), err, took)
-		if action == attach.ActionClear {
-			observed.CountStaleCleared()
-		}
+func newReconciler(options *ControllerOptions, cluster *informers.Cluster, controller *csi.Controller, observed *metrics.Metrics) (*attach.Reconciler, error) {
+	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers, StuckAfter: options.stuckAfter}
+	observer := attach.Observer{
+		Done: func(action attach.Action, err error, took time.Duration) {
+			observed.ObserveReconcile(string(action), err, took)
+			if action == attach.ActionClear {
+				observed.CountStaleCleared()
+			}
+		},
+		Note: func(attach.Note) {},
+		Held: func() time.Duration { return 0 },
 	}
-	reconciler, err := attach.NewReconciler(config, cluster, observe)
+	reconciler, err := attach.NewReconciler(config, cluster, controller, observer)
 	if err != nil || !options.reconcile {
 		return nil, err
 	}
 	return reconciler, cluster.Watch(reconciler.Enqueue)
 }
 
-func newControllerServer(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, ready func() bool, observed *metrics.Metrics) (*csi.Server, error) {
-	decided := func(verdict attach.Verdict) {
-		observed.CountDecision(verdict.String())
-		if verdict == attach.HandOff {
-			observed.CountGraceUsed()
-		}
+func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, observed *metrics.Metrics) (*csi.Controller, error) {
+	observer := csi.ControllerObserver{
+		Decided: func(verdict attach.Verdict) {
+			observed.CountDecision(verdict.String())
+			if verdict == attach.HandOff {
+				observed.CountGraceUsed()
+			}
+		},
+		Note: func(attach.Note) {},
 	}
-	controller, err := csi.NewController(csi.ControllerConfig{
-		ClusterID:   options.appliance.config.ClusterID,
-		Directory:   options.appliance.directory,
-		Address:     options.nvmeAddress,
-		Port:        options.appliance.config.Port,
-		GracePeriod: options.gracePeriod,
-	}, appliance, nodes, decided)
-	if err != nil {
-		return nil, err
-	}
-	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
-	return csi.NewServer(options.endpoint, services, observed.ObserveCall)
+	return csi.NewController(csi.ControllerConfig{
+		ClusterID:     options.appliance.config.ClusterID,
+		Directory:     options.appliance.directory,
+		Address:       options.nvmeAddress,
+		Port:          options.appliance.config.Port,
+		GracePeriod:   options.gracePeriod,
+		AllowUnfenced: options.allowUnfenced,
+		MaxHeld:       options.maxHeld,
+	}, appliance, nodes, observer)
 }
 
 // meetAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with

@@ -25,6 +25,9 @@ type ControllerOptions struct {
 	reconcileEvery   time.Duration
 	reconcileWorkers int
 	gracePeriod      time.Duration
+	stuckAfter       time.Duration
+	maxHeld          int
+	allowUnfenced    bool
 
 	appliance   applianceOptions
 	nvmeAddress string
@@ -52,6 +55,9 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "how often every attachment is looked at again, in case an event was lost")
 	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "attachments looked at side by side")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
+	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric tell of it; nothing is forced")
+	flags.IntVar(&o.maxHeld, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
+	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
 
 	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
@@ -70,6 +76,8 @@ func (o *ControllerOptions) Validate() error {
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
 		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},
 		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
+		{o.stuckAfter > 0, fmt.Errorf("--attachment-stuck-period %s: want more than 0", o.stuckAfter)},
+		{o.maxHeld >= 0, fmt.Errorf("--max-held-publishes %d: want 0 or more", o.maxHeld)},
 		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
 		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}))

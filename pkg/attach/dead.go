@@ -1,0 +1,68 @@
+package attach
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/klog/v2"
+)
+
+// checkGrant looks at an attachment whose node lives: does the appliance still admit what the node was given? If it
+// never will again, a kubelet that relies on the attachment would try for ever.
+func (r *Reconciler) checkGrant(ctx context.Context, attachment Attachment) (Result, error) {
+	if !attachment.Attached || attachment.Grant == (Grant{}) {
+		return Result{Action: ActionNone}, nil
+	}
+	// The memory of the record only tells whether a closer look is worth an exec. Where there is none, the next resync
+	// reads every record at once.
+	seen, known := r.appliance.SeenRecord(attachment.Volume)
+	if !known || seen.Admits(attachment.NodeName, attachment.Grant) && !seen.WentBack(attachment.Grant.Generation) {
+		return Result{Action: ActionNone}, nil
+	}
+	// The attachment is confirmed before the record is read: epochs never come back, so a grant that was valid when it
+	// was issued and that a later record doesn't name is dead for good.
+	live := r.cluster.LiveAttachment(ctx, attachment.Name)
+	switch {
+	case live.Err != nil:
+		return Result{Action: ActionError}, fmt.Errorf("confirm attachment %s: %w", attachment.Name, live.Err)
+	case !live.Found || live.Value.UID != attachment.UID || live.Value.Grant != attachment.Grant || live.Value.Detaching():
+		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
+	}
+	record := r.appliance.Record(ctx, attachment.Volume)
+	switch {
+	case record.Err != nil:
+		return Result{Action: ActionError}, fmt.Errorf("read the record of volume %s: %w", attachment.Volume, record.Err)
+	case !record.Found:
+		klog.FromContext(ctx).Info("An attached volume has no disk on the appliance")
+		return Result{Action: ActionNone}, nil
+	case record.Value.WentBack(attachment.Grant.Generation):
+		if err := r.appliance.Restore(ctx, attachment.Volume); err != nil {
+			return Result{Action: ActionError}, fmt.Errorf("restore volume %s: %w", attachment.Volume, err)
+		}
+		return Result{Action: ActionRestore, Again: recheckAfter}, nil
+	case record.Value.Admits(attachment.NodeName, attachment.Grant):
+		return Result{Action: ActionNone}, nil
+	}
+	return r.clearDead(ctx, live.Value, record.Value)
+}
+
+// clearDead deletes an attachment that the appliance will never again admit, unless a pod still uses it: then only people
+// can decide.
+func (r *Reconciler) clearDead(ctx context.Context, attachment Attachment, record Record) (Result, error) {
+	reason := fmt.Sprintf("the appliance no longer admits node %s: the volume is held by %v", attachment.NodeName, record.Holders)
+	result, err := r.deleteUnused(ctx, attachment, reason)
+	note := Note{PV: attachment.PV, Node: attachment.NodeName}
+	switch result.Action {
+	case ActionWaitForPods:
+		note.Reason, note.Warning = AttachmentDead, true
+		note.Message = fmt.Sprintf("Access through VolumeAttachment %s has ended: %s. Delete the pod on node %s that uses the volume; it can be attached anew then.", attachment.Name, reason, attachment.NodeName)
+	case ActionClear:
+		result.Action = ActionClearDead
+		note.Reason = DeadAttachmentCleared
+		note.Message = fmt.Sprintf("Deleted VolumeAttachment %s: %s.", attachment.Name, reason)
+	default:
+		return result, err
+	}
+	r.observer.Note(note)
+	return result, err
+}

@@ -1,0 +1,82 @@
+package csi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// lostDeparted stands in a restored record for hosts that may have departed from its epoch while the appliance still
+// remembered it: no further node may join before there is a new epoch.
+const lostDeparted = "unknown/unknown"
+
+// Restore gives a volume back to whom it was granted to last, if the appliance went back in time and has forgotten it: a
+// power cut before the configuration reached its flash, or a backup that was restored. Until it is, an older holder would
+// be let in. Errors: those of rds.Client.Get and Publish, and attach.ErrUnknown.
+func (c *Controller) Restore(ctx context.Context, volumeID string) error {
+	return c.ifOurs(volumeID, func(id rds.VolumeID) error {
+		_, err := c.restore(ctx, id)
+		return err
+	})
+}
+
+// restore gives the disk as it is now, after having repaired it if it went back in time. The caller holds the volume's lock.
+func (c *Controller) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
+	// What was granted is read before the disk is: only so does a lower generation prove anything.
+	granted := c.nodes.Granted(id.String())
+	disk, err := c.appliance.Get(ctx, id)
+	if err != nil || disk.Record.Generation >= granted {
+		return disk, err
+	}
+	klog.FromContext(ctx).Info("The appliance went back in time; taking the volume's export away until it is restored",
+		"volume", id.String(), "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
+	c.observer.Note(attach.Note{
+		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
+		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),
+	})
+	// The record stays as it is until it can be replaced in one step, so that whoever comes next still sees what is wrong.
+	if disk, err = c.appliance.Withdraw(ctx, disk); err != nil {
+		return rds.Disk{}, err
+	}
+	holding, err := c.grantedHolding(ctx, id)
+	if err != nil {
+		return rds.Disk{}, err
+	}
+	next := disk.Record.Restore(holding, granted)
+	if !next.Held() {
+		return c.appliance.Unpublish(ctx, disk, next)
+	}
+	return c.appliance.Publish(ctx, disk, next)
+}
+
+// grantedHolding is the newest holding of the volume that the API server itself vouches for; zero if there is none.
+func (c *Controller) grantedHolding(ctx context.Context, id rds.VolumeID) (rds.Holding, error) {
+	grantees, err := c.nodes.Grantees(ctx, id.String())
+	if err != nil {
+		return rds.Holding{}, err
+	}
+	if len(grantees) == 0 {
+		return rds.Holding{}, nil
+	}
+	newest := slices.MaxFunc(grantees, func(a, b Grantee) int { return cmp.Compare(a.Grant.Generation, b.Grant.Generation) }).Grant
+	epoch, ours := id.Epoch(newest.SubsystemNQN)
+	if !ours {
+		return rds.Holding{}, fmt.Errorf("volume %s: %w: its attachment carries the subsystem NQN %q, which was never issued for it", id, attach.ErrUnknown, newest.SubsystemNQN)
+	}
+	holding := rds.Holding{Epoch: epoch, Access: newest.Access, Mode: newest.Mode, ReadOnly: newest.ReadOnly}
+	for _, grantee := range grantees {
+		if grantee.Grant.SubsystemNQN == newest.SubsystemNQN {
+			holding.Holders = append(holding.Holders, grantee.Node.String())
+		}
+	}
+	if attach.Shared(holding.Access, holding.Mode) {
+		holding.Departed = []string{lostDeparted}
+	}
+	return holding, nil
+}

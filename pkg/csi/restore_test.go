@@ -1,0 +1,128 @@
+package csi
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// wentBack is a volume that was passed on from a to b, on an appliance that has lost that by a power cut: it shows a as
+// the holder, under a's old epoch. What b was granted is all that Kubernetes knows.
+func wentBack(t *testing.T) (w *controllerWorld, volume string, old, lost publishContext) {
+	t.Helper()
+	const flashDelay = time.Minute
+	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
+	w = &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w.restart(t)
+	volume = w.create(t)
+	old = w.mustPublish(t, volume, nodeA)
+	simulator.Advance(2 * flashDelay)
+	w.standing(nodeA, attach.StandingGone, time.Time{})
+	lost = w.mustPublish(t, volume, nodeB)
+	if err := simulator.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
+		t.Fatal(err)
+	}
+	for simulator.Phase() != appliance.Up {
+		simulator.NextPhase()
+	}
+	simulator.Advance(time.Hour)
+	w.restart(t)
+	if w.reachable() != old.target.SubsystemNQN {
+		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
+	}
+	w.nodes.granted = lost.grant.Generation
+	w.nodes.grantees = []Grantee{{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: lost.grant}}
+	return w, volume, old, lost
+}
+
+func TestRestoreGivesTheVolumeBackToItsLastHolder(t *testing.T) {
+	w, volume, _, lost := wentBack(t)
+	if err := w.Restore(t.Context(), volume); err != nil {
+		t.Fatal(err)
+	}
+	record := w.record(t, volume)
+	if w.reachable() != lost.target.SubsystemNQN || !slices.Equal(record.Holding.Holders, []string{nodeB}) || record.Generation <= lost.grant.Generation {
+		t.Errorf("exported %q, record %+v, want b's holding under %q", w.reachable(), record, lost.target.SubsystemNQN)
+	}
+	if !w.noted(attach.ApplianceWentBack) {
+		t.Error("nobody was told")
+	}
+	// Once restored there is nothing to do, however often it is asked for.
+	w.notes = nil
+	if err := w.Restore(t.Context(), volume); err != nil || len(w.notes) > 0 || w.record(t, volume).Token != record.Token {
+		t.Errorf("again: %v, notes %+v", err, w.notes)
+	}
+}
+
+// While the API server can't vouch for the last holder, the old one is kept out, and what is wrong can still be seen.
+func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
+	w, volume, _, lost := wentBack(t)
+	w.nodes.failed = attach.ErrUnknown
+	if err := w.Restore(t.Context(), volume); codeOf(err) != codes.Unavailable || w.reachable() != "" {
+		t.Errorf("got %v, exported %q, want UNAVAILABLE and no export", err, w.reachable())
+	}
+	w.nodes.failed = nil
+	if err := w.Restore(t.Context(), volume); err != nil || w.reachable() != lost.target.SubsystemNQN {
+		t.Errorf("once the API server answers: %v, exported %q", err, w.reachable())
+	}
+}
+
+func TestRestoreWithoutALivingHolderLeavesNobody(t *testing.T) {
+	w, volume, _, _ := wentBack(t)
+	w.nodes.grantees = nil
+	if err := w.Restore(t.Context(), volume); err != nil || w.reachable() != "" || w.record(t, volume).Held() {
+		t.Errorf("%v, exported %q", err, w.reachable())
+	}
+}
+
+// Whoever asks for a volume that went back, it is restored before anything is decided on it.
+func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
+	w, volume, old, lost := wentBack(t)
+	w.standing(nodeB, attach.StandingAttached, time.Time{})
+	if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.FailedPrecondition || w.reachable() != lost.target.SubsystemNQN {
+		t.Errorf("the old holder asks: got %v, exported %q, want a conflict with the restored holder", err, w.reachable())
+	}
+	w, volume, old, _ = wentBack(t)
+	w.nodes.grantees = nil // b's attachment is being deleted, which is why it is unpublished
+	if err := w.unpublish(t, volume, nodeB); err != nil || w.reachable() == old.target.SubsystemNQN || w.record(t, volume).Held() {
+		t.Errorf("the last holder leaves: %v, exported %q", err, w.reachable())
+	}
+}
+
+// A memory that is behind, here of the time before b, isn't an appliance that went back.
+func TestAnOldMemoryIsNotTakenForThePast(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	behind := w.Controller
+	w.restart(t)
+	b := w.mustPublish(t, volume, nodeB)
+	w.Controller = behind
+	w.nodes.granted = b.grant.Generation
+	w.standing(nodeB, attach.StandingAttached, time.Time{})
+	if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.FailedPrecondition || w.reachable() != b.target.SubsystemNQN || w.noted(attach.ApplianceWentBack) {
+		t.Errorf("got %v, exported %q, notes %+v", err, w.reachable(), w.notes)
+	}
+}
+
+func TestASharedHoldingIsRestoredButNotJoined(t *testing.T) {
+	w, volume, _, lost := wentBack(t)
+	grant := lost.grant
+	grant.Access, grant.Mode = attach.AccessBlock, attach.ModeMultiWriter
+	w.nodes.grantees = []Grantee{
+		{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: grant},
+		{Node: attach.NodeID{Name: "node-c", Machine: "machine-c"}, Grant: grant},
+	}
+	if err := w.Restore(t.Context(), volume); err != nil {
+		t.Fatal(err)
+	}
+	if holding := w.record(t, volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{lostDeparted}) {
+		t.Errorf("got %+v", holding)
+	}
+}
