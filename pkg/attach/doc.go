@@ -7,6 +7,7 @@
 //   - standing.go    what is known of a holder, judged from live answers of the API server
 //   - reconciler.go  Reconciler: queue, workers and resync that clear stale attachments
 //   - clear.go       what a worker does with one attachment
+//   - valve.go       Valve: holds clearing and take-over while too many nodes vanish at once
 //   - note.go        what an operator is told in an Event
 //   - nodeid.go, attachment.go, errors.go   the words all of that is said in
 //

@@ -7,6 +7,7 @@
 //   - cluster.go    Cluster: what is cached and how it is looked up
 //   - live.go       the questions that go to the API server itself, and the one deletion
 //   - watch.go      which event has which attachment looked at
+//   - nodefeed.go   which nodes appear and vanish, and which of them attachments name
 //   - trim.go       what of each object is kept, and how it reads in the words of package attach
 //   - waiters.go    waiting for an attachment to appear in the cache
 //   - podwatch.go   the pods of a node that is gone: watched only while one of its attachments waits for them

@@ -16,6 +16,7 @@ type Metrics struct {
 	reconcileActions *prometheus.CounterVec
 	graceUsed        prometheus.Counter
 	decisions        *prometheus.CounterVec
+	massDeletion     prometheus.Gauge
 	appliance        appliance
 }
 
@@ -56,10 +57,13 @@ func New() *Metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
+		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are held because too many nodes vanished at once.",
+		}),
 		appliance: newAppliance(buckets),
 	}
 	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions,
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -108,3 +112,9 @@ func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(ve
 
 // CountGraceUsed counts a volume that was handed off while its old node was still detaching.
 func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
+
+// HoldMassDeletion notes that clearing and take-over are held, until ReleaseMassDeletion.
+func (m *Metrics) HoldMassDeletion() { m.massDeletion.Set(1) }
+
+// ReleaseMassDeletion notes that clearing and take-over aren't held.
+func (m *Metrics) ReleaseMassDeletion() { m.massDeletion.Set(0) }

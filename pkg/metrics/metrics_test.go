@@ -16,10 +16,14 @@ func TestNamesAndFirstSeries(t *testing.T) {
 	m.Declare([]string{"clear", "none"}, []string{"publish"})
 	m.ObserveCall("ControllerPublishVolume", "OK", time.Second)
 	m.ObserveReconcile("clear", nil, time.Second)
+	m.HoldMassDeletion()
 	want := `
 # HELP rds_csi_grace_period_used_total Volumes handed off to a new node while the old one was still detaching.
 # TYPE rds_csi_grace_period_used_total counter
 rds_csi_grace_period_used_total 0
+# HELP rds_csi_mass_deletion_held 1 while clearing and take-over are held because too many nodes vanished at once.
+# TYPE rds_csi_mass_deletion_held gauge
+rds_csi_mass_deletion_held 1
 # HELP rds_csi_publish_decisions_total Decisions on requests to publish a volume, by verdict.
 # TYPE rds_csi_publish_decisions_total counter
 rds_csi_publish_decisions_total{verdict="publish"} 0
@@ -32,8 +36,12 @@ rds_csi_reconcile_actions_total{action="none"} 0
 rds_csi_stale_attachments_cleared_total 0
 `
 	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_grace_period_used_total",
-		"rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
+		"rds_csi_mass_deletion_held", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
 		t.Error(err)
+	}
+	m.ReleaseMassDeletion()
+	if held := testutil.ToFloat64(m.massDeletion); held != 0 {
+		t.Errorf("rds_csi_mass_deletion_held after the release: got %g, want 0", held)
 	}
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil || len(problems) != 0 {

@@ -61,7 +61,9 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	var (
 		nodes   csi.Nodes = csi.RecordNodes{}
 		ready             = func() bool { return true }
+		met               = func(context.Context, []rds.Disk) {}
 		cluster *informers.Cluster
+		valve   *guard
 		parts   []func(context.Context) error
 	)
 	if client != nil {
@@ -69,20 +71,29 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if cluster, err = informers.New(client, csi.DriverName); err != nil {
 			return nil, err
 		}
-		nodes, ready = csi.NewKubernetesNodes(cluster, func() bool { return false }), cluster.Synced
-		parts = append(parts, cluster.Run)
+		if valve, err = newGuard(options.valve, cluster, observed, func(attach.Note) {}); err != nil {
+			return nil, err
+		}
+		nodes, ready, met = csi.NewKubernetesNodes(cluster, valve.Held), cluster.Synced, valve.begin
+		parts = append(parts, cluster.Run, valve.Run)
 	}
 	controller, err := newControllerService(options, appliance, nodes, observed)
 	if err != nil {
 		return nil, err
 	}
 	if cluster != nil {
-		reconciler, err := newReconciler(options, cluster, controller, observed)
+		observer := reconcilerObserver(observed, valve.Left)
+		reconciler, err := newReconciler(options, cluster, controller, observer)
 		if err != nil {
 			return nil, err
 		}
 		if reconciler != nil {
 			parts = append(parts, reconciler.Run)
+			valve.begun = func() {
+				for _, name := range cluster.CachedAttachments() {
+					reconciler.Enqueue(name)
+				}
+			}
 		}
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
@@ -92,7 +103,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	}
 	return append(parts, server.Run,
 		func(ctx context.Context) error {
-			return meetAppliance(ctx, appliance, options.appliance.config.Address)
+			return meetAppliance(ctx, appliance, options.appliance.config.Address, met)
 		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
@@ -126,9 +137,17 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 }
 
 // newReconciler gives nil if the flags switch it off.
-func newReconciler(options *ControllerOptions, cluster *informers.Cluster, controller *csi.Controller, observed *metrics.Metrics) (*attach.Reconciler, error) {
+func newReconciler(options *ControllerOptions, cluster *informers.Cluster, controller *csi.Controller, observer attach.Observer) (*attach.Reconciler, error) {
 	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers, StuckAfter: options.stuckAfter}
-	observer := attach.Observer{
+	reconciler, err := attach.NewReconciler(config, cluster, controller, observer)
+	if err != nil || !options.reconcile {
+		return nil, err
+	}
+	return reconciler, cluster.Watch(reconciler.Enqueue)
+}
+
+func reconcilerObserver(observed *metrics.Metrics, held func() time.Duration) attach.Observer {
+	return attach.Observer{
 		Done: func(action attach.Action, err error, took time.Duration) {
 			observed.ObserveReconcile(string(action), err, took)
 			if action == attach.ActionClear {
@@ -136,13 +155,8 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, contr
 			}
 		},
 		Note: func(attach.Note) {},
-		Held: func() time.Duration { return 0 },
+		Held: held,
 	}
-	reconciler, err := attach.NewReconciler(config, cluster, controller, observer)
-	if err != nil || !options.reconcile {
-		return nil, err
-	}
-	return reconciler, cluster.Watch(reconciler.Enqueue)
 }
 
 func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, observed *metrics.Metrics) (*csi.Controller, error) {
@@ -168,8 +182,8 @@ func newControllerService(options *ControllerOptions, appliance *rds.Client, nod
 
 // meetAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with
 // address, user, keys or version is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
-// fails the process: the appliance may be away for hours, and calls that need it say so themselves.
-func meetAppliance(ctx context.Context, appliance *rds.Client, address string) error {
+// fails the process: the appliance may be away for hours, and calls that need it say so themselves. met is called with the disks.
+func meetAppliance(ctx context.Context, appliance *rds.Client, address string, met func(context.Context, []rds.Disk)) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
@@ -183,6 +197,7 @@ func meetAppliance(ctx context.Context, appliance *rds.Client, address string) e
 			return false, nil
 		}
 		logger.Info("Met the appliance", "address", address, "version", version.Text, "disks", len(disks))
+		met(ctx, disks)
 		return true, nil
 	})
 	if err != nil && ctx.Err() == nil {

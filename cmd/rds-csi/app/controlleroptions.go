@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -28,6 +29,7 @@ type ControllerOptions struct {
 	stuckAfter       time.Duration
 	maxHeld          int
 	allowUnfenced    bool
+	valve            attach.ValveConfig
 
 	appliance   applianceOptions
 	nvmeAddress string
@@ -59,6 +61,10 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.maxHeld, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
 
+	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "hold clearing and take-over while at least this many nodes vanished within the window; 0 never holds")
+	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and while they are at least this share of all nodes, more than 0 and at most 1")
+	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a node that vanished counts")
+
 	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
 	flags.UintVar(&o.nvmePort, "nvme-port", defaultNVMePort, "TCP port of the appliance's NVMe/TCP target")
@@ -78,6 +84,9 @@ func (o *ControllerOptions) Validate() error {
 		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
 		{o.stuckAfter > 0, fmt.Errorf("--attachment-stuck-period %s: want more than 0", o.stuckAfter)},
 		{o.maxHeld >= 0, fmt.Errorf("--max-held-publishes %d: want 0 or more", o.maxHeld)},
+		{o.valve.Nodes >= 0, fmt.Errorf("--mass-deletion-nodes %d: want 0 or more", o.valve.Nodes)},
+		{o.valve.Share > 0 && o.valve.Share <= 1, fmt.Errorf("--mass-deletion-share %g: want more than 0 and at most 1", o.valve.Share)},
+		{o.valve.Window > 0, fmt.Errorf("--mass-deletion-window %s: want more than 0", o.valve.Window)},
 		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
 		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}))

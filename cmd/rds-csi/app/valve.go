@@ -1,0 +1,85 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// guard is the valve against mass deletion, with what keeps it informed.
+type guard struct {
+	*attach.Valve
+	cluster *informers.Cluster
+	filled  func(ctx context.Context) error
+	tripped chan struct{}
+	// begun, unless nil, is called once the valve holds no longer for want of knowledge.
+	begun func()
+}
+
+// newGuard builds a valve that hears of the cluster's nodes. note is called once a trip; it must not block.
+func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*guard, error) {
+	g := &guard{cluster: cluster, tripped: make(chan struct{}, 1)}
+	var err error
+	g.Valve, err = attach.NewValve(config, attach.ValveObserver{
+		Tripped: func(hold attach.Hold) {
+			observed.HoldMassDeletion()
+			note(hold.Note())
+			select {
+			case g.tripped <- struct{}{}:
+			default:
+			}
+		},
+		Opened: observed.ReleaseMassDeletion,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.filled, err = cluster.FeedNodes(g.Valve)
+	return g, err
+}
+
+// begin tells the valve which nodes something names, once nodes and attachments are known. It returns early if ctx ends.
+func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
+	if err := g.filled(ctx); err != nil {
+		return
+	}
+	named := g.cluster.NodesAttached()
+	for _, disk := range disks {
+		for _, text := range disk.Record.Holding.Holders {
+			if holder, err := attach.ParseNodeID(text); err == nil {
+				named = append(named, holder.Name)
+			}
+		}
+	}
+	g.Begin(named)
+	if g.begun != nil {
+		g.begun()
+	}
+}
+
+// Run logs what the valve does, and asks it again when it is due to open, since it doesn't say so by itself.
+func (g *guard) Run(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	for {
+		select {
+		case <-g.tripped:
+		case <-ctx.Done():
+			return nil
+		}
+		for left := g.Left(); left > 0; left = g.Left() {
+			logger.Info("Too many nodes vanished at once: clearing and take-over are held (see --mass-deletion-nodes, -share and -window)", "for", left)
+			select {
+			case <-time.After(left):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		logger.Info("Clearing and take-over are no longer held")
+	}
+}

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+func heldBy(nodes ...string) rds.Disk {
+	return rds.Disk{Record: rds.Record{Holding: rds.Holding{Holders: nodes}}}
+}
+
+// massDeletion is the value of rds_csi_mass_deletion_held.
+func massDeletion(t *testing.T, observed *metrics.Metrics) float64 {
+	t.Helper()
+	families, err := observed.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "rds_csi_mass_deletion_held" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("no metric rds_csi_mass_deletion_held")
+	return 0
+}
+
+// A controller that starts after a mass deletion sees no node vanish: what attachments and records name must tell it.
+func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
+	tests := map[string]struct {
+		disks []rds.Disk
+		held  bool
+	}{
+		"two by attachment and record": {[]rds.Disk{heldBy("node-a/machine-a", "node-y/machine-y"), heldBy("node-x/machine-x"), heldBy("no node ID")}, false},
+		"three":                        {[]rds.Disk{heldBy("node-y/machine-y"), heldBy("node-z/machine-z")}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset(
+					&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-b"}},
+					&storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "va"}, Spec: storagev1.VolumeAttachmentSpec{Attacher: csi.DriverName, NodeName: "node-x"}})
+				cluster, err := informers.New(client, csi.DriverName)
+				if err != nil {
+					t.Fatal(err)
+				}
+				observed := metrics.New()
+				var notes []attach.Note
+				valve, err := newGuard(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun := 0
+				valve.begun = func() { begun++ }
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				defer running.Wait()
+				defer cancel()
+				running.Go(func() { _ = cluster.Run(ctx) })
+				running.Go(func() { _ = valve.Run(ctx) })
+				synctest.Wait()
+				if !valve.Held() {
+					t.Error("it doesn't hold before it knows what is named")
+				}
+				valve.begin(ctx, test.disks)
+				want := map[bool]float64{true: 1}[test.held]
+				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || begun != 1 {
+					t.Errorf("held %t, metric %g, notes %+v, begun %d; want held %t", valve.Held(), massDeletion(t, observed), notes, begun, test.held)
+				}
+				<-time.After(10 * time.Minute)
+				synctest.Wait()
+				if got := massDeletion(t, observed); got != 0 {
+					t.Errorf("the metric after the window, though nobody asked the valve: got %g, want 0", got)
+				}
+			})
+		})
+	}
+}
