@@ -16,8 +16,8 @@ type Cluster interface {
 	// LiveNode and LiveAttachment ask the API server.
 	LiveNode(ctx context.Context, name string) Answer[Node]
 	LiveAttachment(ctx context.Context, name string) Answer[Attachment]
-	// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended. As long as there are any,
-	// the attachment is enqueued again whenever one of that node's pods changes.
+	// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended. As long as there are any, the
+	// attachment is enqueued again whenever one of that node's pods changes.
 	PodsUsing(ctx context.Context, attachment Attachment) ([]string, error)
 	// DeleteAttachment deletes exactly the version of the attachment that was seen. It being gone already is success; if
 	// it has changed, nothing is deleted and the error is ErrChanged.

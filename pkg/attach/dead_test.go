@@ -26,6 +26,8 @@ func (f *fakeAppliance) Refresh(context.Context) error {
 }
 
 func (f *fakeAppliance) SeenRecord(string) (Record, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.seen == nil {
 		return Record{}, false
 	}
@@ -33,6 +35,8 @@ func (f *fakeAppliance) SeenRecord(string) (Record, bool) {
 }
 
 func (f *fakeAppliance) Record(context.Context, string) Answer[Record] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked++
 	if f.record == nil || f.failed != nil {
 		return Answer[Record]{Err: f.failed}
@@ -41,6 +45,8 @@ func (f *fakeAppliance) Record(context.Context, string) Answer[Record] {
 }
 
 func (f *fakeAppliance) Restore(_ context.Context, volume string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.restored = append(f.restored, volume)
 	return f.failed
 }

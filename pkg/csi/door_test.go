@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ func TestTheDoorServesInOrder(t *testing.T) {
 		var want []string
 		for i := range 5 {
 			synctest.Wait()
-			go v.visit(t.Context(), "v", fmt.Sprint(i), nil)
+			go v.visit(t.Context(), "v", strconv.Itoa(i), nil)
 			want = append(want, fmt.Sprint(i, " passed"))
 		}
 		go v.visit(t.Context(), "w", "of another volume", nil)

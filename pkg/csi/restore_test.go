@@ -13,19 +13,25 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// wentBack is a volume that was passed on from a to b, on an appliance that has lost that by a power cut: it shows a as
-// the holder, under a's old epoch. What b was granted is all that Kubernetes knows.
-func wentBack(t *testing.T) (w *controllerWorld, volume string, old, lost publishContext) {
+// past is a volume that was passed on from a to b, on an appliance that has lost that by a power cut: it shows a as the
+// holder, under a's old epoch. What b was granted is all that Kubernetes knows.
+type past struct {
+	*controllerWorld
+	volume    string
+	old, lost publishContext
+}
+
+func wentBack(t *testing.T) past {
 	t.Helper()
 	const flashDelay = time.Minute
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
-	w = &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
-	volume = w.create(t)
-	old = w.mustPublish(t, volume, nodeA)
+	volume := w.create(t)
+	old := w.mustPublish(t, volume, nodeA)
 	simulator.Advance(2 * flashDelay)
 	w.standing(nodeA, attach.StandingGone, time.Time{})
-	lost = w.mustPublish(t, volume, nodeB)
+	lost := w.mustPublish(t, volume, nodeB)
 	if err := simulator.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,59 +45,59 @@ func wentBack(t *testing.T) (w *controllerWorld, volume string, old, lost publis
 	}
 	w.nodes.granted = lost.grant.Generation
 	w.nodes.grantees = []Grantee{{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: lost.grant}}
-	return w, volume, old, lost
+	return past{w, volume, old, lost}
 }
 
 func TestRestoreGivesTheVolumeBackToItsLastHolder(t *testing.T) {
-	w, volume, _, lost := wentBack(t)
-	if err := w.Restore(t.Context(), volume); err != nil {
+	w := wentBack(t)
+	if err := w.Restore(t.Context(), w.volume); err != nil {
 		t.Fatal(err)
 	}
-	record := w.record(t, volume)
-	if w.reachable() != lost.target.SubsystemNQN || !slices.Equal(record.Holding.Holders, []string{nodeB}) || record.Generation <= lost.grant.Generation {
-		t.Errorf("exported %q, record %+v, want b's holding under %q", w.reachable(), record, lost.target.SubsystemNQN)
+	record := w.record(t, w.volume)
+	if w.reachable() != w.lost.target.SubsystemNQN || !slices.Equal(record.Holding.Holders, []string{nodeB}) || record.Generation <= w.lost.grant.Generation {
+		t.Errorf("exported %q, record %+v, want b's holding under %q", w.reachable(), record, w.lost.target.SubsystemNQN)
 	}
 	if !w.noted(attach.ApplianceWentBack) {
 		t.Error("nobody was told")
 	}
 	// Once restored there is nothing to do, however often it is asked for.
 	w.notes = nil
-	if err := w.Restore(t.Context(), volume); err != nil || len(w.notes) > 0 || w.record(t, volume).Token != record.Token {
+	if err := w.Restore(t.Context(), w.volume); err != nil || len(w.notes) > 0 || w.record(t, w.volume).Token != record.Token {
 		t.Errorf("again: %v, notes %+v", err, w.notes)
 	}
 }
 
 // While the API server can't vouch for the last holder, the old one is kept out, and what is wrong can still be seen.
 func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
-	w, volume, _, lost := wentBack(t)
+	w := wentBack(t)
 	w.nodes.failed = attach.ErrUnknown
-	if err := w.Restore(t.Context(), volume); codeOf(err) != codes.Unavailable || w.reachable() != "" {
+	if err := w.Restore(t.Context(), w.volume); codeOf(err) != codes.Unavailable || w.reachable() != "" {
 		t.Errorf("got %v, exported %q, want UNAVAILABLE and no export", err, w.reachable())
 	}
 	w.nodes.failed = nil
-	if err := w.Restore(t.Context(), volume); err != nil || w.reachable() != lost.target.SubsystemNQN {
+	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != w.lost.target.SubsystemNQN {
 		t.Errorf("once the API server answers: %v, exported %q", err, w.reachable())
 	}
 }
 
 func TestRestoreWithoutALivingHolderLeavesNobody(t *testing.T) {
-	w, volume, _, _ := wentBack(t)
+	w := wentBack(t)
 	w.nodes.grantees = nil
-	if err := w.Restore(t.Context(), volume); err != nil || w.reachable() != "" || w.record(t, volume).Held() {
+	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != "" || w.record(t, w.volume).Held() {
 		t.Errorf("%v, exported %q", err, w.reachable())
 	}
 }
 
 // Whoever asks for a volume that went back, it is restored before anything is decided on it.
 func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
-	w, volume, old, lost := wentBack(t)
+	w := wentBack(t)
 	w.standing(nodeB, attach.StandingAttached, time.Time{})
-	if _, err := w.publish(t, volume, nodeA); codeOf(err) != codes.FailedPrecondition || w.reachable() != lost.target.SubsystemNQN {
+	if _, err := w.publish(t, w.volume, nodeA); codeOf(err) != codes.FailedPrecondition || w.reachable() != w.lost.target.SubsystemNQN {
 		t.Errorf("the old holder asks: got %v, exported %q, want a conflict with the restored holder", err, w.reachable())
 	}
-	w, volume, old, _ = wentBack(t)
+	w = wentBack(t)
 	w.nodes.grantees = nil // b's attachment is being deleted, which is why it is unpublished
-	if err := w.unpublish(t, volume, nodeB); err != nil || w.reachable() == old.target.SubsystemNQN || w.record(t, volume).Held() {
+	if err := w.unpublish(t, w.volume, nodeB); err != nil || w.reachable() == w.old.target.SubsystemNQN || w.record(t, w.volume).Held() {
 		t.Errorf("the last holder leaves: %v, exported %q", err, w.reachable())
 	}
 }
@@ -112,17 +118,17 @@ func TestAnOldMemoryIsNotTakenForThePast(t *testing.T) {
 }
 
 func TestASharedHoldingIsRestoredButNotJoined(t *testing.T) {
-	w, volume, _, lost := wentBack(t)
-	grant := lost.grant
+	w := wentBack(t)
+	grant := w.lost.grant
 	grant.Access, grant.Mode = attach.AccessBlock, attach.ModeMultiWriter
 	w.nodes.grantees = []Grantee{
 		{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: grant},
 		{Node: attach.NodeID{Name: "node-c", Machine: "machine-c"}, Grant: grant},
 	}
-	if err := w.Restore(t.Context(), volume); err != nil {
+	if err := w.Restore(t.Context(), w.volume); err != nil {
 		t.Fatal(err)
 	}
-	if holding := w.record(t, volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{lostDeparted}) {
+	if holding := w.record(t, w.volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{lostDeparted}) {
 		t.Errorf("got %+v", holding)
 	}
 }

@@ -129,10 +129,10 @@ func (c *Cluster) CachedAttachment(name string) (attach.Attachment, bool) {
 func (c *Cluster) CachedAttachmentsOf(handle string) []attach.Attachment {
 	var attachments []attach.Attachment
 	for _, pv := range c.pvsOf(handle) {
-		// The index exists, so looking in it can't fail.
-		found, _ := c.attachments.GetTypedIndexer().ByTypedIndex(indexByPV, pv)
-		for _, attachment := range found {
-			attachments = append(attachments, c.attachmentOf(attachment))
+		for _, name := range c.attachmentsOf(pv) {
+			if attachment, found := c.CachedAttachment(name); found {
+				attachments = append(attachments, attachment)
+			}
 		}
 	}
 	return attachments
@@ -151,6 +151,12 @@ func (c *Cluster) CachedNode(name string) (attach.Node, bool) {
 func (c *Cluster) attachmentsOn(nodeName string) []string {
 	// The index exists, so looking in it can't fail; these objects have no namespace, so their keys are their names.
 	names, _ := c.attachments.GetTypedIndexer().IndexKeys(indexByNode, nodeName)
+	return names
+}
+
+// attachmentsOf lists the names of this driver's attachments of a PersistentVolume.
+func (c *Cluster) attachmentsOf(pv string) []string {
+	names, _ := c.attachments.GetTypedIndexer().IndexKeys(indexByPV, pv)
 	return names
 }
 

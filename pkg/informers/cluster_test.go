@@ -202,6 +202,42 @@ func TestAReregisteredMachineKeepsItsAttachment(t *testing.T) {
 	})
 }
 
+// An attachment may be seen before the PersistentVolume it is of, which comes by another watch.
+func TestALatePersistentVolumeIsNoReasonToWaitForTheResync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startController(t, attachment("stale", driver, "node-a"))
+		if got := c.attachments(t); len(got) != 1 {
+			t.Fatalf("left: %v, want the one that can't be judged yet", got)
+		}
+		if _, err := c.client.CoreV1().PersistentVolumes().Create(t.Context(), volume(), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := c.attachments(t); len(got) != 0 {
+			t.Errorf("left: %v", got)
+		}
+	})
+}
+
+// A watch of a node's pods is there for the attachments that wait for it, and goes with the last of them.
+func TestPodWatchesEndWithWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startController(t, volume(), pod("user"), attachment("one", driver, "node-a"), attachment("two", driver, "node-a"))
+		settle()
+		if n := len(c.cluster.pods.byNode); n != 1 {
+			t.Fatalf("%d pod watches for one node, want 1", n)
+		}
+		c.cluster.pods.release("node-a", "one")
+		if n := len(c.cluster.pods.byNode); n != 1 {
+			t.Error("the watch ended though one attachment waits for it")
+		}
+		c.cluster.pods.release("node-a", "two")
+		if n := len(c.cluster.pods.byNode); n != 0 {
+			t.Error("the watch goes on though nobody waits for it")
+		}
+	})
+}
+
 // A request to the API server that fails proves nothing.
 func TestAFailingAPIServerClearsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

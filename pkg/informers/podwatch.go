@@ -3,6 +3,8 @@ package informers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,11 +19,11 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// podWatches watches the pods of nodes that are gone, one watch a node. A cluster has few such nodes at a time, and
-// watching every pod of it for their sake would cost more than all our other caches.
+// podWatches watches the pods of nodes that attachments wait for, one watch a node, for as long as one waits. A cluster
+// has few such nodes at a time, and watching every pod of it for their sake would cost more than all our other caches.
 type podWatches struct {
 	client   kubernetes.Interface
-	onChange func(nodeName string)
+	onChange func(attachmentName string)
 
 	mu      sync.Mutex
 	byNode  map[string]*podWatch
@@ -31,14 +33,16 @@ type podWatches struct {
 type podWatch struct {
 	factory informers.SharedInformerFactory
 	cancel  context.CancelFunc
+	// waiting are the names of the attachments that the watch is for.
+	waiting map[string]bool
 }
 
 func newPodWatches(client kubernetes.Interface) *podWatches {
 	return &podWatches{client: client, onChange: func(string) {}, byNode: map[string]*podWatch{}}
 }
 
-// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long
-// as this driver has attachments on the node, those are enqueued again whenever one of its pods changes.
+// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long as
+// there are any, the attachment is enqueued again whenever one of that node's pods changes.
 func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
 	volume, err := c.volume(ctx, attachment.PV)
 	if err != nil {
@@ -48,7 +52,7 @@ func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) (
 		// A pod names a claim; without one bound to the volume no pod can use it.
 		return nil, nil
 	}
-	pods, err := c.pods.on(ctx, attachment.NodeName)
+	pods, err := c.pods.on(ctx, attachment)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +61,9 @@ func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) (
 		if uses(pod, volume.Spec.ClaimRef) {
 			using = append(using, pod.Namespace+"/"+pod.Name)
 		}
+	}
+	if len(using) == 0 {
+		c.pods.release(attachment.NodeName, attachment.Name)
 	}
 	return using, nil
 }
@@ -78,26 +85,28 @@ func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
 	return false
 }
 
-// on lists the pods bound to a node, from a watch that it starts if there is none yet.
-func (w *podWatches) on(ctx context.Context, nodeName string) ([]*corev1.Pod, error) {
-	factory, err := w.start(ctx, nodeName)
+// on lists the pods bound to an attachment's node, from a watch that it starts if there is none yet.
+func (w *podWatches) on(ctx context.Context, attachment attach.Attachment) ([]*corev1.Pod, error) {
+	factory, err := w.start(ctx, attachment)
 	if err != nil {
 		return nil, err
 	}
 	pods := factory.Core().V1().Pods()
 	if !cache.WaitForCacheSync(ctx.Done(), pods.Informer().HasSynced) {
-		return nil, fmt.Errorf("list the pods of node %s: %w", nodeName, errNotSynced)
+		return nil, fmt.Errorf("list the pods of node %s: %w", attachment.NodeName, errNotSynced)
 	}
 	return pods.Lister().List(labels.Everything())
 }
 
-func (w *podWatches) start(ctx context.Context, nodeName string) (informers.SharedInformerFactory, error) {
+func (w *podWatches) start(ctx context.Context, attachment attach.Attachment) (informers.SharedInformerFactory, error) {
+	nodeName := attachment.NodeName
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
 		return nil, context.Canceled
 	}
 	if watch := w.byNode[nodeName]; watch != nil {
+		watch.waiting[attachment.Name] = true
 		return watch.factory, nil
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(w.client, 0,
@@ -106,25 +115,51 @@ func (w *podWatches) start(ctx context.Context, nodeName string) (informers.Shar
 			options.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", nodeName).String()
 		}))
 	if _, err := factory.Core().V1().Pods().TypedInformer().AddTypedEventHandler(coreinformers.PodHandlerFuncs{
-		UpdateFunc: func(_, _ *corev1.Pod) { w.onChange(nodeName) },
-		DeleteFunc: func(coreinformers.DeletedPod) { w.onChange(nodeName) },
+		UpdateFunc: func(_, _ *corev1.Pod) { w.changed(nodeName) },
+		DeleteFunc: func(coreinformers.DeletedPod) { w.changed(nodeName) },
 	}); err != nil {
 		return nil, fmt.Errorf("watch the pods of node %s: %w", nodeName, err)
 	}
-	// The watch outlives the call that needed it first; stop and stopAll end it.
+	// The watch outlives the call that needed it first; release, stop and stopAll end it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	factory.StartWithContext(ctx)
-	w.byNode[nodeName] = &podWatch{factory: factory, cancel: cancel}
+	w.byNode[nodeName] = &podWatch{factory: factory, cancel: cancel, waiting: map[string]bool{attachment.Name: true}}
 	return factory, nil
+}
+
+// changed has every attachment that waits for the node's pods looked at again.
+func (w *podWatches) changed(nodeName string) {
+	w.mu.Lock()
+	var waiting []string
+	if watch := w.byNode[nodeName]; watch != nil {
+		waiting = slices.Sorted(maps.Keys(watch.waiting))
+	}
+	w.mu.Unlock()
+	for _, name := range waiting {
+		w.onChange(name)
+	}
+}
+
+// release notes that an attachment doesn't wait for the node's pods any more; the watch ends with the last that did.
+func (w *podWatches) release(nodeName, attachmentName string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	watch := w.byNode[nodeName]
+	if watch == nil {
+		return
+	}
+	if delete(watch.waiting, attachmentName); len(watch.waiting) == 0 {
+		delete(w.byNode, nodeName)
+		watch.cancel()
+	}
 }
 
 // stop ends the watch of one node's pods, if there is one.
 func (w *podWatches) stop(nodeName string) {
 	w.mu.Lock()
-	watch := w.byNode[nodeName]
-	delete(w.byNode, nodeName)
-	w.mu.Unlock()
-	if watch != nil {
+	defer w.mu.Unlock()
+	if watch := w.byNode[nodeName]; watch != nil {
+		delete(w.byNode, nodeName)
 		watch.cancel()
 	}
 }

@@ -17,7 +17,7 @@ func (c *Cluster) Watch(enqueue func(attachmentName string)) error {
 			enqueue(name)
 		}
 	}
-	c.pods.onChange = enqueueNode
+	c.pods.onChange = enqueue
 	attachmentChanged := func(attachment *storagev1.VolumeAttachment) {
 		if c.ours(attachment) {
 			enqueue(attachment.Name)
@@ -29,6 +29,16 @@ func (c *Cluster) Watch(enqueue func(attachmentName string)) error {
 		DeleteFunc: func(deleted storageinformers.DeletedVolumeAttachment) { c.attachmentGone(deleted) },
 	}); err != nil {
 		return fmt.Errorf("handle attachment events: %w", err)
+	}
+	if _, err := c.volumes.AddTypedEventHandler(coreinformers.PersistentVolumeHandlerFuncs{
+		// An attachment that was seen before its PersistentVolume could not be judged.
+		AddFunc: func(volume *corev1.PersistentVolume) {
+			for _, name := range c.attachmentsOf(volume.Name) {
+				enqueue(name)
+			}
+		},
+	}); err != nil {
+		return fmt.Errorf("handle PersistentVolume events: %w", err)
 	}
 	if _, err := c.nodes.AddTypedEventHandler(coreinformers.NodeHandlerFuncs{
 		AddFunc: func(node *corev1.Node) {
@@ -47,12 +57,9 @@ func (c *Cluster) Watch(enqueue func(attachmentName string)) error {
 	return nil
 }
 
-// attachmentGone stops watching a node's pods once nothing of ours is attached to it any more.
+// attachmentGone notes that an attachment waits for no pods any more.
 func (c *Cluster) attachmentGone(deleted storageinformers.DeletedVolumeAttachment) {
-	if deleted.OptionalObj == nil || !c.ours(deleted.OptionalObj) {
-		return
-	}
-	if node := deleted.OptionalObj.Spec.NodeName; len(c.attachmentsOn(node)) == 0 {
-		c.pods.stop(node)
+	if deleted.OptionalObj != nil && c.ours(deleted.OptionalObj) {
+		c.pods.release(deleted.OptionalObj.Spec.NodeName, deleted.OptionalObj.Name)
 	}
 }

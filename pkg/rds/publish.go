@@ -124,7 +124,8 @@ func (s recordSwitch) statements(cmd *command) []string {
 	}
 	statements := []string{
 		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(s.seen.comment)),
-		fmt.Sprintf("/disk set %s nvme-tcp-server-nqn=%s comment=%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment)),
+		// Said once more: somebody may have switched it on again, and nobody knows whether an exported disk takes a new name.
+		fmt.Sprintf("/disk set %s nvme-tcp-export=no nvme-tcp-server-nqn=%s comment=%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment)),
 	}
 	if s.next.Held() {
 		statements = append(statements, fmt.Sprintf("/disk set %s nvme-tcp-export=yes", where(s.comment)))

@@ -73,8 +73,9 @@ func (a *Appliance) setDisk(d *disk, call script.Call) (func(context.Context), e
 
 // reexport brings the target in line with what changed from before to d.
 func (a *Appliance) reexport(before disk, d *disk) func(context.Context) {
+	sameName := a.nqn(&before) == a.nqn(d) || a.options.Unknowns.RenameNeedsReexport
 	same := a.exported(&before) && a.exported(d) && before.Slot == d.Slot && before.File == d.File &&
-		before.Port == d.Port && a.nqn(&before) == a.nqn(d)
+		before.Port == d.Port && sameName
 	if same {
 		a.exports.Update(d.Slot, func(s *export.Subsystem) {
 			s.AllowHost = d.AllowHost

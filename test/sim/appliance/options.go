@@ -79,6 +79,9 @@ type Unknowns struct {
 	RefuseLiveFileRemove bool
 	// EmptyListAsString serializes an empty list as "" instead of [].
 	EmptyListAsString bool
+	// RenameNeedsReexport leaves an exported disk reachable under its old NQN
+	// when it gets another one, until the export is taken away.
+	RenameNeedsReexport bool
 	// SlotMax is the longest slot name; 32 if zero.
 	SlotMax int
 	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it

@@ -1,0 +1,94 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func (f *fakeAppliance) change(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeAppliance) refreshes() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refreshed
+}
+
+// runOn starts a reconciler with an hour between resyncs, and returns it.
+func runOn(t *testing.T, cluster Cluster, appliance Appliance) *Reconciler {
+	t.Helper()
+	r, _ := reconcilerOf(t, cluster, appliance)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+	return r
+}
+
+func TestRecordsAreReadAtStartAndWhenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		appliance := &fakeAppliance{}
+		r := runOn(t, clusterWith(attachmentOnA()), appliance)
+		advance(time.Minute)
+		if got := appliance.refreshes(); got != 1 {
+			t.Errorf("after the start: read %d times, want once", got)
+		}
+		for range 5 {
+			r.Resync()
+		}
+		advance(time.Second)
+		if got := appliance.refreshes() - 1; got < 1 || got > 2 {
+			t.Errorf("asked five times at once: read %d times, want once or twice", got)
+		}
+	})
+}
+
+// An appliance that is away is asked again until it is back, and stale attachments don't wait for it.
+func TestRefreshIsRetriedUntilTheApplianceIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		appliance, cluster := &fakeAppliance{failed: errors.New("connection refused")}, clusterWith(attachmentOnA())
+		runOn(t, cluster, appliance)
+		if cluster.deletions() != 1 {
+			t.Error("a stale attachment waited for the appliance")
+		}
+		advance(time.Minute)
+		tries := appliance.refreshes()
+		if want := int(time.Minute / refreshRetry); tries < want || tries > want+1 {
+			t.Errorf("tried %d times in a minute", tries)
+		}
+		appliance.change(func() { appliance.failed = nil })
+		advance(refreshRetry)
+		tries = appliance.refreshes()
+		advance(10 * time.Minute)
+		if again := appliance.refreshes() - tries; again != 0 {
+			t.Errorf("read %d times more though it is back", again)
+		}
+	})
+}
+
+// A volume that went back in time while nobody asked for it is restored as soon as the records were read.
+func TestAVolumeThatWentBackIsFoundByTheRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(grantedOnA())
+		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
+		valid, old := recordOf("nqn-7", 7, nodeA()), recordOf("nqn-5", 5, nodeB())
+		appliance := &fakeAppliance{seen: valid, record: valid}
+		r := runOn(t, cluster, appliance)
+		appliance.change(func() { appliance.seen, appliance.record = old, old })
+		r.Resync()
+		synctest.Wait()
+		appliance.change(func() {
+			if len(appliance.restored) == 0 {
+				t.Error("not restored")
+			}
+			appliance.seen, appliance.record = valid, valid
+		})
+	})
+}
