@@ -136,8 +136,8 @@ func TestStopWaitsForEveryWorker(t *testing.T) {
 				select {
 				case <-stopped:
 					t.Fatal("Stop returned while a worker is busy")
-				case <-done:
-					t.Fatal("Run returned while a worker is busy")
+				case err := <-done:
+					t.Fatalf("Run returned while a worker is busy: %v", err)
 				default:
 				}
 				if err := r.Run(t.Context()); !errors.Is(err, errRunning) {

@@ -10,8 +10,10 @@
 //   - nodefeed.go   which nodes appear and vanish, and which of them attachments name
 //   - trim.go       what of each object is kept, and how it reads in the words of package attach
 //   - waiters.go    waiting for an attachment to appear in the cache
+//   - recorder.go   Recorder: what people should know, as Events on claims, volumes and nodes
 //   - podwatch.go   the pods of a node that is gone: watched only while one of its attachments waits for them
 //
 // It needs these permissions: get, list and watch on nodes and persistentvolumes; get, list, watch and delete on
-// volumeattachments; list and watch on pods; get on the namespace kube-system.
+// volumeattachments; list and watch on pods; create and patch on events (of the core group, in every namespace); get on the
+// namespace kube-system.
 package informers

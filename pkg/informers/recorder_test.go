@@ -1,0 +1,282 @@
+package informers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// recording is a recorder over a fake API server. Its caches aren't run: what they hold is put there by the test.
+type recording struct {
+	*Recorder
+	client  *fake.Clientset
+	dropped atomic.Int64
+	// fail makes writing an event fail with what it holds.
+	fail  atomic.Pointer[error]
+	tries atomic.Int64
+}
+
+func newRecording(t *testing.T) *recording {
+	t.Helper()
+	r := &recording{client: fake.NewClientset()}
+	r.client.PrependReactor("*", "events", func(action clienttesting.Action) (bool, kruntime.Object, error) {
+		if action.GetVerb() == "list" {
+			return false, nil, nil
+		}
+		r.tries.Add(1)
+		if err := r.fail.Load(); err != nil {
+			return true, nil, *err
+		}
+		return false, nil, nil
+	})
+	cluster, err := New(r.client, driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := volume()
+	bound.UID, bound.Spec.ClaimRef.UID = "uid-of-pv", "uid-of-claim"
+	free := volume()
+	free.Name, free.Spec.ClaimRef = "pv-free", nil
+	for _, volume := range []*corev1.PersistentVolume{bound, free} {
+		if err := cluster.volumes.GetIndexer().Add(volume); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Recorder = NewRecorder(cluster, func() { r.dropped.Add(1) })
+	return r
+}
+
+// run has notes written in the bubble until the test ends.
+func (r *recording) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func (r *recording) events(t *testing.T) []corev1.Event {
+	t.Helper()
+	synctest.Wait()
+	list, err := r.client.CoreV1().Events(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Event) int {
+		return cmp.Or(cmp.Compare(a.InvolvedObject.Kind, b.InvolvedObject.Kind), cmp.Compare(a.InvolvedObject.Name, b.InvolvedObject.Name))
+	})
+	return list.Items
+}
+
+// An event is where people look: "kubectl describe" finds it by namespace, kind, name and UID.
+func TestWhereANoteIsShown(t *testing.T) {
+	claim := corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "default", Name: "claim", UID: "uid-of-claim"}
+	pv := corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolume", Name: "pv-1", UID: "uid-of-pv"}
+	node := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: "node-a", UID: "node-a"}
+	tests := map[string]struct {
+		pv, node string
+		want     []corev1.ObjectReference
+	}{
+		"volume and node":         {"pv-1", "node-a", []corev1.ObjectReference{node, pv, claim}},
+		"volume":                  {"pv-1", "", []corev1.ObjectReference{pv, claim}},
+		"volume that isn't bound": {"pv-free", "", []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: "pv-free"}}},
+		"volume that isn't known": {"pv-x", "", []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: "pv-x"}}},
+		"node, deleted or not":    {"", "node-a", []corev1.ObjectReference{node}},
+		"neither":                 {"", "", []corev1.ObjectReference{{APIVersion: "storage.k8s.io/v1", Kind: "CSIDriver", Name: driver}}},
+	}
+	for name, test := range tests {
+		for _, warning := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, warning), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRecording(t)
+					r.run(t)
+					r.Record(attach.Note{Reason: attach.ClearingHeld, Warning: warning, PV: test.pv, Node: test.node, Message: "why"})
+					wantType := map[bool]string{false: corev1.EventTypeNormal, true: corev1.EventTypeWarning}[warning]
+					var got []corev1.ObjectReference
+					for _, event := range r.events(t) {
+						got = append(got, event.InvolvedObject)
+						wantNamespace := cmp.Or(event.InvolvedObject.Namespace, "default")
+						if event.Reason != "ClearingHeld" || event.Message != "why" || event.Type != wantType || event.Namespace != wantNamespace || event.Source.Component != reporter {
+							t.Errorf("got %+v", event)
+						}
+					}
+					if diff := gocmp.Diff(test.want, got); diff != "" {
+						t.Errorf("events on (-want +got):\n%s", diff)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The first of a kind is written at once; what repeats becomes a count, and even that is written a limited number of times.
+func TestNotesThatRepeatAreOneEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecording(t)
+		r.run(t)
+		note := attach.Note{Reason: attach.DetachStuck, Node: "node-a", Message: "again"}
+		for range 5 {
+			r.Record(note)
+			advance(time.Second)
+		}
+		events := r.events(t)
+		if len(events) != 1 || events[0].Count != 5 || !events[0].LastTimestamp.After(events[0].FirstTimestamp.Time) {
+			t.Fatalf("got %+v, want one event that counts 5", events)
+		}
+		for range 500 {
+			r.Record(note)
+			advance(time.Millisecond)
+		}
+		if n := r.tries.Load(); len(r.events(t)) != 1 || n > 30 {
+			t.Errorf("%d events written %d times for 505 notes, want 1 and at most 30", len(events), n)
+		}
+	})
+}
+
+func advance(by time.Duration) {
+	<-time.After(by)
+	synctest.Wait()
+}
+
+// However many notes come, callers don't wait, no goroutine is started for them, and little is written.
+func TestAStormOfNotes(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	const notes = 10_000
+	r := newRecording(t)
+	hold := make(chan struct{})
+	r.client.PrependReactor("create", "events", func(clienttesting.Action) (bool, kruntime.Object, error) {
+		<-hold
+		return false, nil, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	before := runtime.NumGoroutine()
+	for i := range notes {
+		r.Record(attach.Note{Reason: attach.StaleAttachmentCleared, Node: "node-a", Message: fmt.Sprint("attachment ", i)})
+	}
+	if grown := runtime.NumGoroutine() - before; grown > 0 {
+		t.Errorf("%d goroutines more after %d notes, want none", grown, notes)
+	}
+	if lost := r.dropped.Load(); lost < notes-maxQueuedNotes-1 || lost > notes-maxQueuedNotes {
+		t.Errorf("%d notes dropped, want all but the %d that may wait", lost, maxQueuedNotes)
+	}
+	close(hold)
+	for len(r.queue) > 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if n := r.tries.Load(); n > 30 {
+		t.Errorf("%d requests for a storm about one node, want at most 30", n)
+	}
+}
+
+// While the API server is away notes wait and nothing is lost; what it refuses is given up, and the next is written.
+func TestFailuresToWrite(t *testing.T) {
+	away, refused := errors.New("connection refused"), error(apierrors.NewForbidden(corev1.Resource("events"), "x", errors.New("no")))
+	busy := error(apierrors.NewTooManyRequests("later", 1))
+	tests := map[string]struct {
+		err  error
+		want []string
+	}{
+		"away":    {away, []string{"node-a", "node-b"}},
+		"busy":    {busy, []string{"node-a", "node-b"}},
+		"refused": {refused, []string{"node-b"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRecording(t)
+				r.run(t)
+				r.fail.Store(&test.err)
+				r.Record(attach.Note{Reason: attach.ClearingHeld, Node: "node-a"})
+				advance(10 * time.Minute)
+				if n := r.tries.Load(); n > 40 {
+					t.Errorf("%d tries in 10 minutes: that hammers", n)
+				}
+				r.fail.Store(nil)
+				r.Record(attach.Note{Reason: attach.ClearingHeld, Node: "node-b"})
+				advance(time.Minute)
+				var got []string
+				for _, event := range r.events(t) {
+					got = append(got, event.InvolvedObject.Name)
+				}
+				if diff := gocmp.Diff(test.want, got); diff != "" {
+					t.Errorf("events on (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestRecorderEndsWhileTheAPIServerIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecording(t)
+		away := errors.New("connection refused")
+		r.fail.Store(&away)
+		for range 10 {
+			r.Record(attach.Note{Reason: attach.ClearingHeld, Node: "node-a"})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		advance(time.Hour)
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		default:
+			t.Error("Run hasn't returned")
+		}
+		r.Record(attach.Note{Reason: attach.ClearingHeld, Node: "node-a"})
+	})
+}
+
+// The API server forgets events after an hour; what goes on for longer is told anew.
+func TestAnEventThatExpiredIsWrittenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecording(t)
+		r.run(t)
+		note := attach.Note{Reason: attach.DetachStuck, Node: "node-a", Message: "again"}
+		r.Record(note)
+		for _, event := range r.events(t) {
+			if err := r.client.CoreV1().Events(event.Namespace).Delete(t.Context(), event.Name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		advance(time.Hour)
+		r.Record(note)
+		if events := r.events(t); len(events) != 1 || events[0].Count != 2 {
+			t.Errorf("got %+v, want one event that counts 2", events)
+		}
+	})
+}
