@@ -13,8 +13,8 @@ import (
 // Client is one appliance. It is safe for concurrent use. Its only memory is what it last saw of each disk, which saves
 // a read before a write: every such write is conditional, so a memory that is wrong costs one more exec and no more.
 type Client struct {
-	session *session
-	config  Config
+	transport Transport
+	config    Config
 
 	mu       sync.Mutex
 	lastSeen map[VolumeID]Disk
@@ -30,12 +30,18 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	return &Client{session: newSession(config), config: config, lastSeen: map[VolumeID]Disk{}}, nil
+	return NewOver(config, sshTransport{newSession(config)}), nil
+}
+
+// NewOver returns a client of an appliance that is reached over another transport than SSH. Of the configuration, only
+// cluster, port, boot window and what is to be told of commands count.
+func NewOver(config Config, transport Transport) *Client {
+	return &Client{transport: transport, config: config.withDefaults(), lastSeen: map[VolumeID]Disk{}}
 }
 
 // Close ends the connection and returns when everything that the client started has ended. Operations in flight fail,
 // later ones return ErrUnreachable.
-func (c *Client) Close() { c.session.close() }
+func (c *Client) Close() { c.transport.Close() }
 
 // LastSeen gives a disk as this client last saw it, if it did. Only a conditional write may be built on it.
 func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
@@ -58,7 +64,7 @@ func (c *Client) forget(id VolumeID) {
 }
 
 // run sends a command and decodes the answer. Errors: ErrUnreachable (nothing was sent), *CommandError (nothing was
-// run), *FieldError (a text isn't fit for a command), errIncomplete (it may have run).
+// run), *FieldError (a text isn't fit for a command), ErrIncomplete (it may have run).
 func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error) {
 	start := time.Now()
 	defer func() { c.config.Observe(cmd.kind, outcomeOf(errors.Join(err, answer.refused)), time.Since(start)) }()
@@ -66,7 +72,7 @@ func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error
 	if err != nil {
 		return reply{}, err
 	}
-	output, err := c.session.exec(ctx, line)
+	output, err := c.transport.Exec(ctx, line)
 	klog.FromContext(ctx).V(5).Info("Appliance answered", "command", line, "output", output, "took", time.Since(start), "err", err)
 	if err != nil {
 		return reply{}, err
@@ -89,7 +95,7 @@ func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*
 		if err == nil {
 			return c.state(id, answer), nil
 		}
-		if lost == nil && !errors.Is(err, errIncomplete) {
+		if lost == nil && !errors.Is(err, ErrIncomplete) {
 			return state{}, err
 		}
 		if lost == nil {

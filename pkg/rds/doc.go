@@ -9,6 +9,7 @@
 //   - command.go    the one place that quotes text for RouterOS and wraps statements so that their outcome can be told
 //   - reply.go      what came back: the verdict on the statements and the appliance's state after them
 //   - disk.go       Disk: a disk of ours as the appliance shows it
+//   - transport.go  what the rest of this package needs of a connection, so that SSH is only one of them
 //   - session.go    how commands get to the appliance: one SSH connection, kept, a deadline on everything
 //   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to, gate.go keeps
 //     its end from stranding a goroutine

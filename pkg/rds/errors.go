@@ -31,6 +31,10 @@ var (
 	// ErrPermission: the appliance refused the user or the user's key, which comes together with ErrUnreachable, or
 	// refused the user something once logged in.
 	ErrPermission = errors.New("the appliance refuses permission")
+	// ErrIncomplete: a command was sent and may have run, but its reply is missing or can't be understood.
+	ErrIncomplete = errors.New("the reply is incomplete")
+	// ErrNoFiles: there is no SFTP, which needs policy ftp in the user's group, so that the menu /file is the way to files.
+	ErrNoFiles = fmt.Errorf("%w: no SFTP, which needs policy ftp in the user's group", ErrPermission)
 	// ErrUnknownOutcome: a command was sent, its reply was lost, and the state could not be read back.
 	ErrUnknownOutcome = errors.New("the outcome is unknown")
 )

@@ -206,8 +206,8 @@ func FuzzReadReply(f *testing.F) {
 		switch {
 		case err == nil && !strings.Contains(output, "n-END"):
 			t.Errorf("%q: a reply without its end marker was believed: %+v", output, answer)
-		case err != nil && !errors.As(err, &refused) && !errors.Is(err, errIncomplete):
-			t.Errorf("%q: got %v, want a CommandError or errIncomplete", output, err)
+		case err != nil && !errors.As(err, &refused) && !errors.Is(err, ErrIncomplete):
+			t.Errorf("%q: got %v, want a CommandError or ErrIncomplete", output, err)
 		}
 	})
 }

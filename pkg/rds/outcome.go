@@ -35,7 +35,7 @@ func outcomeOf(err error) Outcome {
 		return OutcomeDone
 	case errors.Is(err, ErrUnreachable):
 		return OutcomeUnreachable
-	case errors.Is(err, errIncomplete):
+	case errors.Is(err, ErrIncomplete):
 		return OutcomeLost
 	case errors.As(err, &field):
 		return OutcomeInvalid

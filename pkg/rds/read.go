@@ -61,7 +61,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 
 // asUnreachable turns a lost reply to a read, which changed nothing, into what it means to the caller: try again.
 func asUnreachable(err error) error {
-	if errors.Is(err, errIncomplete) {
+	if errors.Is(err, ErrIncomplete) {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return err

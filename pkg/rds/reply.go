@@ -40,7 +40,7 @@ type reply struct {
 }
 
 // readReply decodes the output of the command with this nonce. It returns a *CommandError if the appliance ran nothing
-// at all (a parse error or a missing permission), and errIncomplete if the reply was cut short or can't be understood.
+// at all (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
 func readReply(nonce, output string) (reply, error) {
 	var answer reply
 	found := map[string]bool{}
@@ -52,14 +52,14 @@ func readReply(nonce, output string) (reply, error) {
 		marker, text, _ := strings.Cut(marked, " ")
 		found[marker] = true
 		if err := answer.take(marker, text); err != nil {
-			return reply{}, fmt.Errorf("%w: %s: %w", errIncomplete, marker, err)
+			return reply{}, fmt.Errorf("%w: %s: %w", ErrIncomplete, marker, err)
 		}
 	}
 	switch {
 	case len(found) == 0 && strings.TrimSpace(output) != "":
 		return reply{}, &CommandError{Text: firstLine(output)}
 	case !found[markerEnd]:
-		return reply{}, fmt.Errorf("%w: the end marker is missing", errIncomplete)
+		return reply{}, fmt.Errorf("%w: the end marker is missing", ErrIncomplete)
 	}
 	return answer, nil
 }

@@ -21,9 +21,6 @@ const (
 	maxReply = 4 << 20
 )
 
-// errIncomplete says that a command was sent and may have run, but that its reply is missing or can't be understood.
-var errIncomplete = errors.New("the reply is incomplete")
-
 // errClosed says that the client was closed.
 var errClosed = fmt.Errorf("%w: the client is closed", ErrUnreachable)
 
@@ -69,7 +66,7 @@ func (s *session) exec(ctx context.Context, line string) (string, error) {
 		if exit := (*ssh.ExitError)(nil); err == nil || errors.As(err, &exit) && exit.Signal() == "" {
 			return nil
 		}
-		return fmt.Errorf("%w: %w", errIncomplete, err)
+		return fmt.Errorf("%w: %w", ErrIncomplete, err)
 	})
 	if err != nil {
 		return "", err
@@ -90,7 +87,7 @@ func (b *replyBuffer) Write(data []byte) (int, error) {
 
 // use opens a channel and has work done on it, all within execTimeout. Work that outlives ctx is left to itself: its
 // connection is retired, which ends it at the latest when the other commands on it have ended, and its results must not
-// be looked at. Errors: ErrUnreachable (work wasn't begun), errIncomplete, or what work returned.
+// be looked at. Errors: ErrUnreachable (work wasn't begun), ErrIncomplete, or what work returned.
 func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error {
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
@@ -115,13 +112,13 @@ func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error 
 	}
 	select {
 	case err := <-done:
-		if errors.Is(err, errIncomplete) {
+		if errors.Is(err, ErrIncomplete) {
 			s.retire(conn, nil)
 		}
 		return err
 	case <-ctx.Done():
 		s.retire(conn, nil)
-		return fmt.Errorf("%w: %w", errIncomplete, ctx.Err())
+		return fmt.Errorf("%w: %w", ErrIncomplete, ctx.Err())
 	}
 }
 

@@ -98,8 +98,8 @@ func TestEverythingHasADeadline(t *testing.T) {
 		"no banner":          {func(p *peer) { p.connected = mute }, defaultConnectTimeout, ErrUnreachable},
 		"channel open":       {func(p *peer) { p.opening = func(int32, ssh.NewChannel) bool { return true } }, openTimeout, ErrUnreachable},
 		"no channels at all": {func(p *peer) { p.authenticated = func(_ int32, c ssh.Conn) bool { return c.Wait() != nil } }, openTimeout, ErrUnreachable},
-		"exec":               {func(p *peer) { p.exec = hang }, execTimeout, errIncomplete},
-		"in mid-reply":       {func(p *peer) { p.exec = func(c call) bool { return echo(c) && hang(c) } }, execTimeout, errIncomplete},
+		"exec":               {func(p *peer) { p.exec = hang }, execTimeout, ErrIncomplete},
+		"in mid-reply":       {func(p *peer) { p.exec = func(c call) bool { return echo(c) && hang(c) } }, execTimeout, ErrIncomplete},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -148,8 +148,8 @@ func TestASlowCommandBreaksNoOther(t *testing.T) {
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := s.exec(ctx, "hangs"); !errors.Is(err, errIncomplete) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the given up command: got %v, want errIncomplete", err)
+		if _, err := s.exec(ctx, "hangs"); !errors.Is(err, ErrIncomplete) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the given up command: got %v, want ErrIncomplete", err)
 		}
 		if got, err := s.exec(t.Context(), "new"); err != nil || got != "new on 2" {
 			t.Errorf("a new command: got %q, %v, want it on a fresh connection", got, err)
@@ -261,8 +261,8 @@ func TestBrokenConnections(t *testing.T) {
 					}
 					return echo(c)
 				}
-				if _, err := s.exec(t.Context(), "x"); !errors.Is(err, errIncomplete) {
-					t.Errorf("got %v, want errIncomplete", err)
+				if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrIncomplete) {
+					t.Errorf("got %v, want ErrIncomplete", err)
 				}
 				answered(t, s, "next")
 			})
@@ -300,8 +300,8 @@ func TestADropWithSeveralCommandsInFlight(t *testing.T) {
 		synctest.Wait()
 		_ = wire.Close()
 		for range cap(results) {
-			if err := <-results; !errors.Is(err, errIncomplete) {
-				t.Errorf("got %v, want errIncomplete", err)
+			if err := <-results; !errors.Is(err, ErrIncomplete) {
+				t.Errorf("got %v, want ErrIncomplete", err)
 			}
 		}
 		answered(t, s, "next")

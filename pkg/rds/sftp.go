@@ -14,16 +14,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// errNoSFTP says that the appliance gives this user no SFTP, so that the menu /file is the way to its files.
-var errNoSFTP = fmt.Errorf("%w: no SFTP, which needs policy ftp in the user's group", ErrPermission)
-
 // fileTree is the appliance's file tree over SFTP. Paths are relative to its root and don't begin with a slash. It tells
 // what is there and nothing about sizes, which RouterOS gets wrong. Each operation is a channel of its own on the kept
-// connection, within the bounds of a command. Errors of every operation: errNoSFTP, ErrPermission, ErrUnreachable
-// (nothing was sent), errIncomplete (it may have been done), a *FieldError for a path that isn't fit.
-type fileTree struct{ client *Client }
-
-func (c *Client) tree() fileTree { return fileTree{client: c} }
+// connection, within the bounds of a command. Errors of every operation: ErrNoFiles, ErrPermission, ErrUnreachable
+// (nothing was sent), ErrIncomplete (it may have been done), a *FieldError for a path that isn't fit.
+type fileTree struct{ session *session }
 
 // list gives the names of what is in a directory, without their paths, in order. The error is fs.ErrNotExist where there
 // is no such directory, which on an appliance whose pool isn't mounted proves nothing.
@@ -41,13 +36,6 @@ func (f fileTree) list(ctx context.Context, directory string) ([]string, error) 
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// contains tells whether a file or directory is there, from the list of the directory around it: an answer needs a
-// directory that can be listed, so silence never passes for absence.
-func (f fileTree) contains(ctx context.Context, file string) (bool, error) {
-	names, err := f.list(ctx, path.Dir(file))
-	return slices.Contains(names, path.Base(file)), err
 }
 
 // makeDirectory makes one directory, in one that has to be there already; it is fine if it exists.
@@ -68,11 +56,11 @@ func (f fileTree) makeDirectory(ctx context.Context, directory string) error {
 // do has work done on a fresh SFTP channel.
 func (f fileTree) do(ctx context.Context, what, name string, work func(*sftp.Client) error) (err error) {
 	start := time.Now()
-	defer func() { f.client.config.Observe(KindSFTP, outcomeOf(err), time.Since(start)) }()
+	defer func() { f.session.config.Observe(KindSFTP, outcomeOf(err), time.Since(start)) }()
 	if err := checkFileName(name); err != nil {
 		return err
 	}
-	err = f.client.session.use(ctx, func(channel *ssh.Session) error {
+	err = f.session.use(ctx, func(channel *ssh.Session) error {
 		client, err := startSFTP(channel)
 		if err != nil {
 			return err
@@ -89,10 +77,10 @@ func (f fileTree) do(ctx context.Context, what, name string, work func(*sftp.Cli
 func startSFTP(channel *ssh.Session) (*sftp.Client, error) {
 	accepted, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errIncomplete, err)
+		return nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
 	if !accepted {
-		return nil, errNoSFTP
+		return nil, ErrNoFiles
 	}
 	in, err := channel.StdinPipe()
 	if err != nil {
@@ -104,7 +92,7 @@ func startSFTP(channel *ssh.Session) (*sftp.Client, error) {
 	}
 	client, err := sftp.NewClientPipe(out, in)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errIncomplete, err)
+		return nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
 	return client, nil
 }
@@ -120,7 +108,7 @@ func sftpError(err error) error {
 	case errors.As(err, &answered):
 		return &CommandError{Text: answered.Error()}
 	default:
-		return fmt.Errorf("%w: %w", errIncomplete, err)
+		return fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
 }
 
