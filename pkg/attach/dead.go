@@ -16,7 +16,7 @@ func (r *Reconciler) checkGrant(ctx context.Context, attachment Attachment) (Res
 	// The memory of the record only tells whether a closer look is worth an exec. Where there is none, the next resync
 	// reads every record at once.
 	seen, known := r.appliance.SeenRecord(attachment.Volume)
-	if !known || seen.Admits(attachment.NodeName, attachment.Grant) && !seen.WentBack(attachment.Grant.Generation) {
+	if !known || seen.Admits(attachment.Grant) && !seen.WentBack(attachment.Grant.Generation) {
 		return Result{Action: ActionNone}, nil
 	}
 	// The attachment is confirmed before the record is read: epochs never come back, so a grant that was valid when it
@@ -40,7 +40,7 @@ func (r *Reconciler) checkGrant(ctx context.Context, attachment Attachment) (Res
 			return Result{Action: ActionError}, fmt.Errorf("restore volume %s: %w", attachment.Volume, err)
 		}
 		return Result{Action: ActionRestore, Again: recheckAfter}, nil
-	case record.Value.Admits(attachment.NodeName, attachment.Grant):
+	case record.Value.Admits(attachment.Grant):
 		return Result{Action: ActionNone}, nil
 	}
 	return r.clearDead(ctx, live.Value, record.Value)

@@ -54,7 +54,7 @@ func (f *fakeAppliance) Restore(_ context.Context, volume string) error {
 // a is attached under the NQN and generation of grantOf.
 func grantedOnA() Attachment {
 	attachment := attachmentOnA()
-	attachment.Grant = Grant{SubsystemNQN: "nqn-7", Generation: 7, Access: "mount", Mode: "single-node-writer"}
+	attachment.Grant = Grant{Node: nodeA(), SubsystemNQN: "nqn-7", Generation: 7, Access: "mount", Mode: "single-node-writer"}
 	return attachment
 }
 
@@ -168,7 +168,7 @@ func TestADetachIsWatched(t *testing.T) {
 }
 
 func TestGrantsSurviveThePublishContext(t *testing.T) {
-	for _, grant := range []Grant{grantedOnA().Grant, {SubsystemNQN: "n", Generation: 1 << 63, Access: "block", Mode: ModeMultiWriter, ReadOnly: true}} {
+	for _, grant := range []Grant{grantedOnA().Grant, {Node: nodeB(), SubsystemNQN: "n", Generation: 1 << 63, Access: "block", Mode: ModeMultiWriter, ReadOnly: true}} {
 		values := map[string]string{}
 		grant.Encode(values)
 		if got, ok := ParseGrant(values); !ok || got != grant {

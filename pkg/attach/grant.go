@@ -6,6 +6,9 @@ import "strconv"
 // context, which external-attacher keeps as the VolumeAttachment's attachmentMetadata: so Kubernetes remembers what the
 // appliance had agreed to, even if the appliance forgets.
 type Grant struct {
+	// Node is the machine that it was given to. A machine that is made anew under its name finds the attachment of its
+	// predecessor, and must not use it.
+	Node NodeID
 	// SubsystemNQN carries the epoch.
 	SubsystemNQN string
 	// Generation is the record's when it was written; 1 or more.
@@ -18,6 +21,7 @@ type Grant struct {
 // The keys of a grant in a publish context, and so in attachmentMetadata. They are stored by clusters: never change one.
 const (
 	KeySubsystemNQN = "subsystemNQN"
+	keyNode         = "nodeID"
 	keyGeneration   = "generation"
 	keyAccess       = "access"
 	keyMode         = "mode"
@@ -26,6 +30,7 @@ const (
 
 // Encode writes the grant into a publish context.
 func (g Grant) Encode(publishContext map[string]string) {
+	publishContext[keyNode] = g.Node.String()
 	publishContext[KeySubsystemNQN] = g.SubsystemNQN
 	publishContext[keyGeneration] = strconv.FormatUint(g.Generation, 10)
 	publishContext[keyAccess] = g.Access
@@ -39,12 +44,16 @@ func ParseGrant(publishContext map[string]string) (Grant, bool) {
 	if err != nil || generation == 0 || publishContext[KeySubsystemNQN] == "" {
 		return Grant{}, false
 	}
+	node, err := ParseNodeID(publishContext[keyNode])
+	if err != nil {
+		return Grant{}, false
+	}
 	readOnly, err := strconv.ParseBool(publishContext[keyReadOnly])
 	if err != nil || publishContext[keyAccess] == "" || publishContext[keyMode] == "" {
 		return Grant{}, false
 	}
 	return Grant{
-		SubsystemNQN: publishContext[KeySubsystemNQN], Generation: generation,
+		Node: node, SubsystemNQN: publishContext[KeySubsystemNQN], Generation: generation,
 		Access: publishContext[keyAccess], Mode: publishContext[keyMode], ReadOnly: readOnly,
 	}, true
 }

@@ -29,11 +29,10 @@ type Record struct {
 // Shared tells whether a holding of this kind may have two holders.
 func Shared(access, mode string) bool { return access == AccessBlock && mode == ModeMultiWriter }
 
-// Admits tells whether the grant is a living one: its subsystem is the one that this record names, and the node is among
-// those that it was issued to.
-func (r Record) Admits(nodeName string, grant Grant) bool {
-	return grant.SubsystemNQN == r.SubsystemNQN &&
-		slices.ContainsFunc(r.Holders, func(holder NodeID) bool { return holder.Name == nodeName })
+// Admits tells whether the grant is a living one: its subsystem is the one that this record names, and its node is a
+// holder.
+func (r Record) Admits(grant Grant) bool {
+	return grant.SubsystemNQN == r.SubsystemNQN && slices.Contains(r.Holders, grant.Node)
 }
 
 // WentBack tells whether the record is older than one that was granted: the appliance lost what it had written.

@@ -36,16 +36,10 @@ type Nodes interface {
 	LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool
 	// Granted is the highest generation that any attachment of the volume is known to carry, 0 if none is. It costs nothing.
 	Granted(volumeID string) uint64
-	// Grantees finds out, live, which living nodes have the volume attached, and under which grants.
-	Grantees(ctx context.Context, volumeID string) ([]Grantee, error)
+	// Grants finds out, live, under which grants living nodes have the volume attached.
+	Grants(ctx context.Context, volumeID string) ([]attach.Grant, error)
 	// Changed gives a channel that is closed when something happens to an attachment of the volume.
 	Changed(volumeID string) <-chan struct{}
-}
-
-// Grantee is a node to which a volume is attached, with what it was given.
-type Grantee struct {
-	Node  attach.NodeID
-	Grant attach.Grant
 }
 
 // Admission is what admitting a node showed.

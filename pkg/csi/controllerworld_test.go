@@ -30,7 +30,7 @@ type fakeNodes struct {
 	asked     int
 	letGo     map[string]bool
 	granted   uint64
-	grantees  []Grantee
+	grants    []attach.Grant
 	changed   chan struct{}
 }
 
@@ -40,7 +40,9 @@ func (f *fakeNodes) LetGo(_ context.Context, _ string, node attach.NodeID) bool 
 
 func (f *fakeNodes) Granted(string) uint64 { return f.granted }
 
-func (f *fakeNodes) Grantees(context.Context, string) ([]Grantee, error) { return f.grantees, f.failed }
+func (f *fakeNodes) Grants(context.Context, string) ([]attach.Grant, error) {
+	return f.grants, f.failed
+}
 
 func (f *fakeNodes) Changed(string) <-chan struct{} { return f.changed }
 

@@ -27,6 +27,7 @@ var (
 	errOtherFilesystem = errors.New("the device holds something else than was asked for")
 	errIncompatible    = errors.New("already there in another way")
 	errInUse           = errors.New("still in use")
+	errOtherMachine    = errors.New("the attachment was made for another machine of this name")
 	errNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
 )
 
@@ -74,6 +75,7 @@ func codeTable() []codeRow {
 		{errIncompatible, codes.AlreadyExists},
 		{errInUse, codes.FailedPrecondition},
 		{errNotStaged, codes.FailedPrecondition},
+		{errOtherMachine, codes.FailedPrecondition},
 		{attach.ErrConflict, codes.FailedPrecondition},
 		{attach.ErrIncompatible, codes.AlreadyExists},
 		{attach.ErrUnfenced, codes.FailedPrecondition},

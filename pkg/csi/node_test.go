@@ -12,6 +12,18 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
+// A machine that is made anew finds pods bound to its name, and the attachment of its predecessor, who may be writing still.
+func TestAnotherMachinesGrantIsNotUsed(t *testing.T) {
+	w := newNodeWorld(t)
+	stage, publish := w.stageRequest(t, epochA), w.publishRequest(t, epochA)
+	stage.PublishContext["nodeID"], publish.PublishContext["nodeID"] = "worker-1/machine-0", "worker-1/machine-0"
+	_, err := w.NodeStageVolume(t.Context(), stage)
+	_, errPublish := w.NodePublishVolume(t.Context(), publish)
+	if codeOf(err) != codes.FailedPrecondition || codeOf(errPublish) != codes.FailedPrecondition || len(w.connector.devices) > 0 {
+		t.Errorf("stage: %v, publish: %v, connected: %v", err, errPublish, w.connector.devices)
+	}
+}
+
 func TestNewNodeRefusesWhatMakesNoNodeID(t *testing.T) {
 	for name, config := range map[string]NodeConfig{
 		"no name":             {MachineIdentity: "m"},

@@ -17,7 +17,7 @@ func (n *Node) NodePublishVolume(ctx context.Context, request *csi.NodePublishVo
 	if err != nil {
 		return nil, err
 	}
-	s, err := stagingOf(request, errNotStaged)
+	s, err := n.stagingOf(request, errNotStaged)
 	if err != nil {
 		return nil, err
 	}

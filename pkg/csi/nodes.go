@@ -120,28 +120,28 @@ func (n *KubernetesNodes) Granted(volumeID string) uint64 {
 	return highest
 }
 
-// Grantees asks the API server about every attachment of the volume that the cache has.
-func (n *KubernetesNodes) Grantees(ctx context.Context, volumeID string) ([]Grantee, error) {
-	var grantees []Grantee
+// Grants asks the API server about every attachment of the volume that the cache has.
+func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach.Grant, error) {
+	var grants []attach.Grant
 	for _, cached := range n.cluster.CachedAttachmentsOf(volumeID) {
 		attachment := n.cluster.LiveAttachment(ctx, cached.Name)
 		if attachment.Err != nil {
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, attachment.Err)
 		}
-		id, err := attach.ParseNodeID(attachment.Value.NodeID)
-		if !attachment.Found || !attachment.Value.Attached || err != nil || attachment.Value.Grant == (attach.Grant{}) {
+		grant := attachment.Value.Grant
+		if !attachment.Found || !attachment.Value.Attached || grant == (attach.Grant{}) || attachment.Value.NodeID != grant.Node.String() {
 			continue
 		}
-		node := n.cluster.LiveNode(ctx, id.Name)
-		switch attach.Judge(id, volumeID, node, attachment).Standing {
+		node := n.cluster.LiveNode(ctx, grant.Node.Name)
+		switch attach.Judge(grant.Node, volumeID, node, attachment).Standing {
 		case attach.StandingUnknown:
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, node.Err)
 		case attach.StandingAttached:
-			grantees = append(grantees, Grantee{Node: id, Grant: attachment.Value.Grant})
+			grants = append(grants, grant)
 		default:
 		}
 	}
-	return grantees, nil
+	return grants, nil
 }
 
 // Changed gives a channel that is closed at the next event about an attachment of the volume.
@@ -185,8 +185,8 @@ func (RecordNodes) LetGo(context.Context, string, attach.NodeID) bool { return f
 // Granted knows of no grant.
 func (RecordNodes) Granted(string) uint64 { return 0 }
 
-// Grantees knows of none.
-func (RecordNodes) Grantees(context.Context, string) ([]Grantee, error) { return nil, nil }
+// Grants knows of none.
+func (RecordNodes) Grants(context.Context, string) ([]attach.Grant, error) { return nil, nil }
 
 // Changed gives a channel on which nothing ever happens: a holder's leaving isn't announced.
 func (RecordNodes) Changed(string) <-chan struct{} { return nil }

@@ -188,8 +188,8 @@ func TestLetGo(t *testing.T) {
 }
 
 // What was granted counts for a restoration only if the API server vouches for it now.
-func TestGranteesAreLive(t *testing.T) {
-	grant := attach.Grant{SubsystemNQN: "nqn", Generation: 9, Access: "mount", Mode: "single-node-writer"}
+func TestGrantsAreLive(t *testing.T) {
+	grant := attach.Grant{Node: nodeIDA(), SubsystemNQN: "nqn", Generation: 9, Access: "mount", Mode: "single-node-writer"}
 	attached := attach.Attachment{NodeName: "node-a", NodeID: nodeA, Attached: true, Grant: grant}
 	with := func(change func(*attach.Attachment)) func(*fakeKubernetes) {
 		return func(f *fakeKubernetes) {
@@ -207,7 +207,7 @@ func TestGranteesAreLive(t *testing.T) {
 		"attached":                     {func(*fakeKubernetes) {}, 1, false},
 		"detaching":                    {with(func(a *attach.Attachment) { a.DetachingSince = time.Unix(1, 0) }), 0, false},
 		"not attached any more":        {with(func(a *attach.Attachment) { a.Attached = false }), 0, false},
-		"node ID can't be understood":  {with(func(a *attach.Attachment) { a.NodeID = "x" }), 0, false},
+		"attached as another machine":  {with(func(a *attach.Attachment) { a.NodeID = "node-a/machine-x" }), 0, false},
 		"no grant":                     {with(func(a *attach.Attachment) { a.Grant = attach.Grant{} }), 0, false},
 		"attachment is gone":           {func(f *fakeKubernetes) { clear(f.liveVA) }, 0, false},
 		"node is gone":                 {func(f *fakeKubernetes) { clear(f.live) }, 0, false},
@@ -224,7 +224,7 @@ func TestGranteesAreLive(t *testing.T) {
 			}
 			test.change(cluster)
 			nodes := NewKubernetesNodes(cluster, never)
-			got, err := nodes.Grantees(t.Context(), handle1)
+			got, err := nodes.Grants(t.Context(), handle1)
 			if len(got) != test.want || errors.Is(err, attach.ErrUnknown) != test.fails {
 				t.Errorf("got %+v, %v, want %d", got, err, test.want)
 			}

@@ -80,7 +80,7 @@ func writerOf(filesystem string, flags ...string) *csi.VolumeCapability {
 func publishContextOf(t *testing.T, epoch string) map[string]string {
 	t.Helper()
 	target := nvme.Target{SubsystemNQN: subsystemNQN(t, epoch), Address: "192.0.2.1", Port: 4420}
-	grant := attach.Grant{SubsystemNQN: target.SubsystemNQN, Generation: 1, Access: accessMount, Mode: "single-node-writer"}
+	grant := attach.Grant{Node: attach.NodeID{Name: "worker-1", Machine: "machine-1"}, SubsystemNQN: target.SubsystemNQN, Generation: 1, Access: accessMount, Mode: "single-node-writer"}
 	return publishContext{target: target, grant: grant}.encode()
 }
 

@@ -42,7 +42,7 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.C
 		return nil, err
 	}
 	grant := attach.Grant{
-		SubsystemNQN: disk.SubsystemNQN, Generation: disk.Record.Generation,
+		Node: wish.Node, SubsystemNQN: disk.SubsystemNQN, Generation: disk.Record.Generation,
 		Access: disk.Record.Holding.Access, Mode: disk.Record.Holding.Mode, ReadOnly: disk.Record.Holding.ReadOnly,
 	}
 	target := nvme.Target{SubsystemNQN: disk.SubsystemNQN, Address: c.config.Address, Port: c.config.Port}

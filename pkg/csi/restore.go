@@ -57,22 +57,22 @@ func (c *Controller) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, er
 
 // grantedHolding is the newest holding of the volume that the API server itself vouches for; zero if there is none.
 func (c *Controller) grantedHolding(ctx context.Context, id rds.VolumeID) (rds.Holding, error) {
-	grantees, err := c.nodes.Grantees(ctx, id.String())
+	grants, err := c.nodes.Grants(ctx, id.String())
 	if err != nil {
 		return rds.Holding{}, err
 	}
-	if len(grantees) == 0 {
+	if len(grants) == 0 {
 		return rds.Holding{}, nil
 	}
-	newest := slices.MaxFunc(grantees, func(a, b Grantee) int { return cmp.Compare(a.Grant.Generation, b.Grant.Generation) }).Grant
+	newest := slices.MaxFunc(grants, func(a, b attach.Grant) int { return cmp.Compare(a.Generation, b.Generation) })
 	epoch, ours := id.Epoch(newest.SubsystemNQN)
 	if !ours {
 		return rds.Holding{}, fmt.Errorf("volume %s: %w: its attachment carries the subsystem NQN %q, which was never issued for it", id, attach.ErrUnknown, newest.SubsystemNQN)
 	}
 	holding := rds.Holding{Epoch: epoch, Access: newest.Access, Mode: newest.Mode, ReadOnly: newest.ReadOnly}
-	for _, grantee := range grantees {
-		if grantee.Grant.SubsystemNQN == newest.SubsystemNQN {
-			holding.Holders = append(holding.Holders, grantee.Node.String())
+	for _, grant := range grants {
+		if grant.SubsystemNQN == newest.SubsystemNQN {
+			holding.Holders = append(holding.Holders, grant.Node.String())
 		}
 	}
 	if attach.Shared(holding.Access, holding.Mode) {

@@ -44,7 +44,7 @@ func wentBack(t *testing.T) past {
 		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
 	}
 	w.nodes.granted = lost.grant.Generation
-	w.nodes.grantees = []Grantee{{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: lost.grant}}
+	w.nodes.grants = []attach.Grant{lost.grant}
 	return past{w, volume, old, lost}
 }
 
@@ -82,7 +82,7 @@ func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
 
 func TestRestoreWithoutALivingHolderLeavesNobody(t *testing.T) {
 	w := wentBack(t)
-	w.nodes.grantees = nil
+	w.nodes.grants = nil
 	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != "" || w.record(t, w.volume).Held() {
 		t.Errorf("%v, exported %q", err, w.reachable())
 	}
@@ -96,7 +96,7 @@ func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
 		t.Errorf("the old holder asks: got %v, exported %q, want a conflict with the restored holder", err, w.reachable())
 	}
 	w = wentBack(t)
-	w.nodes.grantees = nil // b's attachment is being deleted, which is why it is unpublished
+	w.nodes.grants = nil // b's attachment is being deleted, which is why it is unpublished
 	if err := w.unpublish(t, w.volume, nodeB); err != nil || w.reachable() == w.old.target.SubsystemNQN || w.record(t, w.volume).Held() {
 		t.Errorf("the last holder leaves: %v, exported %q", err, w.reachable())
 	}
@@ -121,10 +121,9 @@ func TestASharedHoldingIsRestoredButNotJoined(t *testing.T) {
 	w := wentBack(t)
 	grant := w.lost.grant
 	grant.Access, grant.Mode = attach.AccessBlock, attach.ModeMultiWriter
-	w.nodes.grantees = []Grantee{
-		{Node: attach.NodeID{Name: "node-b", Machine: "machine-b"}, Grant: grant},
-		{Node: attach.NodeID{Name: "node-c", Machine: "machine-c"}, Grant: grant},
-	}
+	second := grant
+	second.Node = attach.NodeID{Name: "node-c", Machine: "machine-c"}
+	w.nodes.grants = []attach.Grant{grant, second}
 	if err := w.Restore(t.Context(), w.volume); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // NodeStageVolume connects the volume, makes its filesystem if the device is proven blank, and mounts it at the staging
 // path. It is the only call that ever formats.
 func (n *Node) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	s, err := stagingOf(request, &invalidError{field: "staging_target_path", want: "one"})
+	s, err := n.stagingOf(request, &invalidError{field: "staging_target_path", want: "one"})
 	if err != nil {
 		return nil, err
 	}

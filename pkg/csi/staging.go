@@ -35,9 +35,9 @@ type stagingRequest interface {
 	GetPublishContext() map[string]string
 }
 
-// stagingOf judges a request before anything is touched. Its errors are *invalidError or *rds.FieldError, or noPath if
-// the request names no staging path.
-func stagingOf(request stagingRequest, noPath error) (staging, error) {
+// stagingOf judges a request before anything is touched. Its errors are *invalidError, *rds.FieldError or errOtherMachine,
+// or noPath if the request names no staging path.
+func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) {
 	if request.GetVolumeId() == "" {
 		return staging{}, &invalidError{field: "volume_id", want: "one"}
 	}
@@ -62,6 +62,10 @@ func stagingOf(request stagingRequest, noPath error) (staging, error) {
 	}
 	if !strings.HasPrefix(published.target.SubsystemNQN, volume.SubsystemPrefix()) {
 		return staging{}, &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
+	}
+	if published.grant.Node != n.id {
+		// Only its own machine may connect: the other one may be running still, and writing.
+		return staging{}, fmt.Errorf("volume %s: %w: it is for %s, this is %s; delete the pod, so that the volume is attached anew", volume, errOtherMachine, published.grant.Node, n.id)
 	}
 	return staging{volume: volume, target: published.target, path: path, filesystem: wanted}, nil
 }

@@ -45,7 +45,7 @@ func (leavingNodes) LetGo(context.Context, string, attach.NodeID) bool { return 
 
 func (leavingNodes) Granted(string) uint64 { return 0 }
 
-func (leavingNodes) Grantees(context.Context, string) ([]drivercsi.Grantee, error) { return nil, nil }
+func (leavingNodes) Grants(context.Context, string) ([]attach.Grant, error) { return nil, nil }
 
 func (leavingNodes) Changed(string) <-chan struct{} { return nil }
 

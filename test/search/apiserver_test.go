@@ -1,0 +1,216 @@
+package search
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// errAPI is a request that the API server didn't answer.
+var errAPI = errors.New("the API server is away")
+
+// errConflict is a write on a version that isn't the current one, and errMissing one on nothing.
+var (
+	errConflict = errors.New("the object has been modified")
+	errMissing  = errors.New("not found")
+)
+
+// apiServer is what is true in Kubernetes. Reads and writes are linearizable; watches tell of them later.
+type apiServer struct {
+	e        *engine
+	revision int
+	// failing makes requests fail, one in so many; 0 for none.
+	failing int
+	nodes   map[string]attach.Node
+	// csiNodes are the node IDs that kubelets registered; they go with their Node.
+	csiNodes map[string]string
+	// lastInUse is what a Node said was in use when it was deleted.
+	lastInUse   map[string][]string
+	attachments map[string]*object
+	pods        map[string]*pod
+	watches     []*cache
+	// machineOf is which machine a Node stands for, or stood for last, and nodeSince the step since when.
+	machineOf map[string]string
+	nodeSince map[string]int
+	// cleared is told of what a reconciler deletes.
+	cleared func(attach.Attachment)
+}
+
+// object is a VolumeAttachment.
+type object struct {
+	attach.Attachment
+	finalizer bool
+}
+
+// pod uses one volume on one node.
+type pod struct {
+	name, node string
+	volume     *volume
+	// deleting says that its deletion was asked for; its kubelet removes it, or the garbage collection.
+	deleting bool
+	// bornAt is the step at which it was made.
+	bornAt int
+}
+
+// event says what became of a Node or VolumeAttachment.
+type event struct {
+	name       string
+	node       *attach.Node
+	attachment *attach.Attachment
+	isNode     bool
+}
+
+func newAPIServer(e *engine) *apiServer {
+	return &apiServer{
+		e: e, nodes: map[string]attach.Node{}, csiNodes: map[string]string{}, lastInUse: map[string][]string{},
+		attachments: map[string]*object{}, pods: map[string]*pod{},
+		machineOf: map[string]string{}, nodeSince: map[string]int{},
+	}
+}
+
+// request is a round trip: others may come first, and it may fail.
+func (s *apiServer) request() error {
+	s.e.pause()
+	if s.failing > 0 && s.e.chance(s.failing) {
+		return errAPI
+	}
+	return nil
+}
+
+func (s *apiServer) version() string {
+	s.revision++
+	return strconv.Itoa(s.revision)
+}
+
+func (s *apiServer) putNode(node attach.Node, csiNodeID string) {
+	s.revision++
+	node.VolumesInUse = slices.Clone(node.VolumesInUse)
+	if old, found := s.nodes[node.Name]; !found || old.Machine != node.Machine {
+		s.nodeSince[node.Name] = s.e.steps
+	}
+	s.nodes[node.Name], s.csiNodes[node.Name] = node, csiNodeID
+	s.tell(event{name: node.Name, node: &node, isNode: true})
+}
+
+func (s *apiServer) deleteNode(name string) {
+	if node, found := s.nodes[name]; found {
+		s.revision++
+		s.lastInUse[name] = node.VolumesInUse
+		delete(s.nodes, name)
+		delete(s.csiNodes, name)
+		s.tell(event{name: name, isNode: true})
+	}
+}
+
+// create makes a VolumeAttachment, unless there is one of the name.
+func (s *apiServer) create(v *volume, nodeName string) error {
+	name := v.attachment(nodeName)
+	if s.attachments[name] != nil {
+		return errConflict
+	}
+	version := s.version()
+	s.attachments[name] = &object{Attachment: attach.Attachment{
+		Name: name, UID: "uid-" + version, ResourceVersion: version, NodeName: nodeName, PV: v.pv, Volume: v.handle,
+	}}
+	s.tellAttachment(name)
+	return nil
+}
+
+// update changes the version of a VolumeAttachment that was read, if it is still the current one.
+func (s *apiServer) update(read attach.Attachment, change func(*object)) error {
+	current := s.attachments[read.Name]
+	switch {
+	case current == nil:
+		return errMissing
+	case current.UID != read.UID || current.ResourceVersion != read.ResourceVersion:
+		return errConflict
+	}
+	change(current)
+	current.ResourceVersion = s.version()
+	s.tellAttachment(read.Name)
+	return nil
+}
+
+// delete asks for the deletion of a VolumeAttachment, of any version where uid and version are empty.
+func (s *apiServer) delete(name, uid, version string) error {
+	current := s.attachments[name]
+	switch {
+	case current == nil:
+		return errMissing
+	case uid != "" && current.UID != uid || version != "" && current.ResourceVersion != version:
+		return errConflict
+	case current.finalizer && !current.Detaching():
+		current.DetachingSince, current.ResourceVersion = time.Now(), s.version()
+	case !current.finalizer:
+		s.revision++
+		delete(s.attachments, name)
+	}
+	s.tellAttachment(name)
+	return nil
+}
+
+// finalize takes the finalizer away: what is being deleted is gone then.
+func (s *apiServer) finalize(read attach.Attachment) error {
+	err := s.update(read, func(current *object) { current.finalizer = false })
+	if current := s.attachments[read.Name]; err == nil && current.Detaching() {
+		delete(s.attachments, read.Name)
+		s.tellAttachment(read.Name)
+	}
+	return err
+}
+
+func (s *apiServer) tellAttachment(name string) {
+	told := event{name: name}
+	if current := s.attachments[name]; current != nil {
+		copied := current.Attachment
+		told.attachment = &copied
+	}
+	s.tell(told)
+}
+
+func (s *apiServer) tell(told event) {
+	for _, watch := range s.watches {
+		watch.pending = append(watch.pending, told)
+	}
+}
+
+// podsOn lists the pods on a node that use a volume and haven't ended, in order.
+func (s *apiServer) podsOn(nodeName, handle string) []*pod {
+	var found []*pod
+	for _, name := range slices.Sorted(maps.Keys(s.pods)) {
+		if pod := s.pods[name]; pod.node == nodeName && (handle == "" || pod.volume.handle == handle) {
+			found = append(found, pod)
+		}
+	}
+	return found
+}
+
+// deletePod removes a pod for good, and has the attachments that wait for it looked at again.
+func (s *apiServer) deletePod(name string) {
+	pod := s.pods[name]
+	delete(s.pods, name)
+	s.e.log("pod %s on %s is gone", name, pod.node)
+	for _, watch := range s.watches {
+		watch.podsChanged(pod.node)
+	}
+}
+
+func (s *apiServer) String() string {
+	var text string
+	for _, name := range slices.Sorted(maps.Keys(s.attachments)) {
+		a := s.attachments[name]
+		text += fmt.Sprintf("  attachment of %s to %s (%s): attached %t, detaching %t, %s at %d\n", a.PV, a.NodeName, a.NodeID, a.Attached, a.Detaching(), a.Grant.SubsystemNQN, a.Grant.Generation)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
+		text += fmt.Sprintf("  node %s is machine %s, uses %v\n", name, s.nodes[name].Machine, s.nodes[name].VolumesInUse)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.pods)) {
+		text += fmt.Sprintf("  pod %s of %s on %s, deleting %t\n", name, s.pods[name].volume.pv, s.pods[name].node, s.pods[name].deleting)
+	}
+	return text
+}

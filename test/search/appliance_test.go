@@ -1,0 +1,173 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+)
+
+const (
+	pool      = "raid10"
+	directory = "rds-csi"
+	clusterID = "cluster-1"
+	// flashDelay is how much of what was written last a power cut loses.
+	flashDelay = 20 * time.Second
+	// bootWindow is how long after its start the appliance's silence proves nothing.
+	bootWindow = 30 * time.Second
+)
+
+// storage is the simulated appliance, with what it does to the lines that are sent to it.
+type storage struct {
+	e         *engine
+	appliance *appliance.Appliance
+	exports   *export.Registry
+	// trouble makes lines fail, one in so many; 0 for none.
+	trouble int
+	// running counts the lines that are being carried out.
+	running int
+	// sent is told which actor carries out the line that another sent, and after of every statement that was carried out.
+	sent  func(sender, line *actor)
+	after func()
+	// looked is what was seen last, until anything was done.
+	looked []appliance.DiskInfo
+	parsed map[string]rds.Record
+}
+
+// touch forgets what was seen.
+func (s *storage) touch() { s.looked = nil }
+
+func newStorage(t *testing.T, e *engine, folder string) *storage {
+	t.Helper()
+	exports := export.New(export.Options{RevokeWait: time.Nanosecond, StableIdentity: true})
+	device, err := appliance.Open(appliance.Options{
+		StateDir: folder, Pools: []appliance.Pool{{Name: pool, Size: appliance.GiB}}, Uptime: 24 * time.Hour,
+		Exports: exports, FlashDelay: flashDelay, Unknowns: appliance.Unknowns{RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &storage{e: e, appliance: device, exports: exports, parsed: map[string]rds.Record{}}
+}
+
+// newFolder gives a folder for an appliance's state, in memory where there is one.
+func newFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "rds-csi-search-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
+// wire is a controller's way to the appliance. Lines of two wires, and of one, interleave statement by statement.
+type wire struct {
+	storage *storage
+	// alter changes what is sent; a test that takes a protection away does so here.
+	alter func(line string) string
+}
+
+var errNoWay = errors.New("connection refused")
+
+// Exec sends a line. What was sent is carried out, whatever becomes of who sent it.
+func (w *wire) Exec(ctx context.Context, command string) (string, error) {
+	s := w.storage
+	s.e.pause()
+	troubled := s.trouble > 0 && s.e.chance(s.trouble)
+	if ctx.Err() != nil || s.appliance.Phase() == appliance.Down || troubled && s.e.chance(3) {
+		return "", errors.Join(rds.ErrUnreachable, errNoWay)
+	}
+	var (
+		output string
+		failed error
+		ended  bool
+	)
+	sender := s.e.current
+	s.running++
+	s.sent(sender, s.e.spawn("line of "+sender.name, func() {
+		defer func() { s.running--; ended = true }()
+		if troubled {
+			// It is stuck on its way.
+			s.e.sleep(time.Duration(s.e.random.IntN(25000)) * time.Millisecond)
+		}
+		first := true
+		output, failed = s.appliance.Exec(context.Background(), appliance.AllPolicies(), w.alter(command), &appliance.Hooks{BeforeStatement: func() error {
+			if s.touch(); !first {
+				s.after()
+			}
+			first = false
+			s.e.pause()
+			return nil
+		}})
+		s.touch()
+		s.after()
+	}))
+	lost := troubled && s.e.chance(2)
+	s.e.await(time.Time{}, func() bool { return ended || lost || ctx.Err() != nil })
+	switch {
+	case !ended || lost || failed != nil:
+		return "", rds.ErrIncomplete
+	case troubled && s.e.chance(2):
+		return output[:s.e.random.IntN(len(output))], nil
+	}
+	return output, nil
+}
+
+// ListFiles and MakeDirectory leave files to the console.
+func (w *wire) ListFiles(context.Context, string) ([]string, error) { return nil, rds.ErrNoFiles }
+
+func (w *wire) MakeDirectory(context.Context, string) error { return rds.ErrNoFiles }
+
+func (w *wire) Trust() string { return "" }
+
+func (w *wire) Close() {}
+
+// reboot takes the appliance down and brings it back, in its own time.
+func (s *storage) reboot(boot appliance.Boot) {
+	s.e.log("the appliance goes down: %+v", boot)
+	if err := s.appliance.PowerOff(boot); err != nil {
+		s.e.violation = err
+	}
+	s.touch()
+	s.e.sleep(time.Duration(s.e.random.IntN(20000)) * time.Millisecond)
+	s.appliance.NextPhase()
+	s.touch()
+	s.e.sleep(time.Duration(s.e.random.IntN(10000)) * time.Millisecond)
+	s.appliance.NextPhase()
+	s.touch()
+	s.e.log("the appliance is back")
+}
+
+// disk is a volume as the appliance has it.
+type disk struct {
+	appliance.DiskInfo
+	record rds.Record
+}
+
+func (s *storage) disk(v *volume) (disk, bool) {
+	if s.looked == nil {
+		s.looked = s.appliance.Disks()
+	}
+	for _, info := range s.looked {
+		if !strings.HasSuffix(v.handle, info.Slot) {
+			continue
+		}
+		record, known := s.parsed[info.Comment]
+		if !known {
+			var err error
+			if record, err = rds.ParseRecord(info.Comment); err != nil {
+				return disk{}, false
+			}
+			s.parsed[info.Comment] = record
+		}
+		return disk{info, record}, true
+	}
+	return disk{}, false
+}

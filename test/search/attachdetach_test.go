@@ -1,0 +1,226 @@
+package search
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	// syncPeriod is how often the attach-detach controller compares what it believes with the VolumeAttachments.
+	syncPeriod = time.Minute
+	// maxUnmountWait is how long it waits for a node that isn't healthy to unmount, before it detaches by force.
+	maxUnmountWait = 6 * time.Minute
+)
+
+// attachDetach is Kubernetes' attach-detach controller: it makes VolumeAttachments for the volumes that pods need and asks
+// for their deletion afterwards. It never looks at what becomes of them but at its sync.
+type attachDetach struct {
+	w *world
+	// believed are the attachments it believes in, by name.
+	believed map[string]*belief
+	restart  bool
+}
+
+// belief is an attachment that the controller believes in.
+type belief struct {
+	volume   *volume
+	node     string
+	attached bool
+	// uncertain ones, found after a restart, don't keep another node from being given the volume.
+	uncertain bool
+	// unwanted is since when no pod needs it.
+	unwanted time.Time
+	// asked says that its deletion was asked for.
+	asked bool
+}
+
+func (c *attachDetach) run() {
+	next := time.Now().Add(syncPeriod)
+	for {
+		c.w.e.sleep(time.Duration(100+c.w.e.random.IntN(400)) * time.Millisecond)
+		if c.restart {
+			c.forget()
+		}
+		if !time.Now().Before(next) {
+			c.sync()
+			next = time.Now().Add(syncPeriod)
+		}
+		c.detach()
+		c.attach()
+	}
+}
+
+// forget is what a restart does: what is attached is found again, but isn't trusted.
+func (c *attachDetach) forget() {
+	c.restart = false
+	c.believed = map[string]*belief{}
+	for _, name := range slices.Sorted(maps.Keys(c.w.api.attachments)) {
+		a := c.w.api.attachments[name]
+		c.believed[name] = &belief{volume: c.w.volumeOf(a.Volume), node: a.NodeName, attached: a.Attached, uncertain: true}
+	}
+	c.w.e.log("restarted")
+}
+
+// sync drops what turns out not to be attached.
+func (c *attachDetach) sync() {
+	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
+		if c.w.api.request() != nil {
+			continue
+		}
+		a := c.w.api.attachments[name]
+		if believed := c.believed[name]; believed.attached && !believed.uncertain && (a == nil || !a.Attached) {
+			c.w.e.log("sync: %s isn't attached to %s any more", believed.volume.pv, believed.node)
+			delete(c.believed, name)
+		}
+	}
+}
+
+func (c *attachDetach) wanted(believed *belief) bool {
+	return len(c.w.api.podsOn(believed.node, believed.volume.handle)) > 0
+}
+
+// detach asks for the deletion of what no pod needs, once the node has unmounted it or was waited for long enough.
+func (c *attachDetach) detach() {
+	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
+		believed := c.believed[name]
+		if a := c.w.api.attachments[name]; a != nil && a.Attached && !believed.uncertain {
+			believed.attached = true
+		}
+		if c.wanted(believed) {
+			believed.unwanted = time.Time{}
+			believed.uncertain = believed.uncertain && c.w.e.chance(2)
+			continue
+		}
+		if believed.asked {
+			if c.w.api.attachments[name] == nil {
+				delete(c.believed, name)
+			}
+			continue
+		}
+		if believed.unwanted.IsZero() {
+			believed.unwanted = time.Now()
+		}
+		if c.mounted(believed) && (c.healthy(believed.node) || time.Since(believed.unwanted) < maxUnmountWait) {
+			continue
+		}
+		if c.w.api.request() == nil {
+			c.w.e.log("detaches %s from %s", believed.volume.pv, believed.node)
+			_ = c.w.api.delete(name, "", "")
+			believed.asked = true
+		}
+	}
+}
+
+func (c *attachDetach) mounted(believed *belief) bool {
+	inUse := c.w.api.lastInUse[believed.node]
+	if node, found := c.w.api.nodes[believed.node]; found {
+		inUse = node.VolumesInUse
+	}
+	return slices.Contains(inUse, believed.volume.handle)
+}
+
+func (c *attachDetach) healthy(nodeName string) bool {
+	_, found := c.w.api.nodes[nodeName]
+	return found && c.w.machines[c.w.api.machineOf[nodeName]].responds()
+}
+
+// attach makes VolumeAttachments for pods, one at a time for volumes that can't be shared.
+func (c *attachDetach) attach() {
+	for _, name := range slices.Sorted(maps.Keys(c.w.api.pods)) {
+		pod := c.w.api.pods[name]
+		if pod == nil || pod.node == "" || c.w.api.nodes[pod.node].Name == "" && c.w.e.random.IntN(4) > 0 {
+			continue
+		}
+		attachment := pod.volume.attachment(pod.node)
+		if believed := c.believed[attachment]; believed != nil && !believed.asked || !pod.volume.mayShare() && c.elsewhere(pod) {
+			continue
+		}
+		if c.w.api.attachments[attachment] != nil && c.w.api.attachments[attachment].Detaching() || c.w.api.request() != nil {
+			continue
+		}
+		if c.w.api.create(pod.volume, pod.node) == nil {
+			c.w.e.log("attaches %s to %s", pod.volume.pv, pod.node)
+		}
+		c.believed[attachment] = &belief{volume: pod.volume, node: pod.node}
+	}
+}
+
+// elsewhere is the guard against attaching one volume twice.
+func (c *attachDetach) elsewhere(p *pod) bool {
+	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
+		believed := c.believed[name]
+		if believed.volume == p.volume && believed.node != p.node && !believed.uncertain {
+			return true
+		}
+	}
+	return false
+}
+
+// collectPods is the garbage collection of pods whose Node is gone.
+func (w *world) collectPods() {
+	orphaned := map[string]time.Time{}
+	for {
+		w.e.sleep(20 * time.Second)
+		for _, name := range slices.Sorted(maps.Keys(w.api.pods)) {
+			pod := w.api.pods[name]
+			if _, found := w.api.nodes[pod.node]; found || pod.node == "" {
+				delete(orphaned, name)
+				continue
+			}
+			since, known := orphaned[name]
+			switch {
+			case !known:
+				orphaned[name] = time.Now()
+			case time.Since(since) >= 40*time.Second:
+				delete(orphaned, name)
+				w.api.deletePod(name)
+			}
+		}
+	}
+}
+
+// keepPods is what makes pods anew: one for every volume, or two while a virtual machine migrates.
+func (w *world) keepPods() {
+	made := 0
+	for {
+		w.e.sleep(time.Duration(500+w.e.random.IntN(3000)) * time.Millisecond)
+		for _, v := range w.volumes {
+			if w.countPods(v) >= v.replicas {
+				continue
+			}
+			node := w.pickNode(v)
+			if node == "" {
+				continue
+			}
+			made++
+			name := v.pv + "-" + string(rune('a'+made%26)) + time.Now().Format("150405.000")
+			w.api.pods[name] = &pod{name: name, node: node, volume: v, bornAt: w.e.steps}
+			w.e.log("pod %s is placed on %s", name, node)
+		}
+	}
+}
+
+func (w *world) countPods(v *volume) int {
+	count := 0
+	for _, pod := range w.api.pods {
+		if pod.volume == v && !(pod.deleting && v.shared) {
+			count++
+		}
+	}
+	return count
+}
+
+// pickNode is the scheduler: any node of which nobody knows anything bad, and another one for each end of a migration.
+func (w *world) pickNode(v *volume) string {
+	var fit []string
+	for _, name := range slices.Sorted(maps.Keys(w.api.nodes)) {
+		if w.machines[w.api.machineOf[name]].responds() && len(w.api.podsOn(name, v.handle)) == 0 {
+			fit = append(fit, name)
+		}
+	}
+	if len(fit) == 0 {
+		return ""
+	}
+	return fit[w.e.random.IntN(len(fit))]
+}

@@ -1,0 +1,122 @@
+package search
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/anishathalye/porcupine"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// kind is what a piece of work is for.
+type kind string
+
+const (
+	publishing   kind = "publish"
+	unpublishing kind = "unpublish"
+	working      kind = "work"
+)
+
+// operation is a call of external-attacher, or a worker's look at one attachment.
+type operation struct {
+	kind    kind
+	process *process
+	volume  *volume
+	node    string
+	// begun and ended are steps as the caller sees them; ended is far away for a call that nobody knows the outcome of.
+	begun, ended int
+	ok           bool
+	// takeable are the holders that it might take the volume from.
+	takeable []string
+}
+
+// history is what was asked for, and by which actors it is being done.
+type history struct {
+	e          *engine
+	operations []*operation
+	byActor    map[*actor]*operation
+}
+
+func newHistory(e *engine) *history { return &history{e: e, byActor: map[*actor]*operation{}} }
+
+func (h *history) begin(p *process, kind kind, v *volume, node string) *operation {
+	op := &operation{kind: kind, process: p, volume: v, node: node, begun: h.e.steps, ended: math.MaxInt}
+	h.operations = append(h.operations, op)
+	return op
+}
+
+// runs notes that the current actor does the operation.
+func (h *history) runs(op *operation) { h.byActor[h.e.current] = op }
+
+// works notes that the current actor, a worker, begins anew.
+func (h *history) works(p *process) {
+	h.byActor[h.e.current] = &operation{kind: working, process: p, begun: h.e.steps}
+}
+
+// sent notes that a line belongs to the operation that sent it.
+func (h *history) sent(sender, line *actor) { h.byActor[line] = h.byActor[sender] }
+
+func (h *history) end(op *operation, err error) {
+	op.ended, op.ok = h.e.steps, err == nil
+}
+
+// current is the operation that the current actor does, or nil.
+func (h *history) current() *operation { return h.byActor[h.e.current] }
+
+// linearizable checks the calls about one volume that is for one node at a time against the model below. Calls that
+// failed may have been done or not, at any time after they began.
+func (h *history) linearizable(v *volume) error {
+	var operations []porcupine.Operation
+	for i, op := range h.operations {
+		if op.volume != v || op.kind == working {
+			continue
+		}
+		ended := int64(math.MaxInt64)
+		if op.ok {
+			ended = int64(op.ended)
+		}
+		operations = append(operations, porcupine.Operation{ClientId: i, Input: op, Call: int64(op.begun), Output: op.ok, Return: ended})
+	}
+	model := singleHolder()
+	if !porcupine.CheckOperations(model.ToModel(), operations) {
+		text := ""
+		for _, op := range operations {
+			o := op.Input.(*operation)
+			text += fmt.Sprintf("\n  %d..%d %s %s ok=%t takeable=%v", o.begun, o.ended, o.kind, o.node, o.ok, o.takeable)
+		}
+		return fmt.Errorf("the history of %s fits no order:%s", v.pv, text)
+	}
+	return nil
+}
+
+// singleHolder is what publishing and unpublishing mean for a volume of one node at a time. The state is its holder.
+func singleHolder() porcupine.NondeterministicModel {
+	return porcupine.NondeterministicModel{
+		Init: func() []any { return []any{""} },
+		Step: func(state, input, output any) []any {
+			holder, op := state.(string), input.(*operation)
+			var after []any
+			if !output.(bool) {
+				after = append(after, holder)
+			}
+			switch {
+			case op.kind == publishing && (holder == "" || holder == op.node || slices.Contains(op.takeable, holder)):
+				after = append(after, op.node)
+			case op.kind == unpublishing && (holder == op.node || sameName(holder, op.node) && slices.Contains(op.takeable, holder)):
+				after = append(after, "")
+			case op.kind == unpublishing:
+				after = append(after, holder)
+			}
+			return after
+		},
+		Equal: func(a, b any) bool { return a.(string) == b.(string) },
+	}
+}
+
+func sameName(a, b string) bool {
+	first, err1 := attach.ParseNodeID(a)
+	second, err2 := attach.ParseNodeID(b)
+	return err1 == nil && err2 == nil && first.Name == second.Name
+}

@@ -1,0 +1,227 @@
+package search
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+)
+
+// machine is a computer that a Node stands for, or stood for: a kubelet with our node plugin, and a kernel that goes on by
+// itself whatever becomes of them.
+type machine struct {
+	w    *world
+	id   string
+	node string
+	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened.
+	on, paused bool
+	// stubborn kernels try a refused subsystem for ever (6.1); others give up for good (6.12).
+	stubborn bool
+	// staged is what kubelet believes staged, with the grant that it was given; connected is what the kernel does about it.
+	staged    map[*volume]attach.Grant
+	connected map[*volume]*link
+}
+
+// link is the kernel's connection to one subsystem: live, or being tried for again.
+type link struct {
+	nqn     string
+	session *export.Session
+	gaveUp  bool
+}
+
+func (m *machine) identity() string { return nvme.HostOf(m.id).NQN }
+
+// responds tells whether the machine's kubelet is seen to live.
+func (m *machine) responds() bool { return m.on && !m.paused }
+
+// live tells whether I/O on the link would arrive now.
+func (l *link) live() bool {
+	if l.session == nil {
+		return false
+	}
+	select {
+	case <-l.session.Revoked():
+		return false
+	case <-l.session.Lost():
+		return false
+	case <-l.session.Ended():
+		return false
+	default:
+		return true
+	}
+}
+
+// kernel keeps links alive: whatever broke is tried again under the same name.
+func (m *machine) kernel() {
+	for {
+		m.w.e.sleep(time.Duration(200+m.w.e.random.IntN(2000)) * time.Millisecond)
+		if !m.responds() {
+			continue
+		}
+		for _, v := range m.w.volumes {
+			l := m.connected[v]
+			if l == nil || l.live() || l.gaveUp {
+				continue
+			}
+			_ = m.connect(v, l)
+		}
+	}
+}
+
+// connect tries a link, whose session it replaces.
+func (m *machine) connect(v *volume, l *link) error {
+	session, err := m.w.storage.exports.Connect(l.nqn, m.identity())
+	switch {
+	case errors.Is(err, export.ErrRefused) && !m.stubborn:
+		l.gaveUp = true
+	case err == nil:
+		m.end(l)
+		l.session = session
+		m.w.e.log("%s is connected to %s", m.id, l.nqn)
+	}
+	_ = v
+	return err
+}
+
+// end is the initiator's word that a session is over.
+func (m *machine) end(l *link) {
+	if l.session != nil {
+		m.w.storage.exports.End(l.session.ID)
+		l.session = nil
+	}
+}
+
+// kubelet brings volumes to pods and takes them away again.
+func (m *machine) kubelet() {
+	for {
+		m.w.e.sleep(time.Duration(100+m.w.e.random.IntN(1500)) * time.Millisecond)
+		if !m.responds() {
+			continue
+		}
+		for _, v := range m.w.volumes {
+			m.serve(v)
+		}
+	}
+}
+
+// mine tells whether the API server has a Node for this very machine.
+func (m *machine) mine() bool {
+	_, found := m.w.api.nodes[m.node]
+	return found && m.w.api.machineOf[m.node] == m.id
+}
+
+func (m *machine) serve(v *volume) {
+	var wanted []*pod
+	if m.mine() {
+		for _, pod := range m.w.api.podsOn(m.node, v.handle) {
+			if !pod.deleting {
+				wanted = append(wanted, pod)
+			}
+		}
+	} else if pods := m.w.api.podsOn(m.node, v.handle); len(pods) > 0 {
+		return // its Node is gone, and its pods aren't yet: they go on running here
+	}
+	if len(wanted) > 0 {
+		m.bring(v)
+		return
+	}
+	if _, staged := m.staged[v]; staged {
+		m.unstage(v)
+	}
+	if !m.mine() {
+		return
+	}
+	m.report(v, false)
+	for _, pod := range m.w.api.podsOn(m.node, v.handle) {
+		if pod.deleting && m.responds() {
+			m.w.api.deletePod(pod.name)
+		}
+	}
+}
+
+// report says in the Node's status whether a volume is in use.
+func (m *machine) report(v *volume, inUse bool) {
+	node := m.w.api.nodes[m.node]
+	if slices.Contains(node.VolumesInUse, v.handle) == inUse {
+		return
+	}
+	node.VolumesInUse = slices.DeleteFunc(slices.Clone(node.VolumesInUse), func(handle string) bool { return handle == v.handle })
+	if inUse {
+		node.VolumesInUse = append(node.VolumesInUse, v.handle)
+	}
+	m.w.api.putNode(node, m.w.api.csiNodes[m.node])
+}
+
+// bring stages and publishes a volume, as soon as its attachment counts as attached. A volume that kubelet believes staged
+// isn't staged again: then publish compares, and the target judges.
+func (m *machine) bring(v *volume) {
+	m.report(v, true)
+	if m.w.api.request() != nil || !m.responds() {
+		return
+	}
+	attachment := m.w.api.attachments[v.attachment(m.node)]
+	if attachment == nil || !attachment.Attached || attachment.Detaching() {
+		return
+	}
+	grant := attachment.Grant
+	if grant.Node != (attach.NodeID{Name: m.node, Machine: m.w.without.identity(m.id)}) {
+		return // it was made for another machine of this name, and our node plugin refuses it
+	}
+	l := m.connected[v]
+	if l != nil && l.nqn == grant.SubsystemNQN && l.live() {
+		m.staged[v] = grant
+		return
+	}
+	m.w.e.pause()
+	if !m.responds() {
+		return
+	}
+	fresh := &link{nqn: grant.SubsystemNQN}
+	if m.connect(v, fresh) != nil {
+		return // nothing of the old is touched
+	}
+	if l != nil && l.nqn != fresh.nqn {
+		m.end(l)
+	}
+	m.connected[v], m.staged[v] = fresh, grant
+}
+
+func (m *machine) unstage(v *volume) {
+	if l := m.connected[v]; l != nil {
+		m.end(l)
+		m.w.e.log("%s is disconnected from %s", m.id, l.nqn)
+	}
+	delete(m.connected, v)
+	delete(m.staged, v)
+}
+
+// crash takes the power away: the kernel's connections are gone, and what was staged is forgotten.
+func (m *machine) crash() {
+	m.w.e.log("machine %s (%s) crashes", m.id, m.node)
+	m.on = false
+	for _, v := range m.w.volumes {
+		m.unstage(v)
+	}
+}
+
+// writers lists the machines that can write to a volume, or could as soon as they tried, in order.
+func (w *world) writers(v *volume) []*machine {
+	var writers []*machine
+	d, found := w.storage.disk(v)
+	for _, id := range slices.Sorted(maps.Keys(w.machines)) {
+		m := w.machines[id]
+		l := m.connected[v]
+		if !m.on || l == nil {
+			continue
+		}
+		reachable := found && d.Exported && d.SubsystemNQN == l.nqn && !l.gaveUp
+		if l.live() || reachable {
+			writers = append(writers, m)
+		}
+	}
+	return writers
+}

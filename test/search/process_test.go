@@ -1,0 +1,300 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// rpcTimeout is external-attacher's default for one call.
+const rpcTimeout = 15 * time.Second
+
+// process is one controller pod: the driver, with a cache of its own, and external-attacher beside it.
+type process struct {
+	w          *world
+	name       string
+	cache      *cache
+	kubernetes attacherView
+	controller *drivercsi.Controller
+	reconciler *attach.Reconciler
+	queue      []string
+	// again is when names are to be looked at anyway.
+	again map[string]time.Time
+	// backoff is when external-attacher looks at an attachment again after an error.
+	backoff map[string]time.Time
+	busy    map[string]bool
+	actors  []*actor
+}
+
+// attacherView is all that the product asks of Kubernetes.
+type attacherView interface {
+	drivercsi.Kubernetes
+	attach.Cluster
+}
+
+func (w *world) newProcess(name string) *process {
+	p := &process{w: w, name: name, again: map[string]time.Time{}, backoff: map[string]time.Time{}, busy: map[string]bool{}}
+	p.cache = newCache(w.api, p.enqueue)
+	p.kubernetes = w.without.kubernetes(p.cache)
+	client := rds.NewOver(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
+	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
+		ClusterID: clusterID, Directory: directory, Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
+		MaxHeld: 2, Await: p.await,
+	}, w.without.appliance(client), w.without.nodes(w, drivercsi.NewKubernetesNodes(p.kubernetes, func() bool { return false })), drivercsi.ControllerObserver{
+		Decided: func(attach.Verdict) {},
+		Note:    func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+	})
+	if err != nil {
+		panic(err)
+	}
+	p.controller = controller
+	p.reconciler, err = attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 1, StuckAfter: 5 * time.Minute}, p.kubernetes, w.without.records(controller), attach.Observer{
+		Done: func(attach.Action, error, time.Duration) {},
+		Note: func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		Held: func() time.Duration { return 0 },
+	})
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// start lets the process run.
+func (p *process) start() {
+	p.actors = []*actor{
+		p.w.e.spawn(p.name+" watch", p.cache.run),
+		p.w.e.spawn(p.name+" worker", p.work),
+		p.w.e.spawn(p.name+" resync", p.resync),
+		p.w.e.spawn(p.name+" attacher", p.attach),
+	}
+}
+
+// crash ends the process. What it sent to the appliance goes on.
+func (p *process) crash() {
+	p.w.e.log("%s crashes", p.name)
+	p.w.e.kill(p.actors...)
+	p.w.api.watches = slices.DeleteFunc(p.w.api.watches, func(c *cache) bool { return c == p.cache })
+}
+
+// await is how the product waits for a signal.
+func (p *process) await(ctx context.Context, signal <-chan struct{}) error {
+	closed := func() bool {
+		select {
+		case <-signal:
+			return true
+		default:
+			return false
+		}
+	}
+	p.w.e.await(time.Time{}, func() bool { return closed() || ctx.Err() != nil })
+	if closed() {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (p *process) enqueue(name string) {
+	if !slices.Contains(p.queue, name) {
+		p.queue = append(p.queue, name)
+	}
+}
+
+// due is a name whose time has come.
+func (p *process) due() string {
+	if len(p.queue) > 0 {
+		return p.queue[0]
+	}
+	for _, name := range p.cache.CachedAttachments() {
+		if at, found := p.again[name]; found && !time.Now().Before(at) {
+			return name
+		}
+	}
+	return ""
+}
+
+// work is the reconciler's worker, on a model of its queue.
+func (p *process) work() {
+	ctx := context.Background()
+	if p.kubernetes.WaitForSync(ctx) != nil {
+		return
+	}
+	for {
+		limit := time.Time{}
+		for _, at := range p.again {
+			if limit.IsZero() || at.Before(limit) {
+				limit = at
+			}
+		}
+		if !p.w.e.await(limit, func() bool { return p.due() != "" }) {
+			for name, at := range p.again {
+				if !time.Now().Before(at) {
+					delete(p.again, name)
+				}
+			}
+			continue
+		}
+		name := p.due()
+		p.queue = slices.DeleteFunc(p.queue, func(other string) bool { return other == name })
+		delete(p.again, name)
+		p.w.began(p)
+		result, err := p.reconciler.Work(ctx, name)
+		switch {
+		case err != nil:
+			p.again[name] = time.Now().Add(2 * time.Second)
+		case result.Again > 0:
+			p.again[name] = time.Now().Add(result.Again)
+		}
+		if result.Action != attach.ActionNone && result.Action != attach.ActionSkip {
+			p.w.e.log("worked on %s: %s %v", short(name), result.Action, err)
+		}
+		p.w.e.pause()
+	}
+}
+
+// resync reads every record now and then, and has everything looked at.
+func (p *process) resync() {
+	for {
+		p.w.e.sleep(time.Duration(10+p.w.e.random.IntN(50)) * time.Second)
+		if p.cache.synced && p.controller.Refresh(context.Background()) == nil {
+			for _, name := range p.cache.CachedAttachments() {
+				p.enqueue(name)
+			}
+		}
+	}
+}
+
+// call runs an RPC as an actor of its own, and waits for it as long as external-attacher does.
+func (p *process) call(what string, run func(context.Context) error) error {
+	e := p.w.e
+	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
+	ended, failed := false, error(nil)
+	p.actors = append(p.actors, e.spawn(p.name+" "+what, func() {
+		defer cancel()
+		failed = run(ctx)
+		ended = true
+	}))
+	e.await(time.Time{}, func() bool { return ended || ctx.Err() != nil })
+	if !ended {
+		return context.DeadlineExceeded
+	}
+	return failed
+}
+
+func (p *process) publish(v *volume, nodeID string) (attach.Grant, error) {
+	var grant attach.Grant
+	capability := v.capability()
+	begun := p.w.history.begin(p, publishing, v, nodeID)
+	err := p.call(fmt.Sprintf("publish %s to %s", v.pv, nodeID), func(ctx context.Context) error {
+		p.w.history.runs(begun)
+		response, err := p.controller.ControllerPublishVolume(ctx, &csi.ControllerPublishVolumeRequest{VolumeId: v.handle, NodeId: nodeID, VolumeCapability: capability})
+		if err == nil {
+			grant, _ = attach.ParseGrant(response.GetPublishContext())
+		}
+		p.w.e.log("published: %s %v", grant.SubsystemNQN, err)
+		return err
+	})
+	p.w.history.end(begun, err)
+	return grant, err
+}
+
+func (p *process) unpublish(v *volume, nodeID string) error {
+	begun := p.w.history.begin(p, unpublishing, v, nodeID)
+	err := p.call(fmt.Sprintf("unpublish %s from %s", v.pv, nodeID), func(ctx context.Context) error {
+		p.w.history.runs(begun)
+		_, err := p.controller.ControllerUnpublishVolume(ctx, &csi.ControllerUnpublishVolumeRequest{VolumeId: v.handle, NodeId: nodeID})
+		p.w.e.log("unpublished: %v", err)
+		return err
+	})
+	p.w.history.end(begun, err)
+	return err
+}
+
+// attach is external-attacher: one attachment at a time each, several side by side, only while it leads.
+func (p *process) attach() {
+	for {
+		p.w.e.sleep(time.Duration(50+p.w.e.random.IntN(500)) * time.Millisecond)
+		if !p.w.leads(p) {
+			continue
+		}
+		for _, name := range p.cache.CachedAttachments() {
+			seen := p.cache.attachments[name]
+			idle := seen.Attached && !seen.Detaching()
+			if idle || p.busy[name] || time.Now().Before(p.backoff[name]) {
+				continue
+			}
+			p.busy[name] = true
+			p.actors = append(p.actors, p.w.e.spawn(p.name+" attacher of "+seen.PV+" to "+seen.NodeName, func() {
+				defer delete(p.busy, name)
+				if err := p.sync(seen); err != nil {
+					p.backoff[name] = time.Now().Add(time.Duration(1+p.w.e.random.IntN(5)) * time.Second)
+				}
+			}))
+		}
+	}
+}
+
+// sync does what one attachment asks for, as it was seen.
+func (p *process) sync(seen attach.Attachment) error {
+	v := p.w.volumeOf(seen.Volume)
+	if seen.Detaching() {
+		return p.detach(v, seen)
+	}
+	nodeID := p.w.api.csiNodes[seen.NodeName]
+	if nodeID == "" {
+		return errMissing
+	}
+	if err := p.w.api.request(); err != nil {
+		return err
+	}
+	err := p.w.api.update(seen, func(current *object) { current.finalizer, current.NodeID = true, nodeID })
+	if err != nil {
+		return err
+	}
+	current := p.w.api.attachments[seen.Name].Attachment
+	grant, err := p.publish(v, nodeID)
+	if err != nil {
+		return err
+	}
+	if err := p.w.api.request(); err != nil {
+		return err
+	}
+	// The status is patched without a precondition on the version.
+	if now := p.w.api.attachments[seen.Name]; now != nil && now.UID == current.UID {
+		current = now.Attachment
+	}
+	return p.w.api.update(current, func(o *object) { o.Attached, o.Grant = true, grant })
+}
+
+func (p *process) detach(v *volume, seen attach.Attachment) error {
+	current := p.w.api.attachments[seen.Name]
+	if current == nil || current.UID != seen.UID || !current.finalizer {
+		return nil
+	}
+	nodeID := p.w.api.csiNodes[seen.NodeName]
+	if nodeID == "" {
+		nodeID = current.NodeID
+	}
+	if nodeID == "" {
+		return errMissing
+	}
+	if err := p.unpublish(v, nodeID); err != nil {
+		return err
+	}
+	if err := p.w.api.request(); err != nil {
+		return err
+	}
+	current = p.w.api.attachments[seen.Name]
+	if current == nil || current.UID != seen.UID {
+		return nil
+	}
+	return p.w.api.finalize(current.Attachment)
+}
+
+func short(name string) string { return name[:min(len(name), 12)] }

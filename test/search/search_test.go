@@ -1,0 +1,81 @@
+package search
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	schedules = flag.Int("schedules", 200, "how many schedules to search")
+	seed      = flag.Uint64("seed", 0, "the first seed; with -schedules 1 it replays one schedule and prints it")
+)
+
+// outcome is what came of one schedule.
+type outcome struct {
+	violation error
+	story     string
+	steps     int
+}
+
+// chaosTime is how long a schedule goes wrong, and chaosSteps how many steps at most.
+const (
+	chaosTime  = 4 * time.Minute
+	chaosSteps = 6000
+)
+
+// search runs one schedule.
+func search(t *testing.T, seed uint64, without without) outcome {
+	t.Helper()
+	var result outcome
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(seed)
+		defer e.end()
+		w := newWorld(t, e, without)
+		e.spawn("chaos", w.chaos)
+		e.run(chaosSteps, time.Now().Add(chaosTime))
+		if e.violation == nil {
+			e.violation = w.settle()
+		}
+		for _, v := range w.volumes {
+			if e.violation == nil && !w.wentBack && !v.shared && !v.everEdited {
+				e.violation = w.history.linearizable(v)
+			}
+		}
+		result = outcome{e.violation, e.story() + "\n" + w.api.String(), e.steps}
+	})
+	return result
+}
+
+func TestSearch(t *testing.T) {
+	var next, steps, failures atomic.Int64
+	start := time.Now()
+	t.Run("schedules", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(worker), func(t *testing.T) {
+				t.Parallel()
+				for failures.Load() == 0 {
+					i := next.Add(1) - 1
+					if i >= int64(*schedules) {
+						return
+					}
+					seed := *seed + uint64(i)
+					result := search(t, seed, nothing())
+					steps.Add(int64(result.steps))
+					if result.violation != nil && failures.Add(1) == 1 {
+						t.Errorf("%s\nseed %d: %v\nreplay it: go test ./test/search -run TestSearch -seed %d -schedules 1", result.story, seed, result.violation, seed)
+					}
+					if *schedules == 1 {
+						fmt.Println(result.story)
+					}
+				}
+			})
+		}
+	})
+	fmt.Printf("search: %d schedules, %d steps, %s\n", min(next.Load(), int64(*schedules)), steps.Load(), time.Since(start).Round(time.Second))
+}

@@ -1,0 +1,294 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+)
+
+// volume is a volume with its PersistentVolume.
+type volume struct {
+	pv, handle string
+	// shared volumes are raw block for virtual machines that migrate; edited ones were, until somebody made their
+	// PersistentVolume one for a single node, or the other way round.
+	shared, edited, everEdited bool
+	// replicas is how many pods use it.
+	replicas int
+}
+
+func (v *volume) attachment(nodeName string) string {
+	return attach.AttachmentName(v.handle, drivercsi.DriverName, nodeName)
+}
+
+// mayShare tells whether Kubernetes would attach it twice, by the PersistentVolume as it is now.
+func (v *volume) mayShare() bool { return v.shared != v.edited }
+
+func (v *volume) capability() *csi.VolumeCapability {
+	capability := &csi.VolumeCapability{
+		AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+	}
+	if v.mayShare() {
+		capability.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER
+	}
+	return capability
+}
+
+// world is a cluster and an appliance.
+type world struct {
+	e        *engine
+	api      *apiServer
+	storage  *storage
+	history  *history
+	without  without
+	volumes  []*volume
+	machines map[string]*machine
+	// made counts the machines that ever were.
+	made       int
+	controller *attachDetach
+	processes  []*process
+	// leader is which process's external-attacher works; both do while it is split.
+	leader int
+	split  bool
+	truth  *truth
+	// calm says that nothing goes wrong any more.
+	calm bool
+	// wentBack says that the appliance lost something in this schedule.
+	wentBack bool
+}
+
+// newWorld makes a cluster of three machines with a volume for one node and one for migrations.
+func newWorld(t *testing.T, e *engine, without without) *world {
+	t.Helper()
+	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without}
+	w.history = newHistory(e)
+	w.storage = newStorage(t, e, newFolder(t))
+	w.truth = newTruth(w)
+	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
+	w.api.cleared = w.truth.cleared
+	w.controller = &attachDetach{w: w, believed: map[string]*belief{}}
+	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
+	e.spawn("set-up", func() { w.create(t) })
+	e.run(10000, time.Now().Add(time.Hour))
+	if len(w.volumes) != 2 {
+		t.Fatalf("no volumes: %s", e.story())
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		w.join(name)
+	}
+	e.spawn("attach-detach", w.controller.run)
+	e.spawn("pod-gc", w.collectPods)
+	e.spawn("workloads", w.keepPods)
+	for _, p := range w.processes {
+		p.start()
+	}
+	e.check = w.check
+	return w
+}
+
+func (w *world) create(t *testing.T) {
+	t.Helper()
+	for _, v := range []*volume{{pv: "disk", replicas: 1}, {pv: "vm", shared: true, replicas: 1}} {
+		response, err := w.processes[0].controller.CreateVolume(context.Background(), &csi.CreateVolumeRequest{
+			Name: v.pv, Parameters: map[string]string{"pool": pool}, VolumeCapabilities: []*csi.VolumeCapability{v.capability()},
+			CapacityRange: &csi.CapacityRange{RequiredBytes: 1 << 20},
+		})
+		if err != nil {
+			w.e.log("create: %v", err)
+			return
+		}
+		v.handle = response.GetVolume().GetVolumeId()
+		w.volumes = append(w.volumes, v)
+	}
+	w.storage.appliance.Advance(time.Hour)
+}
+
+func (w *world) volumeOf(handle string) *volume {
+	return w.volumes[slices.IndexFunc(w.volumes, func(v *volume) bool { return v.handle == handle })]
+}
+
+// join brings a new machine into the cluster, under a name that may have been another's.
+func (w *world) join(name string) *machine {
+	w.made++
+	id := fmt.Sprintf("machine-%d", w.made)
+	m := &machine{
+		w: w, id: id, node: name, on: true, stubborn: w.e.chance(2),
+		staged: map[*volume]attach.Grant{}, connected: map[*volume]*link{},
+	}
+	w.machines[id] = m
+	w.register(m)
+	w.e.spawn("kernel of "+id, m.kernel)
+	w.e.spawn("kubelet of "+id, m.kubelet)
+	return m
+}
+
+// register makes the machine's Node.
+func (w *world) register(m *machine) {
+	w.e.log("node %s is machine %s now", m.node, m.id)
+	node := attach.Node{Name: m.node, Machine: w.without.identity(m.id)}
+	w.api.putNode(node, attach.NodeID{Name: m.node, Machine: node.Machine}.String())
+	w.api.machineOf[m.node] = m.id
+}
+
+// leads tells whether a process's external-attacher works now.
+func (w *world) leads(p *process) bool { return w.split || w.processes[w.leader] == p }
+
+// began notes that a process's worker took up an attachment.
+func (w *world) began(p *process) { w.history.works(p) }
+
+// pickMachine gives any machine that fits, or nil.
+func (w *world) pickMachine(fits func(*machine) bool) *machine {
+	var fit []*machine
+	for _, id := range slices.Sorted(maps.Keys(w.machines)) {
+		if m := w.machines[id]; fits(m) {
+			fit = append(fit, m)
+		}
+	}
+	if len(fit) == 0 {
+		return nil
+	}
+	return fit[w.e.random.IntN(len(fit))]
+}
+
+// chaos does to the world what happens to clusters.
+func (w *world) chaos() {
+	acts := []func(){
+		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode, w.reregister,
+		w.movePod, w.movePod, w.movePod, w.migrate, w.migrate, w.killController, w.switchLeader, w.breakAPI, w.breakAppliance,
+		w.restartAttachDetach, w.editVolume,
+		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
+	}
+	for {
+		w.e.sleep(time.Duration(200+w.e.random.IntN(9000)) * time.Millisecond)
+		if w.calm {
+			return
+		}
+		acts[w.e.random.IntN(len(acts))]()
+	}
+}
+
+func (w *world) crashMachine() {
+	if m := w.pickMachine(func(m *machine) bool { return m.on }); m != nil && w.e.chance(2) {
+		m.crash()
+	}
+}
+
+func (w *world) pauseMachine() {
+	if m := w.pickMachine(func(m *machine) bool { return m.responds() }); m != nil {
+		w.e.log("machine %s (%s) stands still", m.id, m.node)
+		m.paused = true
+	}
+}
+
+func (w *world) resumeMachine() {
+	if m := w.pickMachine(func(m *machine) bool { return m.paused }); m != nil {
+		w.e.log("machine %s (%s) goes on", m.id, m.node)
+		m.paused = false
+	}
+}
+
+func (w *world) deleteNode() {
+	names := slices.Sorted(maps.Keys(w.api.nodes))
+	if len(names) > 1 {
+		name := names[w.e.random.IntN(len(names))]
+		w.e.log("node %s is deleted", name)
+		w.api.deleteNode(name)
+	}
+}
+
+// replaceNode makes another machine under a name that was somebody's, who may be running still.
+func (w *world) replaceNode() {
+	for _, name := range []string{"a", "b", "c"} {
+		if _, found := w.api.nodes[name]; !found {
+			w.join(name)
+			return
+		}
+	}
+	if w.e.chance(3) {
+		w.deleteNode()
+		w.replaceNode()
+	}
+}
+
+// reregister has a machine whose Node was deleted come back as it was.
+func (w *world) reregister() {
+	m := w.pickMachine(func(m *machine) bool {
+		_, taken := w.api.nodes[m.node]
+		return m.responds() && !taken
+	})
+	if m != nil {
+		w.register(m)
+	}
+}
+
+func (w *world) movePod() {
+	names := slices.Sorted(maps.Keys(w.api.pods))
+	if len(names) == 0 {
+		return
+	}
+	pod := w.api.pods[names[w.e.random.IntN(len(names))]]
+	pod.deleting = true
+	w.e.log("pod %s on %s is being deleted", pod.name, pod.node)
+	if w.e.chance(4) {
+		w.api.deletePod(pod.name) // by force: its kubelet wasn't asked
+	}
+}
+
+// migrate begins the migration of a virtual machine, or ends one at either end.
+func (w *world) migrate() {
+	for _, v := range w.volumes {
+		if v.mayShare() {
+			v.replicas = 3 - v.replicas
+		}
+	}
+}
+
+func (w *world) killController() {
+	i := w.e.random.IntN(len(w.processes))
+	w.processes[i].crash()
+	w.processes[i] = w.newProcess(strings.TrimRight(w.processes[i].name, "'") + "'")
+	w.processes[i].start()
+}
+
+func (w *world) switchLeader() {
+	w.leader, w.split = 1-w.leader, w.e.chance(4)
+}
+
+func (w *world) breakAPI() {
+	w.api.failing = []int{0, 0, 10, 3}[w.e.random.IntN(4)]
+}
+
+func (w *world) breakAppliance() {
+	w.storage.trouble = []int{0, 0, 12, 4}[w.e.random.IntN(4)]
+}
+
+func (w *world) restartAttachDetach() { w.controller.restart = true }
+
+func (w *world) editVolume() {
+	if w.e.chance(4) {
+		v := w.volumes[w.e.random.IntN(len(w.volumes))]
+		v.edited, v.everEdited = !v.edited, true
+		w.e.log("%s may be shared now: %t", v.pv, v.mayShare())
+		if !v.mayShare() {
+			v.replicas = 1
+		}
+	}
+}
+
+func (w *world) powerCut(boot appliance.Boot) {
+	if w.storage.appliance.Phase() == appliance.Up && w.e.chance(2) {
+		w.wentBack = w.wentBack || boot.PowerCut
+		w.truth.forgive()
+		w.storage.reboot(boot)
+	}
+}
