@@ -47,7 +47,7 @@ lint: ## Lint everything, hold the budgets, find dead code
 
 .PHONY: unit
 unit: ## Run the Go tests with the race detector
-	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(faults|sanity)$$')
+	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity)$$')
 
 .PHONY: faults
 faults: ## Run every operation on the appliance under every fault that the simulator knows
@@ -57,9 +57,13 @@ faults: ## Run every operation on the appliance under every fault that the simul
 sanity: ## Run csi-sanity's identity and controller tests against driver and simulator
 	@$(STAGE) sanity go test -race -timeout 5m -count 1 -v -run TestSanity ./test/sanity
 
+.PHONY: apiserver
+apiserver: harness build ## Run what only a real API server can show: preconditions, watches, rights, the election of a leader
+	@$(STAGE) apiserver env RDS_CSI_HARNESS=$(CACHE)/bin RDS_CSI_PROGRAMS=$(CURDIR)/$(BIN) go test -race -timeout 5m -count 1 ./test/apiserver
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 20s) each
 	@$(STAGE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: test
-test: prepare lint unit faults sanity fuzz demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity fuzz apiserver demo ## Everything that must pass before a change lands

@@ -72,8 +72,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case seen := <-r.queue:
-			for _, object := range r.objects(seen.Note) {
-				r.write(ctx, eventOn(object, seen))
+			for i, object := range r.objects(seen.Note) {
+				// A claim, its volume and a node may bear the same name, and their events must not.
+				name := util.GenerateEventName(object.Name, seen.at.UnixNano()+int64(i))
+				r.write(ctx, eventOn(object, name, seen))
 			}
 		}
 	}
@@ -111,9 +113,9 @@ func (r *Recorder) volumeObjects(pv string) []corev1.ObjectReference {
 	return objects
 }
 
-func eventOn(object corev1.ObjectReference, seen happening) *corev1.Event {
+func eventOn(object corev1.ObjectReference, name string, seen happening) *corev1.Event {
 	event := &corev1.Event{
-		ObjectMeta:          metav1.ObjectMeta{Name: util.GenerateEventName(object.Name, seen.at.UnixNano()), Namespace: object.Namespace},
+		ObjectMeta:          metav1.ObjectMeta{Name: name, Namespace: object.Namespace},
 		InvolvedObject:      object,
 		Reason:              string(seen.Reason),
 		Message:             seen.Message,

@@ -53,9 +53,10 @@ func newRecording(t *testing.T) *recording {
 	}
 	bound := volume()
 	bound.UID, bound.Spec.ClaimRef.UID = "uid-of-pv", "uid-of-claim"
-	free := volume()
+	free, same := volume(), volume()
 	free.Name, free.Spec.ClaimRef = "pv-free", nil
-	for _, volume := range []*corev1.PersistentVolume{bound, free} {
+	same.Name, same.Spec.ClaimRef.Name = "same", "same"
+	for _, volume := range []*corev1.PersistentVolume{bound, free, same} {
 		if err := cluster.volumes.GetIndexer().Add(volume); err != nil {
 			t.Fatal(err)
 		}
@@ -100,8 +101,13 @@ func TestWhereANoteIsShown(t *testing.T) {
 		pv, node string
 		want     []corev1.ObjectReference
 	}{
-		"volume and node":         {"pv-1", "node-a", []corev1.ObjectReference{node, pv, claim}},
-		"volume":                  {"pv-1", "", []corev1.ObjectReference{pv, claim}},
+		"volume and node": {"pv-1", "node-a", []corev1.ObjectReference{node, pv, claim}},
+		"volume":          {"pv-1", "", []corev1.ObjectReference{pv, claim}},
+		"all of one name": {"same", "same", []corev1.ObjectReference{
+			{APIVersion: "v1", Kind: "Node", Name: "same", UID: "same"},
+			{APIVersion: "v1", Kind: "PersistentVolume", Name: "same"},
+			{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "default", Name: "same"},
+		}},
 		"volume that isn't bound": {"pv-free", "", []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: "pv-free"}}},
 		"volume that isn't known": {"pv-x", "", []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: "pv-x"}}},
 		"node, deleted or not":    {"", "node-a", []corev1.ObjectReference{node}},

@@ -16,6 +16,8 @@ type Metrics struct {
 	reconcileActions *prometheus.CounterVec
 	graceUsed        prometheus.Counter
 	decisions        *prometheus.CounterVec
+	leader           prometheus.Gauge
+	eventsDropped    prometheus.Counter
 	massDeletion     prometheus.Gauge
 	appliance        appliance
 }
@@ -57,13 +59,19 @@ func New() *Metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
+		leader: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rds_csi_leader", Help: "1 while this process is the one that clears stale attachments, else 0.",
+		}),
+		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
+		}),
 		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are held because too many nodes vanished at once.",
 		}),
 		appliance: newAppliance(buckets),
 	}
 	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion,
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.leader, m.eventsDropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -112,6 +120,15 @@ func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(ve
 
 // CountGraceUsed counts a volume that was handed off while its old node was still detaching.
 func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
+
+// BeginLeading says that this process is from now on the one that clears stale attachments.
+func (m *Metrics) BeginLeading() { m.leader.Set(1) }
+
+// EndLeading says that it isn't any more.
+func (m *Metrics) EndLeading() { m.leader.Set(0) }
+
+// CountEventDropped counts a Kubernetes Event that is lost because too many waited already.
+func (m *Metrics) CountEventDropped() { m.eventsDropped.Inc() }
 
 // HoldMassDeletion notes that clearing and take-over are held, until ReleaseMassDeletion.
 func (m *Metrics) HoldMassDeletion() { m.massDeletion.Set(1) }

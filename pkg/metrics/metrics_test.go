@@ -16,11 +16,19 @@ func TestNamesAndFirstSeries(t *testing.T) {
 	m.Declare([]string{"clear", "none"}, []string{"publish"})
 	m.ObserveCall("ControllerPublishVolume", "OK", time.Second)
 	m.ObserveReconcile("clear", nil, time.Second)
+	m.CountEventDropped()
+	m.BeginLeading()
 	m.HoldMassDeletion()
 	want := `
+# HELP rds_csi_events_dropped_total Kubernetes Events not written because too many waited already.
+# TYPE rds_csi_events_dropped_total counter
+rds_csi_events_dropped_total 1
 # HELP rds_csi_grace_period_used_total Volumes handed off to a new node while the old one was still detaching.
 # TYPE rds_csi_grace_period_used_total counter
 rds_csi_grace_period_used_total 0
+# HELP rds_csi_leader 1 while this process is the one that clears stale attachments, else 0.
+# TYPE rds_csi_leader gauge
+rds_csi_leader 1
 # HELP rds_csi_mass_deletion_held 1 while clearing and take-over are held because too many nodes vanished at once.
 # TYPE rds_csi_mass_deletion_held gauge
 rds_csi_mass_deletion_held 1
@@ -35,11 +43,15 @@ rds_csi_reconcile_actions_total{action="none"} 0
 # TYPE rds_csi_stale_attachments_cleared_total counter
 rds_csi_stale_attachments_cleared_total 0
 `
-	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_grace_period_used_total",
+	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_events_dropped_total", "rds_csi_grace_period_used_total", "rds_csi_leader",
 		"rds_csi_mass_deletion_held", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
 		t.Error(err)
 	}
 	m.ReleaseMassDeletion()
+	m.EndLeading()
+	if leads := testutil.ToFloat64(m.leader); leads != 0 {
+		t.Errorf("rds_csi_leader after the end of leading: got %g, want 0", leads)
+	}
 	if held := testutil.ToFloat64(m.massDeletion); held != 0 {
 		t.Errorf("rds_csi_mass_deletion_held after the release: got %g, want 0", held)
 	}

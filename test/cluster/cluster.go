@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/uuid"
 	"k8s.io/client-go/kubernetes"
@@ -53,31 +54,52 @@ type addresses struct {
 	nodes                                             []string
 }
 
+// step is one part of bringing a cluster up.
+type step func(*Cluster, context.Context) error
+
 // Start brings a cluster up: the control plane, the objects of the manifests, the appliance simulator, the driver's
 // controller with its sidecars, and the nodes. It returns once every node has registered the driver. Every wait in it
 // is bounded. If something fails or ctx ends it stops what it started; the folder with its logs stays. The processes
 // live on when ctx ends after the return, and when this process does: [Stop] ends them.
-func Start(ctx context.Context, options Options) (_ *Cluster, err error) {
-	c, err := prepare(ctx, options)
+func Start(ctx context.Context, options Options) (*Cluster, error) {
+	return bringUp(ctx, options, programs{
+		harness: []string{"etcd", "controlplane", "kubectl", "csi-provisioner", "csi-attacher", "kubelet", "registrar"},
+		own:     []string{"rds-sim", "rds-csi", "demonode"},
+	}, (*Cluster).startControlPlane, (*Cluster).apply, (*Cluster).startAppliance, (*Cluster).startDriver, (*Cluster).startNodes)
+}
+
+// StartAPIServer brings up what the driver's controllers talk to, and nothing else: etcd, the API server, the objects of
+// the manifests and the appliance simulator. No node is needed in the options. Otherwise it is as [Start] is.
+func StartAPIServer(ctx context.Context, options Options) (*Cluster, error) {
+	return bringUp(ctx, options, programs{
+		harness: []string{"etcd", "controlplane", "kubectl"},
+		own:     []string{"rds-sim", "rds-csi"},
+	}, (*Cluster).writeKeys, (*Cluster).startEtcd, (*Cluster).startAPIServer, (*Cluster).apply, (*Cluster).startAppliance)
+}
+
+func bringUp(ctx context.Context, options Options, needed programs, steps ...step) (*Cluster, error) {
+	c, err := prepare(ctx, options, needed)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, Stop(string(c.folder)))
-		}
-	}()
-	for _, start := range []func(context.Context) error{c.startControlPlane, c.apply, c.startAppliance, c.startDriver, c.startNodes} {
-		if err := start(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.take(ctx, steps...); err != nil {
+		return nil, errors.Join(err, Stop(string(c.folder)))
 	}
 	return c, nil
 }
 
+func (c *Cluster) take(ctx context.Context, steps ...step) error {
+	for _, step := range steps {
+		if err := step(c, ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prepare checks the options and makes the run folder. Nothing was started when it fails.
-func prepare(ctx context.Context, options Options) (*Cluster, error) {
-	if err := options.complete(); err != nil {
+func prepare(ctx context.Context, options Options, needed programs) (*Cluster, error) {
+	if err := options.complete(needed); err != nil {
 		return nil, err
 	}
 	folder, err := resolveFolder(options.Folder)
@@ -94,8 +116,11 @@ func prepare(ctx context.Context, options Options) (*Cluster, error) {
 	return c, c.choosePorts(ctx)
 }
 
+// programs are names of programs, of the harness and of this repository.
+type programs struct{ harness, own []string }
+
 // complete makes the paths absolute and finds missing programs before anything runs.
-func (o *Options) complete() error {
+func (o *Options) complete(programs programs) error {
 	for _, path := range []*string{&o.Harness, &o.Programs, &o.Manifests} {
 		absolute, err := filepath.Abs(*path)
 		if err != nil {
@@ -104,8 +129,8 @@ func (o *Options) complete() error {
 		*path = absolute
 	}
 	needed := map[string][]string{
-		o.Harness:   {"etcd", "controlplane", "kubectl", "csi-provisioner", "csi-attacher", "kubelet", "registrar"},
-		o.Programs:  {"rds-sim", "rds-csi", "demonode"},
+		o.Harness:   programs.harness,
+		o.Programs:  programs.own,
 		o.Manifests: {"kustomization.yaml"},
 	}
 	for folder, names := range needed {
@@ -144,6 +169,9 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // Kubeconfig is the administrator's kubeconfig file.
 func (c *Cluster) Kubeconfig() string { return c.folder.path("pki", adminUser+".kubeconfig") }
 
+// ControllerKubeconfig is the kubeconfig file of the driver's controller and its sidecars.
+func (c *Cluster) ControllerKubeconfig() string { return c.identities.file(controllerAccount) }
+
 // Appliance is the URL of the simulator's HTTP interface.
 func (c *Cluster) Appliance() string { return "http://" + c.addresses.applianceHTTP }
 
@@ -176,13 +204,16 @@ func (c *Cluster) Logs() (map[string]string, error) {
 
 // KillKubelet ends a node's kubelet with SIGKILL, as a machine's failure would: its pods' volumes stay mounted, and
 // the node process that holds them stays up. It returns when the kubelet is gone.
-func (c *Cluster) KillKubelet(node string) error {
+func (c *Cluster) KillKubelet(node string) error { return c.kill(Node{Name: node}.process("kubelet")) }
+
+// kill ends a process with SIGKILL and returns when it is gone.
+func (c *Cluster) kill(name string) error {
 	records, err := c.folder.ledger().read()
 	if err != nil {
 		return err
 	}
-	name := Node{Name: node}.process("kubelet")
-	for _, r := range records {
+	// One that was started again stands there more than once.
+	for _, r := range slices.Backward(records) {
 		if r.Name != name {
 			continue
 		}

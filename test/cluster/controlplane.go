@@ -19,6 +19,7 @@ const (
 // names of the kubeconfig files and of the processes that use them
 const (
 	adminUser         = "admin"
+	apiServer         = "kube-apiserver"
 	controllerManager = "kube-controller-manager"
 	scheduler         = "kube-scheduler"
 )
@@ -26,19 +27,11 @@ const (
 // startControlPlane brings up etcd, the API server, the controller manager and the scheduler. The controller manager
 // keeps its usual timers: they are what an outage lasts in people's clusters.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
-	if err := c.writeKeys(); err != nil {
-		return err
-	}
-	for _, start := range []func(context.Context) error{c.startEtcd, c.startAPIServer, c.startControllerManager, c.startScheduler} {
-		if err := start(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.take(ctx, (*Cluster).writeKeys, (*Cluster).startEtcd, (*Cluster).startAPIServer, (*Cluster).startControllerManager, (*Cluster).startScheduler)
 }
 
 // writeKeys makes the run's authority, its certificates, and the kubeconfigs of everybody who shows a certificate.
-func (c *Cluster) writeKeys() error {
+func (c *Cluster) writeKeys(context.Context) error {
 	authority, err := newAuthority()
 	if err != nil {
 		return err
@@ -77,6 +70,8 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 	client, peer := "http://"+c.addresses.etcd, "http://"+c.addresses.etcdPeer
 	etcd, err := c.folder.start(ctx, command{name: "etcd", path: c.harness("etcd"), args: []string{
 		"--data-dir", c.folder.path("etcd"), "--unsafe-no-fsync", "--log-level", "warn",
+		// As kubeadm sets it: this is how the API server learns that nothing happened, for its watch bookmarks.
+		"--watch-progress-notify-interval", "5s",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
 	}})
@@ -90,13 +85,21 @@ func (c *Cluster) startEtcd(ctx context.Context) error {
 	return nil
 }
 
+// RestartAPIServer ends the API server with SIGKILL, and returns when a new one is ready at the same address.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	if err := c.kill(apiServer); err != nil {
+		return err
+	}
+	return c.startAPIServer(ctx)
+}
+
 func (c *Cluster) startAPIServer(ctx context.Context) error {
 	host, port, err := net.SplitHostPort(c.addresses.api)
 	if err != nil {
 		return fmt.Errorf("API server address: %w", err)
 	}
 	args := append([]string{
-		"kube-apiserver",
+		apiServer,
 		"--bind-address", host, "--advertise-address", host, "--secure-port", port, "--endpoint-reconciler-type", "none",
 		"--etcd-servers", "http://" + c.addresses.etcd, "--service-cluster-ip-range", serviceRange,
 		"--client-ca-file", c.folder.path("pki", "ca.crt"),
@@ -106,7 +109,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		// Kubelets and ServiceAccounts may do what they may in a real cluster, and no more.
 		"--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction", "--allow-privileged",
 	}, c.serving()...)
-	server, err := c.folder.start(ctx, command{name: "kube-apiserver", path: c.harness("controlplane"), args: args})
+	server, err := c.folder.start(ctx, command{name: apiServer, path: c.harness("controlplane"), args: args})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,8 @@
 // Where to look:
 //
 //   - [Start] (cluster.go) says in which order everything comes up and returns a [Cluster] to talk to; [Stop]
-//     (stop.go) ends exactly what was started, also from another process.
+//     (stop.go) ends exactly what was started, also from another process. [StartAPIServer] brings up the part that the
+//     driver's controllers talk to.
 //   - folder.go: the run folder, in which everything lives that a run makes.
 //   - process.go starts processes, ledger.go remembers them on disk, ready.go waits for them with a bound.
 //   - pki.go and kubeconfig.go: keys, certificates, and one kubeconfig for each identity.

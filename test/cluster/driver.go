@@ -19,6 +19,7 @@ const (
 	driverNamespace = "rds-csi"
 	// controllerAccount is the ServiceAccount of the controller's pod, that is of the driver and its sidecars.
 	controllerAccount = "rds-csi-controller"
+	controllerProcess = "rds-csi-controller"
 	applianceUser     = "csi"
 	pool              = "raid10=100GiB"
 	applyWithin       = time.Minute
@@ -75,21 +76,7 @@ func (c *Cluster) startAppliance(ctx context.Context) error {
 // the pod's ServiceAccount.
 func (c *Cluster) startDriver(ctx context.Context) error {
 	kubeconfig, socket := c.identities.file(controllerAccount), c.folder.controllerSocket()
-	driver, err := c.folder.start(ctx, command{name: "rds-csi-controller", path: c.program("rds-csi"), args: []string{
-		"controller", "--endpoint", "unix://" + socket, "--kubeconfig", kubeconfig,
-		"--rds-address", c.addresses.applianceSSH, "--rds-user", applianceUser,
-		"--rds-private-key", c.folder.path("pki", "rds.key"), "--rds-known-hosts", c.folder.path("appliance", "known_hosts"),
-		// The simulator's initiators don't speak NVMe; the address only travels to the nodes.
-		"--nvme-address", "127.0.0.1", "--nvme-port", "4420",
-		"--http-address", c.addresses.controller, "--v=4",
-	}})
-	if err != nil {
-		return err
-	}
-	if err := driver.await(ctx, exists(socket)); err != nil {
-		return err
-	}
-	if err := driver.await(ctx, answers(http.DefaultClient, c.Controller()+"/healthz")); err != nil {
+	if err := c.startController(ctx, controllerProcess, socket, c.addresses.controller); err != nil {
 		return err
 	}
 	sidecar := []string{"--csi-address", socket, "--kubeconfig", kubeconfig, "--timeout", "30s", "--kube-api-qps", "100", "--kube-api-burst", "200", "--v=4"}
@@ -103,4 +90,34 @@ func (c *Cluster) startDriver(ctx context.Context) error {
 	}
 	c.progress("driver controller and its sidecars run")
 	return nil
+}
+
+// StartController runs one more controller of the driver, as the pod's ServiceAccount, with these flags on top. It
+// returns the URL of its HTTP interface, where /metrics is, when its caches are filled. Names are unique in a run.
+func (c *Cluster) StartController(ctx context.Context, name string, flags ...string) (string, error) {
+	address, err := freeAddresses(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	return "http://" + address[0], c.startController(ctx, name, c.folder.path("controller", name+".sock"), address[0], flags...)
+}
+
+// KillController ends a controller that was started under this name with SIGKILL.
+func (c *Cluster) KillController(name string) error { return c.kill(name) }
+
+func (c *Cluster) startController(ctx context.Context, name, socket, address string, flags ...string) error {
+	driver, err := c.folder.start(ctx, command{name: name, path: c.program("rds-csi"), args: append([]string{
+		"controller", "--endpoint", "unix://" + socket, "--kubeconfig", c.ControllerKubeconfig(),
+		"--rds-address", c.addresses.applianceSSH, "--rds-user", applianceUser,
+		"--rds-private-key", c.folder.path("pki", "rds.key"), "--rds-known-hosts", c.folder.path("appliance", "known_hosts"),
+		// The simulator's initiators don't speak NVMe; the address only travels to the nodes.
+		"--nvme-address", "127.0.0.1", "--nvme-port", "4420", "--http-address", address, "--v=4",
+	}, flags...)})
+	if err != nil {
+		return err
+	}
+	if err := driver.await(ctx, exists(socket)); err != nil {
+		return err
+	}
+	return driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/healthz"))
 }

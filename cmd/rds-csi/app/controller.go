@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
@@ -61,6 +62,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	var (
 		nodes   csi.Nodes = csi.RecordNodes{}
 		ready             = func() bool { return true }
+		note              = func(attach.Note) {}
 		met               = func(context.Context, []rds.Disk) {}
 		cluster *informers.Cluster
 		valve   *guard
@@ -71,28 +73,31 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if cluster, err = informers.New(client, csi.DriverName); err != nil {
 			return nil, err
 		}
-		if valve, err = newGuard(options.valve, cluster, observed, func(attach.Note) {}); err != nil {
+		recorder := informers.NewRecorder(cluster, observed.CountEventDropped)
+		note = recorder.Record
+		if valve, err = newGuard(options.valve, cluster, observed, note); err != nil {
 			return nil, err
 		}
 		nodes, ready, met = csi.NewKubernetesNodes(cluster, valve.Held), cluster.Synced, valve.begin
-		parts = append(parts, cluster.Run, valve.Run)
+		parts = append(parts, cluster.Run, recorder.Run, valve.Run)
 	}
-	controller, err := newControllerService(options, appliance, nodes, observed)
+	controller, err := newControllerService(options, appliance, nodes, note, observed)
 	if err != nil {
 		return nil, err
 	}
-	if cluster != nil {
-		observer := reconcilerObserver(observed, valve.Left)
-		reconciler, err := newReconciler(options, cluster, controller, observer)
+	if cluster != nil && options.reconcile {
+		reconciler, err := newReconciler(options, cluster, controller, reconcilerObserver(observed, note, valve.Left))
 		if err != nil {
 			return nil, err
 		}
-		if reconciler != nil {
-			parts = append(parts, reconciler.Run)
-			valve.begun = func() {
-				for _, name := range cluster.CachedAttachments() {
-					reconciler.Enqueue(name)
-				}
+		run, err := runLeading(options, reconciler, observed)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, run)
+		valve.begun = func() {
+			for _, name := range cluster.CachedAttachments() {
+				reconciler.Enqueue(name)
 			}
 		}
 	}
@@ -111,6 +116,14 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 }
 
 func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
+	config, err := kubeConfig(options)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
+
+func kubeConfig(options *ControllerOptions) (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", options.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
@@ -118,7 +131,7 @@ func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
 	// The default of 5 requests a second made another driver take 55 s to look at 20 volumes.
 	config.QPS, config.Burst = float32(options.kubeQPS), options.kubeBurst
 	config.UserAgent = "rds-csi-controller/" + version()
-	return kubernetes.NewForConfig(config)
+	return config, nil
 }
 
 // defaultClusterID makes the UID of kube-system the cluster's ID, unless one was given: it lives as long as the cluster.
@@ -136,17 +149,16 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 	return nil
 }
 
-// newReconciler gives nil if the flags switch it off.
 func newReconciler(options *ControllerOptions, cluster *informers.Cluster, controller *csi.Controller, observer attach.Observer) (*attach.Reconciler, error) {
 	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers, StuckAfter: options.stuckAfter}
 	reconciler, err := attach.NewReconciler(config, cluster, controller, observer)
-	if err != nil || !options.reconcile {
+	if err != nil {
 		return nil, err
 	}
 	return reconciler, cluster.Watch(reconciler.Enqueue)
 }
 
-func reconcilerObserver(observed *metrics.Metrics, held func() time.Duration) attach.Observer {
+func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), held func() time.Duration) attach.Observer {
 	return attach.Observer{
 		Done: func(action attach.Action, err error, took time.Duration) {
 			observed.ObserveReconcile(string(action), err, took)
@@ -154,12 +166,32 @@ func reconcilerObserver(observed *metrics.Metrics, held func() time.Duration) at
 				observed.CountStaleCleared()
 			}
 		},
-		Note: func(attach.Note) {},
+		Note: note,
 		Held: held,
 	}
 }
 
-func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, observed *metrics.Metrics) (*csi.Controller, error) {
+// runLeading gives the reconciler's run, under an election unless the flags say that there is no other controller.
+func runLeading(options *ControllerOptions, reconciler *attach.Reconciler, observed *metrics.Metrics) (func(context.Context) error, error) {
+	if !options.election.enabled {
+		return func(ctx context.Context) error {
+			observed.BeginLeading()
+			defer observed.EndLeading()
+			return reconciler.Run(ctx)
+		}, nil
+	}
+	config, err := kubeConfig(options)
+	if err != nil {
+		return nil, err
+	}
+	election, err := newElection(options.election, config, reconciler, observed)
+	if err != nil {
+		return nil, err
+	}
+	return election.Run, nil
+}
+
+func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, note func(attach.Note), observed *metrics.Metrics) (*csi.Controller, error) {
 	observer := csi.ControllerObserver{
 		Decided: func(verdict attach.Verdict) {
 			observed.CountDecision(verdict.String())
@@ -167,7 +199,7 @@ func newControllerService(options *ControllerOptions, appliance *rds.Client, nod
 				observed.CountGraceUsed()
 			}
 		},
-		Note: func(attach.Note) {},
+		Note: note,
 	}
 	return csi.NewController(csi.ControllerConfig{
 		ClusterID:     options.appliance.config.ClusterID,

@@ -29,6 +29,7 @@ type ControllerOptions struct {
 	stuckAfter       time.Duration
 	maxHeld          int
 	allowUnfenced    bool
+	election         electionOptions
 	valve            attach.ValveConfig
 
 	appliance   applianceOptions
@@ -61,6 +62,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.maxHeld, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
 
+	o.election.addFlags(flags)
 	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "hold clearing and take-over while at least this many nodes vanished within the window; 0 never holds")
 	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and while they are at least this share of all nodes, more than 0 and at most 1")
 	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a node that vanished counts")
@@ -75,7 +77,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 func (o *ControllerOptions) Validate() error {
 	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
 	o.appliance.config.BootWindow = rds.DefaultBootWindow
-	return errors.Join(o.appliance.validate(), failures([]check{
+	return errors.Join(o.appliance.validate(), o.election.validate(), failures([]check{
 		{o.nvmeAddress != "", errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")},
 		{o.nvmePort > 0 && o.nvmePort <= math.MaxUint16, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
