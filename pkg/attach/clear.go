@@ -28,7 +28,7 @@ const (
 	ActionClear Action = "clear"
 	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
 	ActionClearDead Action = "clear_dead"
-	// ActionRestore: the appliance went back in time, and the volume was given back to whom it belongs.
+	// ActionRestore: the appliance went back in time or lost the export, and the volume was given back to whom it belongs.
 	ActionRestore Action = "restore"
 	// ActionDetachStuck: the attachment has been deleting for too long.
 	ActionDetachStuck Action = "detach_stuck"

@@ -32,6 +32,6 @@ type Appliance interface {
 	SeenRecord(volume string) (Record, bool)
 	// Record reads the record of a volume. Not found means that the volume is proven not to exist.
 	Record(ctx context.Context, volume string) Answer[Record]
-	// Restore gives a volume back to whom it was granted to last, if the appliance went back in time.
+	// Restore gives a volume back to whom it was granted to last, if the appliance went back in time or lost its export.
 	Restore(ctx context.Context, volume string) error
 }

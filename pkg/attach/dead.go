@@ -16,7 +16,7 @@ func (r *Reconciler) checkGrant(ctx context.Context, attachment Attachment) (Res
 	// The memory of the record only tells whether a closer look is worth an exec. Where there is none, the next resync
 	// reads every record at once.
 	seen, known := r.appliance.SeenRecord(attachment.Volume)
-	if !known || seen.Admits(attachment.Grant) && !seen.WentBack(attachment.Grant.Generation) {
+	if !known || inOrder(seen, attachment.Grant) {
 		return Result{Action: ActionNone}, nil
 	}
 	// The attachment is confirmed before the record is read: epochs never come back, so a grant that was valid when it
@@ -35,15 +35,20 @@ func (r *Reconciler) checkGrant(ctx context.Context, attachment Attachment) (Res
 	case !record.Found:
 		klog.FromContext(ctx).Info("An attached volume has no disk on the appliance")
 		return Result{Action: ActionNone}, nil
-	case record.Value.WentBack(attachment.Grant.Generation):
+	case inOrder(record.Value, attachment.Grant):
+		return Result{Action: ActionNone}, nil
+	case record.Value.WentBack(attachment.Grant.Generation), record.Value.Admits(attachment.Grant):
 		if err := r.appliance.Restore(ctx, attachment.Volume); err != nil {
 			return Result{Action: ActionError}, fmt.Errorf("restore volume %s: %w", attachment.Volume, err)
 		}
 		return Result{Action: ActionRestore, Again: recheckAfter}, nil
-	case record.Value.Admits(attachment.Grant):
-		return Result{Action: ActionNone}, nil
 	}
 	return r.clearDead(ctx, live.Value, record.Value)
+}
+
+// inOrder tells whether the node can reach what it was granted.
+func inOrder(record Record, grant Grant) bool {
+	return record.Admits(grant) && record.Reachable && !record.WentBack(grant.Generation)
 }
 
 // clearDead deletes an attachment that the appliance will never again admit, unless a pod still uses it: then only people

@@ -59,12 +59,14 @@ func grantedOnA() Attachment {
 }
 
 func recordOf(nqn string, generation uint64, holders ...NodeID) *Record {
-	return &Record{SubsystemNQN: nqn, Generation: generation, Holders: holders}
+	return &Record{SubsystemNQN: nqn, Reachable: true, Generation: generation, Holders: holders}
 }
 
 // The node lives; what it was granted may not.
 func TestDeadAttachments(t *testing.T) {
 	valid, passedOn := recordOf("nqn-7", 7, nodeA()), recordOf("nqn-8", 8, nodeB())
+	cutOff := recordOf("nqn-7", 7, nodeA())
+	cutOff.Reachable = false
 	failed := errors.New("connection refused")
 	tests := map[string]struct {
 		seen, record *Record
@@ -81,6 +83,8 @@ func TestDeadAttachments(t *testing.T) {
 		"only the memory is behind":            {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
 		"the volume has no disk":               {seen: passedOn, want: ActionNone, asked: 1},
 		"the appliance went back in time":      {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
+		"the export was lost":                  {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
+		"the export was only seen lost":        {seen: cutOff, record: valid, want: ActionNone, asked: 1},
 		"the appliance can't be asked":         {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
 		"the API server can't be asked":        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveErr = failed }, want: ActionError},
 		"a pod uses it":                        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},

@@ -20,8 +20,10 @@ type Record struct {
 	Departed     []NodeID
 	Access, Mode string
 	ReadOnly     bool
-	// SubsystemNQN is the only one under which the volume may be reached now.
+	// SubsystemNQN is the only one under which the volume may be reached, and Reachable says that it is. A held volume isn't
+	// where a write was cut short, by a power cut say, or where somebody else took its export away.
 	SubsystemNQN string
+	Reachable    bool
 	// Generation grows with every write. One that is lower than a grant's shows an appliance that went back in time.
 	Generation uint64
 }

@@ -15,7 +15,7 @@ func recordOf(disk rds.Disk) (attach.Record, error) {
 	holding := disk.Record.Holding
 	record := attach.Record{
 		Access: holding.Access, Mode: holding.Mode, ReadOnly: holding.ReadOnly,
-		SubsystemNQN: disk.SubsystemNQN, Generation: disk.Record.Generation,
+		SubsystemNQN: disk.Record.SubsystemNQN(disk.ID), Reachable: disk.Record.Held() && disk.Consistent(), Generation: disk.Record.Generation,
 	}
 	var err error
 	if record.Holders, err = parseNodeIDs(holding.Holders); err == nil {

@@ -18,10 +18,17 @@ const lostDeparted = "unknown/unknown"
 
 // Restore gives a volume back to whom it was granted to last, if the appliance went back in time and has forgotten it: a
 // power cut before the configuration reached its flash, or a backup that was restored. Until it is, an older holder would
-// be let in. Errors: those of rds.Client.Get and Publish, and attach.ErrUnknown.
+// be let in. And it gives an export back that was lost while the record stayed. Errors: those of rds.Client.Get and Publish, and attach.ErrUnknown.
 func (c *Controller) Restore(ctx context.Context, volumeID string) error {
 	return c.ifOurs(volumeID, func(id rds.VolumeID) error {
-		_, err := c.restore(ctx, id)
+		disk, err := c.restore(ctx, id)
+		if err != nil || !disk.Record.Held() || disk.Consistent() {
+			return err
+		}
+		holding, err := c.grantedHolding(ctx, id)
+		if err == nil && holding.Epoch == disk.Record.Holding.Epoch {
+			_, err = c.repair(ctx, disk)
+		}
 		return err
 	})
 }

@@ -67,6 +67,26 @@ func TestRestoreGivesTheVolumeBackToItsLastHolder(t *testing.T) {
 	}
 }
 
+// A reboot may bring a disk back with its record and without its export; a power cut between two statements does, too.
+func TestRestoreGivesALostExportBack(t *testing.T) {
+	for name, vouched := range map[string]bool{"vouched for": true, "not vouched for": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			held := w.mustPublish(t, volume, nodeA)
+			if vouched {
+				w.nodes.grants = []attach.Grant{held.grant}
+			}
+			if _, err := w.sim.Exec(t.Context(), `/disk set [find where comment~"rds-csi"] nvme-tcp-export=no`); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Restore(t.Context(), volume); err != nil || (w.reachable() == held.target.SubsystemNQN) != vouched {
+				t.Errorf("%v, exported %q", err, w.reachable())
+			}
+		})
+	}
+}
+
 // While the API server can't vouch for the last holder, the old one is kept out, and what is wrong can still be seen.
 func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
 	w := wentBack(t)

@@ -37,6 +37,8 @@ type apiServer struct {
 	// machineOf is which machine a Node stands for, or stood for last, and nodeSince the step since when.
 	machineOf map[string]string
 	nodeSince map[string]int
+	// changed is told of every change.
+	changed func()
 	// cleared is told of what a reconciler deletes.
 	cleared func(attach.Attachment)
 }
@@ -67,7 +69,7 @@ type event struct {
 
 func newAPIServer(e *engine) *apiServer {
 	return &apiServer{
-		e: e, nodes: map[string]attach.Node{}, csiNodes: map[string]string{}, lastInUse: map[string][]string{},
+		e: e, changed: func() {}, nodes: map[string]attach.Node{}, csiNodes: map[string]string{}, lastInUse: map[string][]string{},
 		attachments: map[string]*object{}, pods: map[string]*pod{},
 		machineOf: map[string]string{}, nodeSince: map[string]int{},
 	}
@@ -174,6 +176,7 @@ func (s *apiServer) tellAttachment(name string) {
 }
 
 func (s *apiServer) tell(told event) {
+	s.changed()
 	for _, watch := range s.watches {
 		watch.pending = append(watch.pending, told)
 	}

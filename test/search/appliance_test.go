@@ -35,13 +35,18 @@ type storage struct {
 	// sent is told which actor carries out the line that another sent, and after of every statement that was carried out.
 	sent  func(sender, line *actor)
 	after func()
+	// changed is told of everything that may have changed what is exported or written.
+	changed func()
 	// looked is what was seen last, until anything was done.
 	looked []appliance.DiskInfo
 	parsed map[string]rds.Record
 }
 
 // touch forgets what was seen.
-func (s *storage) touch() { s.looked = nil }
+func (s *storage) touch() {
+	s.looked = nil
+	s.changed()
+}
 
 func newStorage(t *testing.T, e *engine, folder string) *storage {
 	t.Helper()

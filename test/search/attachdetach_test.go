@@ -38,7 +38,7 @@ type belief struct {
 func (c *attachDetach) run() {
 	next := time.Now().Add(syncPeriod)
 	for {
-		c.w.e.sleep(time.Duration(100+c.w.e.random.IntN(400)) * time.Millisecond)
+		c.w.e.sleep(time.Duration(200+c.w.e.random.IntN(1500)) * time.Millisecond)
 		if c.restart {
 			c.forget()
 		}
@@ -84,12 +84,11 @@ func (c *attachDetach) wanted(believed *belief) bool {
 func (c *attachDetach) detach() {
 	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
 		believed := c.believed[name]
-		if a := c.w.api.attachments[name]; a != nil && a.Attached && !believed.uncertain {
+		if a := c.w.api.attachments[name]; a != nil && a.Attached && !a.Detaching() {
 			believed.attached = true
 		}
 		if c.wanted(believed) {
 			believed.unwanted = time.Time{}
-			believed.uncertain = believed.uncertain && c.w.e.chance(2)
 			continue
 		}
 		if believed.asked {
@@ -133,7 +132,7 @@ func (c *attachDetach) attach() {
 			continue
 		}
 		attachment := pod.volume.attachment(pod.node)
-		if believed := c.believed[attachment]; believed != nil && !believed.asked || !pod.volume.mayShare() && c.elsewhere(pod) {
+		if believed := c.believed[attachment]; believed != nil && !believed.asked && !believed.uncertain || !pod.volume.mayShare() && c.elsewhere(pod) {
 			continue
 		}
 		if c.w.api.attachments[attachment] != nil && c.w.api.attachments[attachment].Detaching() || c.w.api.request() != nil {
@@ -142,6 +141,7 @@ func (c *attachDetach) attach() {
 		if c.w.api.create(pod.volume, pod.node) == nil {
 			c.w.e.log("attaches %s to %s", pod.volume.pv, pod.node)
 		}
+		// Whether it is made anew or was there: from here on it is believed in.
 		c.believed[attachment] = &belief{volume: pod.volume, node: pod.node}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ type truth struct {
 	w *world
 	// since is the step from which on a holder has had a right to a volume without a break.
 	since map[right]int
-	// takeable is the last step at which a holder had none.
+	// takeable is the step at which a holder last got one, having had none; far away as long as it has none.
 	takeable map[right]int
 	// before is each volume as the appliance had it at the last look.
 	before map[*volume]disk
@@ -106,7 +107,7 @@ func (t *truth) cleared(a attach.Attachment) {
 	}
 	v := t.w.volumeOf(a.Volume)
 	d, _ := t.w.storage.disk(v)
-	if !a.Attached || a.Grant.SubsystemNQN == d.SubsystemNQN {
+	if !a.Attached || a.Grant.SubsystemNQN == nqnOf(d) && d.record.HeldBy(a.NodeID) {
 		t.breaks("cleared the attachment of %s to %s, whose machine lives and which is admitted", v.pv, a.NodeName)
 	}
 	for _, pod := range t.w.api.podsOn(a.NodeName, a.Volume) {
@@ -134,11 +135,14 @@ func (t *truth) keepRights() {
 			if _, had := t.since[key]; err == nil && t.rightful(v, id) {
 				if !had {
 					t.since[key] = t.w.e.steps
+					if _, was := t.takeable[key]; was {
+						t.takeable[key] = t.w.e.steps
+					}
 				}
 				continue
 			}
 			delete(t.since, key)
-			t.takeable[key] = t.w.e.steps
+			t.takeable[key] = math.MaxInt
 		}
 	}
 }
@@ -157,12 +161,11 @@ func (t *truth) holders(v *volume) []string {
 
 // check is what must hold after every step.
 func (w *world) check() error {
-	w.truth.keepRights()
-	for _, op := range w.history.operations {
-		if op.ended == w.e.steps || !op.ok {
-			w.noteTakeable(op)
-		}
+	if w.changes == w.checked {
+		return nil
 	}
+	w.checked = w.changes
+	w.truth.keepRights()
 	if w.truth.broken != nil {
 		return w.truth.broken
 	}
@@ -174,12 +177,16 @@ func (w *world) check() error {
 	return nil
 }
 
-func (w *world) noteTakeable(op *operation) {
-	for key, step := range w.truth.takeable {
-		if key.volume == op.volume && step >= op.begun && !slices.Contains(op.takeable, key.node) {
+// ended notes from whom an operation that is over might have taken its volume.
+func (t *truth) ended(op *operation) {
+	t.keepRights()
+	op.takeable = nil
+	for key, step := range t.takeable {
+		if key.volume == op.volume && step >= op.begun {
 			op.takeable = append(op.takeable, key.node)
 		}
 	}
+	slices.Sort(op.takeable)
 }
 
 func (w *world) checkVolume(v *volume) error {
@@ -209,12 +216,22 @@ func nqnOf(d disk) string {
 	return "nqn.2026-11.io.srvlab.csi.rds:" + d.Slot + ":" + d.record.Holding.Epoch
 }
 
+// linearizable checks the history of a volume. An operation that failed may come true at any time after it began.
+func (w *world) linearizable(v *volume) error {
+	for _, op := range w.history.operations {
+		if !op.ok {
+			w.truth.ended(op)
+		}
+	}
+	return w.history.linearizable(v)
+}
+
 // settle ends all trouble, and gives everybody time to come to rest.
 func (w *world) settle() error {
 	w.calm = true
 	w.api.failing, w.storage.trouble, w.split = 0, 0, false
 	w.e.log("-- everything calms down --")
-	for _, id := range slices.Sorted(maps.Keys(w.machines)) {
+	for _, id := range w.ids {
 		m := w.machines[id]
 		m.paused = false
 		if !m.on && w.api.machineOf[m.node] == m.id {

@@ -34,7 +34,9 @@ type operation struct {
 
 // history is what was asked for, and by which actors it is being done.
 type history struct {
-	e          *engine
+	e *engine
+	// ended is told of every operation whose outcome is known.
+	ended      func(*operation)
 	operations []*operation
 	byActor    map[*actor]*operation
 }
@@ -60,6 +62,7 @@ func (h *history) sent(sender, line *actor) { h.byActor[line] = h.byActor[sender
 
 func (h *history) end(op *operation, err error) {
 	op.ended, op.ok = h.e.steps, err == nil
+	h.ended(op)
 }
 
 // current is the operation that the current actor does, or nil.

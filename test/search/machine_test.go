@@ -2,7 +2,6 @@ package search
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -58,7 +57,7 @@ func (l *link) live() bool {
 // kernel keeps links alive: whatever broke is tried again under the same name.
 func (m *machine) kernel() {
 	for {
-		m.w.e.sleep(time.Duration(200+m.w.e.random.IntN(2000)) * time.Millisecond)
+		m.w.e.sleep(time.Duration(300+m.w.e.random.IntN(4000)) * time.Millisecond)
 		if !m.responds() {
 			continue
 		}
@@ -76,11 +75,14 @@ func (m *machine) kernel() {
 func (m *machine) connect(v *volume, l *link) error {
 	session, err := m.w.storage.exports.Connect(l.nqn, m.identity())
 	switch {
-	case errors.Is(err, export.ErrRefused) && !m.stubborn:
-		l.gaveUp = true
+	case errors.Is(err, export.ErrRefused):
+		if l.gaveUp = l.gaveUp || !m.stubborn; l.gaveUp {
+			m.w.e.log("%s is refused for good: %v", m.id, err)
+		}
 	case err == nil:
 		m.end(l)
 		l.session = session
+		m.w.change()
 		m.w.e.log("%s is connected to %s", m.id, l.nqn)
 	}
 	_ = v
@@ -98,7 +100,7 @@ func (m *machine) end(l *link) {
 // kubelet brings volumes to pods and takes them away again.
 func (m *machine) kubelet() {
 	for {
-		m.w.e.sleep(time.Duration(100+m.w.e.random.IntN(1500)) * time.Millisecond)
+		m.w.e.sleep(time.Duration(300+m.w.e.random.IntN(3000)) * time.Millisecond)
 		if !m.responds() {
 			continue
 		}
@@ -180,6 +182,7 @@ func (m *machine) bring(v *volume) {
 	if !m.responds() {
 		return
 	}
+	m.w.change()
 	fresh := &link{nqn: grant.SubsystemNQN}
 	if m.connect(v, fresh) != nil {
 		return // nothing of the old is touched
@@ -188,6 +191,7 @@ func (m *machine) bring(v *volume) {
 		m.end(l)
 	}
 	m.connected[v], m.staged[v] = fresh, grant
+	m.w.change()
 }
 
 func (m *machine) unstage(v *volume) {
@@ -212,7 +216,7 @@ func (m *machine) crash() {
 func (w *world) writers(v *volume) []*machine {
 	var writers []*machine
 	d, found := w.storage.disk(v)
-	for _, id := range slices.Sorted(maps.Keys(w.machines)) {
+	for _, id := range w.ids {
 		m := w.machines[id]
 		l := m.connected[v]
 		if !m.on || l == nil {

@@ -111,12 +111,13 @@ func (p *process) due() string {
 	if len(p.queue) > 0 {
 		return p.queue[0]
 	}
-	for _, name := range p.cache.CachedAttachments() {
-		if at, found := p.again[name]; found && !time.Now().Before(at) {
-			return name
+	first := ""
+	for name, at := range p.again {
+		if !time.Now().Before(at) && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return ""
+	return first
 }
 
 // work is the reconciler's worker, on a model of its queue.
@@ -132,12 +133,7 @@ func (p *process) work() {
 				limit = at
 			}
 		}
-		if !p.w.e.await(limit, func() bool { return p.due() != "" }) {
-			for name, at := range p.again {
-				if !time.Now().Before(at) {
-					delete(p.again, name)
-				}
-			}
+		if !p.w.e.await(limit, func() bool { return len(p.queue) > 0 }) && p.due() == "" {
 			continue
 		}
 		name := p.due()
@@ -162,7 +158,11 @@ func (p *process) work() {
 func (p *process) resync() {
 	for {
 		p.w.e.sleep(time.Duration(10+p.w.e.random.IntN(50)) * time.Second)
-		if p.cache.synced && p.controller.Refresh(context.Background()) == nil {
+		err := p.controller.Refresh(context.Background())
+		if err != nil {
+			p.w.e.log("could not read the records: %v", err)
+		}
+		if p.cache.synced && err == nil {
 			for _, name := range p.cache.CachedAttachments() {
 				p.enqueue(name)
 			}

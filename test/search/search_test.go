@@ -25,8 +25,8 @@ type outcome struct {
 
 // chaosTime is how long a schedule goes wrong, and chaosSteps how many steps at most.
 const (
-	chaosTime  = 4 * time.Minute
-	chaosSteps = 6000
+	chaosTime  = 3 * time.Minute
+	chaosSteps = 4000
 )
 
 // search runs one schedule.
@@ -44,7 +44,7 @@ func search(t *testing.T, seed uint64, without without) outcome {
 		}
 		for _, v := range w.volumes {
 			if e.violation == nil && !w.wentBack && !v.shared && !v.everEdited {
-				e.violation = w.history.linearizable(v)
+				e.violation = w.linearizable(v)
 			}
 		}
 		result = outcome{e.violation, e.story() + "\n" + w.api.String(), e.steps}

@@ -24,10 +24,15 @@ type volume struct {
 	shared, edited, everEdited bool
 	// replicas is how many pods use it.
 	replicas int
+	// names are its attachments' by node, which cost a hash each.
+	names map[string]string
 }
 
 func (v *volume) attachment(nodeName string) string {
-	return attach.AttachmentName(v.handle, drivercsi.DriverName, nodeName)
+	if v.names[nodeName] == "" {
+		v.names[nodeName] = attach.AttachmentName(v.handle, drivercsi.DriverName, nodeName)
+	}
+	return v.names[nodeName]
 }
 
 // mayShare tells whether Kubernetes would attach it twice, by the PersistentVolume as it is now.
@@ -53,6 +58,8 @@ type world struct {
 	without  without
 	volumes  []*volume
 	machines map[string]*machine
+	// ids are those of the machines, in the order in which they came.
+	ids []string
 	// made counts the machines that ever were.
 	made       int
 	controller *attachDetach
@@ -63,6 +70,8 @@ type world struct {
 	truth  *truth
 	// calm says that nothing goes wrong any more.
 	calm bool
+	// changes counts what may matter to a rule; checked is how many there were at the last check.
+	changes, checked int
 	// wentBack says that the appliance lost something in this schedule.
 	wentBack bool
 }
@@ -76,6 +85,8 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	w.truth = newTruth(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
 	w.api.cleared = w.truth.cleared
+	w.api.changed, w.storage.changed = w.change, w.change
+	w.history.ended = w.truth.ended
 	w.controller = &attachDetach{w: w, believed: map[string]*belief{}}
 	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
 	e.spawn("set-up", func() { w.create(t) })
@@ -98,7 +109,10 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 
 func (w *world) create(t *testing.T) {
 	t.Helper()
-	for _, v := range []*volume{{pv: "disk", replicas: 1}, {pv: "vm", shared: true, replicas: 1}} {
+	for _, v := range []*volume{
+		{pv: "disk", replicas: 1, names: map[string]string{}},
+		{pv: "vm", shared: true, replicas: 1, names: map[string]string{}},
+	} {
 		response, err := w.processes[0].controller.CreateVolume(context.Background(), &csi.CreateVolumeRequest{
 			Name: v.pv, Parameters: map[string]string{"pool": pool}, VolumeCapabilities: []*csi.VolumeCapability{v.capability()},
 			CapacityRange: &csi.CapacityRange{RequiredBytes: 1 << 20},
@@ -126,6 +140,7 @@ func (w *world) join(name string) *machine {
 		staged: map[*volume]attach.Grant{}, connected: map[*volume]*link{},
 	}
 	w.machines[id] = m
+	w.ids = append(w.ids, id)
 	w.register(m)
 	w.e.spawn("kernel of "+id, m.kernel)
 	w.e.spawn("kubelet of "+id, m.kubelet)
@@ -140,6 +155,8 @@ func (w *world) register(m *machine) {
 	w.api.machineOf[m.node] = m.id
 }
 
+func (w *world) change() { w.changes++ }
+
 // leads tells whether a process's external-attacher works now.
 func (w *world) leads(p *process) bool { return w.split || w.processes[w.leader] == p }
 
@@ -149,7 +166,7 @@ func (w *world) began(p *process) { w.history.works(p) }
 // pickMachine gives any machine that fits, or nil.
 func (w *world) pickMachine(fits func(*machine) bool) *machine {
 	var fit []*machine
-	for _, id := range slices.Sorted(maps.Keys(w.machines)) {
+	for _, id := range w.ids {
 		if m := w.machines[id]; fits(m) {
 			fit = append(fit, m)
 		}
