@@ -32,8 +32,10 @@ type apiServer struct {
 	// lastInUse is what a Node said was in use when it was deleted.
 	lastInUse   map[string][]string
 	attachments map[string]*object
-	pods        map[string]*pod
-	watches     []*cache
+	// lastDetach is when the deletion of an attachment of a volume was last asked for.
+	lastDetach map[string]time.Time
+	pods       map[string]*pod
+	watches    []*cache
 	// machineOf is which machine a Node stands for, or stood for last, and nodeSince the step since when.
 	machineOf map[string]string
 	nodeSince map[string]int
@@ -71,7 +73,7 @@ func newAPIServer(e *engine) *apiServer {
 	return &apiServer{
 		e: e, changed: func() {}, nodes: map[string]attach.Node{}, csiNodes: map[string]string{}, lastInUse: map[string][]string{},
 		attachments: map[string]*object{}, pods: map[string]*pod{},
-		machineOf: map[string]string{}, nodeSince: map[string]int{},
+		lastDetach: map[string]time.Time{}, machineOf: map[string]string{}, nodeSince: map[string]int{},
 	}
 }
 
@@ -147,6 +149,7 @@ func (s *apiServer) delete(name, uid, version string) error {
 	case uid != "" && current.UID != uid || version != "" && current.ResourceVersion != version:
 		return errConflict
 	case current.finalizer && !current.Detaching():
+		s.lastDetach[current.Volume] = time.Now()
 		current.DetachingSince, current.ResourceVersion = time.Now(), s.version()
 	case !current.finalizer:
 		s.revision++

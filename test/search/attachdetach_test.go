@@ -1,6 +1,7 @@
 package search
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -76,6 +77,15 @@ func (c *attachDetach) sync() {
 	}
 }
 
+func (c *attachDetach) String() string {
+	var text string
+	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
+		b := c.believed[name]
+		text += fmt.Sprintf("  believed: %s on %s, attached %t, uncertain %t, asked %t\n", b.volume.pv, b.node, b.attached, b.uncertain, b.asked)
+	}
+	return text
+}
+
 func (c *attachDetach) wanted(believed *belief) bool {
 	return len(c.w.api.podsOn(believed.node, believed.volume.handle)) > 0
 }
@@ -132,7 +142,7 @@ func (c *attachDetach) attach() {
 			continue
 		}
 		attachment := pod.volume.attachment(pod.node)
-		if believed := c.believed[attachment]; believed != nil && !believed.asked && !believed.uncertain || !pod.volume.mayShare() && c.elsewhere(pod) {
+		if c.settled(attachment) || !pod.volume.mayShare() && c.elsewhere(pod) {
 			continue
 		}
 		if c.w.api.attachments[attachment] != nil && c.w.api.attachments[attachment].Detaching() || c.w.api.request() != nil {
@@ -144,6 +154,13 @@ func (c *attachDetach) attach() {
 		// Whether it is made anew or was there: from here on it is believed in.
 		c.believed[attachment] = &belief{volume: pod.volume, node: pod.node}
 	}
+}
+
+// settled tells whether there is nothing to do about an attachment that is wanted. Waiting for one that vanished before it
+// was attached fails, and is tried again.
+func (c *attachDetach) settled(attachment string) bool {
+	believed := c.believed[attachment]
+	return believed != nil && !believed.asked && !believed.uncertain && (believed.attached || c.w.api.attachments[attachment] != nil)
 }
 
 // elsewhere is the guard against attaching one volume twice.

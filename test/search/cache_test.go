@@ -31,7 +31,10 @@ func newCache(api *apiServer, enqueue func(string)) *cache {
 // run keeps the cache up to date.
 func (c *cache) run() {
 	e := c.api.e
+	// The lists come one by one, and only with the last of them is the cache filled.
 	e.sleep(time.Duration(e.random.IntN(3000)) * time.Millisecond)
+	c.listAttachments()
+	e.sleep(time.Duration(e.random.IntN(5000)) * time.Millisecond)
 	c.relist()
 	c.synced = true
 	for {
@@ -59,6 +62,10 @@ func (c *cache) relist() {
 		}
 		c.apply(told)
 	}
+	c.listAttachments()
+}
+
+func (c *cache) listAttachments() {
 	for _, name := range union(c.attachments, c.api.attachments) {
 		told := event{name: name}
 		if current := c.api.attachments[name]; current != nil {

@@ -1,6 +1,15 @@
 package search
 
 import (
+	"context"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -17,6 +26,8 @@ type without struct {
 	records    func(*drivercsi.Controller) attach.Appliance
 	// identity is what a machine reports of itself.
 	identity func(machine string) string
+	// anyGrant has node plugins use what was granted to another machine of their name.
+	anyGrant bool
 }
 
 // nothing is the driver as it is.
@@ -29,4 +40,212 @@ func nothing() without {
 		records:    func(controller *drivercsi.Controller) attach.Appliance { return controller },
 		identity:   func(machine string) string { return machine },
 	}
+}
+
+// protections are what the driver does to keep its promises, each with a driver that doesn't.
+func protections() map[string]func(*without) {
+	condition := regexp.MustCompile(`(find where slot="[^"]*") comment="[^"]*"`)
+	return map[string]func(*without){
+		"condition on each set": func(w *without) {
+			w.line = func(line string) string { return condition.ReplaceAllString(line, "$1") }
+		},
+		"fresh token": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return frozenRecords{client} }
+			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
+			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
+		},
+		"unpublish always writing": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return lazyUnpublish{client} }
+		},
+		"new NQN": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return oneEpoch{client} }
+		},
+		"live confirmation of node": func(w *without) {
+			w.kubernetes = func(c *cache) attacherView { return cachedNodes{c} }
+		},
+		"live confirmation of attachment": func(w *without) {
+			w.kubernetes = func(c *cache) attacherView { return cachedAttachments{c} }
+		},
+		"machine identity":     func(w *without) { w.identity = func(string) string { return "same" } },
+		"machine in the grant": func(w *without) { w.anyGrant = true },
+		"generation": func(w *without) {
+			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
+			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
+		},
+		"look at the export": func(w *without) {
+			w.records = func(controller *drivercsi.Controller) attach.Appliance { return blindRecords{controller} }
+		},
+		"access mode in the record": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return anyMode{client} }
+		},
+		"UID precondition": func(w *without) {
+			w.kubernetes = func(c *cache) attacherView { return anyVersion{c} }
+		},
+		"cache-sync gate": func(w *without) {
+			w.kubernetes = func(c *cache) attacherView { return neverWaits{c} }
+		},
+		"grace consumption": func(w *without) {
+			w.nodes = func(world *world, nodes drivercsi.Nodes) drivercsi.Nodes { return sharedGrace{nodes, world} }
+		},
+	}
+}
+
+// enough bounds how many schedules it may take to notice that a protection is missing.
+const enough = 3000
+
+// Whatever is taken away, the search must notice: a checker that can't fail proves nothing.
+func TestProtections(t *testing.T) {
+	for name, remove := range protections() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			without := nothing()
+			remove(&without)
+			for seed := range uint64(enough) {
+				if result := search(t, seed, without); result.violation != nil {
+					fmt.Printf("without %-42s %4d schedules: %.150s\n", name+":", seed+1, strings.ReplaceAll(result.violation.Error(), "\n", "; "))
+					return
+				}
+			}
+			t.Errorf("%d schedules without it, and nobody noticed", enough)
+		})
+	}
+}
+
+// frozenRecords writes records that repeat themselves: without token and generation, every record that names nobody is
+// like every other.
+type frozenRecords struct{ *rds.Client }
+
+func (a frozenRecords) freeze(record rds.Record) rds.Record {
+	record.Token, record.Generation = "0000000000000000", 1
+	return record
+}
+
+func (a frozenRecords) Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error) {
+	return a.Client.Publish(ctx, seen, a.freeze(next))
+}
+
+func (a frozenRecords) Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error) {
+	return a.Client.Unpublish(ctx, seen, a.freeze(next))
+}
+
+// forgetfulNodes don't know what was granted.
+type forgetfulNodes struct{ drivercsi.Nodes }
+
+func (forgetfulNodes) Granted(string) uint64 { return 0 }
+
+// timelessRecords are never older than anything.
+type timelessRecords struct{ *drivercsi.Controller }
+
+func (r timelessRecords) SeenRecord(volume string) (attach.Record, bool) {
+	record, found := r.Controller.SeenRecord(volume)
+	record.Generation = math.MaxUint64
+	return record, found
+}
+
+func (r timelessRecords) Record(ctx context.Context, volume string) attach.Answer[attach.Record] {
+	answer := r.Controller.Record(ctx, volume)
+	answer.Value.Generation = math.MaxUint64
+	return answer
+}
+
+// blindRecords don't tell whether a volume can be reached.
+type blindRecords struct{ *drivercsi.Controller }
+
+func (r blindRecords) SeenRecord(volume string) (attach.Record, bool) {
+	record, found := r.Controller.SeenRecord(volume)
+	record.Reachable = true
+	return record, found
+}
+
+func (r blindRecords) Record(ctx context.Context, volume string) attach.Answer[attach.Record] {
+	answer := r.Controller.Record(ctx, volume)
+	answer.Value.Reachable = true
+	return answer
+}
+
+// lazyUnpublish writes nothing where there is nobody to remove.
+type lazyUnpublish struct{ *rds.Client }
+
+func (a lazyUnpublish) Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error) {
+	if slices.Equal(seen.Record.Holding.Holders, next.Holding.Holders) {
+		return a.Get(ctx, seen.ID)
+	}
+	return a.Client.Unpublish(ctx, seen, next)
+}
+
+// oneEpoch gives every holder the same subsystem NQN, and bounces the export.
+type oneEpoch struct{ *rds.Client }
+
+func (a oneEpoch) Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error) {
+	if next.Holding.Epoch != seen.Record.Holding.Epoch {
+		next.Holding.Epoch = "0000000000000000"
+	}
+	return a.Client.Publish(ctx, seen, next)
+}
+
+// cachedNodes believe the cache where they should ask.
+type cachedNodes struct{ *cache }
+
+func (c cachedNodes) LiveNode(_ context.Context, name string) attach.Answer[attach.Node] {
+	c.api.e.pause()
+	node, found := c.nodes[name]
+	return attach.Answer[attach.Node]{Value: node, Found: found}
+}
+
+// cachedAttachments do, too.
+type cachedAttachments struct{ *cache }
+
+func (c cachedAttachments) LiveAttachment(_ context.Context, name string) attach.Answer[attach.Attachment] {
+	c.api.e.pause()
+	attachment, found := c.attachments[name]
+	return attach.Answer[attach.Attachment]{Value: attachment, Found: found}
+}
+
+// anyMode forgets how a volume is held.
+type anyMode struct{ *rds.Client }
+
+func (a anyMode) forget(disk rds.Disk) rds.Disk {
+	disk.Record.Holding.Access, disk.Record.Holding.Mode = attach.AccessBlock, attach.ModeMultiWriter
+	return disk
+}
+
+func (a anyMode) Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
+	disk, err := a.Client.Get(ctx, id)
+	return a.forget(disk), err
+}
+
+func (a anyMode) LastSeen(id rds.VolumeID) (rds.Disk, bool) {
+	disk, found := a.Client.LastSeen(id)
+	return a.forget(disk), found
+}
+
+// anyVersion deletes an attachment whatever became of it.
+type anyVersion struct{ *cache }
+
+func (c anyVersion) DeleteAttachment(_ context.Context, attachment attach.Attachment) error {
+	return c.deleteExactly(attachment.Name, "", "")
+}
+
+// neverWaits acts on caches that aren't filled.
+type neverWaits struct{ *cache }
+
+func (neverWaits) Synced() bool { return true }
+
+func (neverWaits) WaitForSync(context.Context) error { return nil }
+
+// sharedGrace counts the grace from the last detach of the volume, whoever's it was.
+type sharedGrace struct {
+	drivercsi.Nodes
+	w *world
+}
+
+func (n sharedGrace) Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
+	standings := n.Nodes.Standings(ctx, volumeID, holders)
+	for i, holder := range standings {
+		since, found := n.w.api.lastDetach[volumeID]
+		if found && holder.Standing == attach.StandingAttached && time.Since(since) < 30*time.Second {
+			standings[i] = attach.Holder{ID: holder.ID, Standing: attach.StandingDetaching, DetachingSince: since}
+		}
+	}
+	return standings
 }

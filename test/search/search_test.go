@@ -47,7 +47,7 @@ func search(t *testing.T, seed uint64, without without) outcome {
 				e.violation = w.linearizable(v)
 			}
 		}
-		result = outcome{e.violation, e.story() + "\n" + w.api.String(), e.steps}
+		result = outcome{e.violation, e.story() + "\n" + w.api.String() + w.controller.String(), e.steps}
 	})
 	return result
 }

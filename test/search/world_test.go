@@ -180,10 +180,11 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 // chaos does to the world what happens to clusters.
 func (w *world) chaos() {
 	acts := []func(){
-		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode, w.reregister,
-		w.movePod, w.movePod, w.movePod, w.migrate, w.migrate, w.killController, w.switchLeader, w.breakAPI, w.breakAppliance,
-		w.restartAttachDetach, w.editVolume,
+		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
+		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.scale, w.scale, w.killController, w.switchLeader, w.breakAPI,
+		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
+		func() { w.powerCut(appliance.Boot{ExportsOff: true}) },
 	}
 	for {
 		w.e.sleep(time.Duration(200+w.e.random.IntN(9000)) * time.Millisecond)
@@ -261,13 +262,11 @@ func (w *world) movePod() {
 	}
 }
 
-// migrate begins the migration of a virtual machine, or ends one at either end.
-func (w *world) migrate() {
-	for _, v := range w.volumes {
-		if v.mayShare() {
-			v.replicas = 3 - v.replicas
-		}
-	}
+// scale has a second pod want a volume, or no more than one: a virtual machine migrates, or a workload is rolled out
+// although its volume is for one node at a time.
+func (w *world) scale() {
+	v := w.volumes[w.e.random.IntN(len(w.volumes))]
+	v.replicas = 3 - v.replicas
 }
 
 func (w *world) killController() {
@@ -296,9 +295,6 @@ func (w *world) editVolume() {
 		v := w.volumes[w.e.random.IntN(len(w.volumes))]
 		v.edited, v.everEdited = !v.edited, true
 		w.e.log("%s may be shared now: %t", v.pv, v.mayShare())
-		if !v.mayShare() {
-			v.replicas = 1
-		}
 	}
 }
 
