@@ -8,6 +8,8 @@
 //   - reconciler.go  Reconciler: queue, workers and resync that clear stale attachments
 //   - clear.go       what a worker does with one attachment
 //   - valve.go       Valve: holds clearing and take-over while too many nodes vanish at once
+//   - audit.go       AuditScope: the pure comparison of what the appliance has with what Kubernetes has
+//   - auditor.go     Auditor: audits over and over; auditremove.go removes what is due, auditnote.go says it to people
 //   - note.go        what an operator is told in an Event
 //   - nodeid.go, attachment.go, errors.go   the words all of that is said in
 //
@@ -18,4 +20,12 @@
 // Kubernetes' attach-detach controller would make the attachment again. The deletion carries UID and resourceVersion,
 // so an attachment that changed since it was judged stays. external-attacher then calls ControllerUnpublishVolume,
 // which takes the node's access away at the appliance: one road for every detach.
+//
+// # When an orphan is removed
+//
+// Never, unless that is switched on. Then: a disk whose record names this cluster, that nobody holds, and whose slot no
+// PersistentVolume names, neither in the cache before the appliance was looked at nor on the API server after it; found so
+// by every audit of a grace period, under one record. It goes the way of DeleteVolume. A holder without an attachment goes
+// the way of ControllerUnpublishVolume, if the API server denies the attachment once more and its node doesn't report the
+// volume as in use. Files and PersistentVolumes are never touched.
 package attach

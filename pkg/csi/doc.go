@@ -8,6 +8,7 @@
 //   - identity.go                 who we are
 //   - controller.go               the controller service: what it needs, what it can do; one file per RPC:
 //     create.go, delete.go, publish.go, unpublish.go, validate.go
+//   - audit.go                    the appliance as attach.Auditor sees it
 //   - node.go                     the node service: what it needs, what it can do; one file per pair of RPCs:
 //     stage.go, nodepublish.go; staging.go checks their requests, restage.go judges which epoch is the living one,
 //     filesystem.go formats and mounts, blank.go proves that a device is blank, mountpoint.go reads the mount table

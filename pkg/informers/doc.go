@@ -8,6 +8,7 @@
 //   - live.go       the questions that go to the API server itself, and the one deletion
 //   - watch.go      which event has which attachment looked at
 //   - nodefeed.go   which nodes appear and vanish, and which of them attachments name
+//   - claims.go     all PersistentVolumes and attachments at once, cached or live, for the audit
 //   - trim.go       what of each object is kept, and how it reads in the words of package attach
 //   - waiters.go    waiting for an attachment to appear in the cache
 //   - recorder.go   Recorder: what people should know, as Events on claims, volumes and nodes

@@ -19,6 +19,7 @@ type Metrics struct {
 	leader           prometheus.Gauge
 	eventsDropped    prometheus.Counter
 	massDeletion     prometheus.Gauge
+	orphans          *prometheus.GaugeVec
 	appliance        appliance
 }
 
@@ -68,10 +69,13 @@ func New() *Metrics {
 		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are held because too many nodes vanished at once.",
 		}),
+		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "rds_csi_orphans", Help: "What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
+		}, []string{"kind"}),
 		appliance: newAppliance(buckets),
 	}
 	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.leader, m.eventsDropped,
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.orphans, m.leader, m.eventsDropped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -135,3 +139,15 @@ func (m *Metrics) HoldMassDeletion() { m.massDeletion.Set(1) }
 
 // ReleaseMassDeletion notes that clearing and take-over aren't held.
 func (m *Metrics) ReleaseMassDeletion() { m.massDeletion.Set(0) }
+
+// DeclareOrphans makes the series of these kinds exist from the start, at zero.
+func (m *Metrics) DeclareOrphans(kinds []string) {
+	for _, kind := range kinds {
+		m.orphans.WithLabelValues(kind)
+	}
+}
+
+// SetOrphans notes how many orphans of a kind the last audit found.
+func (m *Metrics) SetOrphans(kind string, count int) {
+	m.orphans.WithLabelValues(kind).Set(float64(count))
+}

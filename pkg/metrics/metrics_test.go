@@ -19,6 +19,8 @@ func TestNamesAndFirstSeries(t *testing.T) {
 	m.CountEventDropped()
 	m.BeginLeading()
 	m.HoldMassDeletion()
+	m.DeclareOrphans([]string{"disk_without_pv", "pv_without_disk"})
+	m.SetOrphans("disk_without_pv", 2)
 	want := `
 # HELP rds_csi_events_dropped_total Kubernetes Events not written because too many waited already.
 # TYPE rds_csi_events_dropped_total counter
@@ -32,6 +34,10 @@ rds_csi_leader 1
 # HELP rds_csi_mass_deletion_held 1 while clearing and take-over are held because too many nodes vanished at once.
 # TYPE rds_csi_mass_deletion_held gauge
 rds_csi_mass_deletion_held 1
+# HELP rds_csi_orphans What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.
+# TYPE rds_csi_orphans gauge
+rds_csi_orphans{kind="disk_without_pv"} 2
+rds_csi_orphans{kind="pv_without_disk"} 0
 # HELP rds_csi_publish_decisions_total Decisions on requests to publish a volume, by verdict.
 # TYPE rds_csi_publish_decisions_total counter
 rds_csi_publish_decisions_total{verdict="publish"} 0
@@ -44,7 +50,7 @@ rds_csi_reconcile_actions_total{action="none"} 0
 rds_csi_stale_attachments_cleared_total 0
 `
 	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_events_dropped_total", "rds_csi_grace_period_used_total", "rds_csi_leader",
-		"rds_csi_mass_deletion_held", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
+		"rds_csi_mass_deletion_held", "rds_csi_orphans", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
 		t.Error(err)
 	}
 	m.ReleaseMassDeletion()

@@ -14,10 +14,16 @@ import (
 
 // filesIn lists the files in a directory on a mounted pool; one that doesn't exist is empty.
 func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
+	files, err := c.filesOverTransport(ctx, directory)
+	if errors.Is(err, ErrNoFiles) {
+		return c.filesOverConsole(ctx, directory)
+	}
+	return files, err
+}
+
+func (c *Client) filesOverTransport(ctx context.Context, directory string) ([]filePath, error) {
 	names, err := c.transport.ListFiles(ctx, directory)
 	switch {
-	case errors.Is(err, ErrNoFiles):
-		return c.filesOverConsole(ctx, directory)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:

@@ -90,16 +90,16 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if err != nil {
 			return nil, err
 		}
-		run, err := runLeading(options, reconciler, observed)
+		auditor, err := newAuditor(options, csi.NewAuditedAppliance(controller, appliance), cluster, auditObserver(observed, note, valve.Held))
+		if err != nil {
+			return nil, err
+		}
+		run, err := runLeading(options, newLeadersWork(reconciler, auditor), observed)
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, run)
-		valve.begun = func() {
-			for _, name := range cluster.CachedAttachments() {
-				reconciler.Enqueue(name)
-			}
-		}
+		valve.begun = reconciler.Resync
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
 	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
@@ -149,9 +149,9 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 	return nil
 }
 
-func newReconciler(options *ControllerOptions, cluster *informers.Cluster, controller *csi.Controller, observer attach.Observer) (*attach.Reconciler, error) {
+func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appliance attach.Appliance, observer attach.Observer) (*attach.Reconciler, error) {
 	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers, StuckAfter: options.stuckAfter}
-	reconciler, err := attach.NewReconciler(config, cluster, controller, observer)
+	reconciler, err := attach.NewReconciler(config, cluster, appliance, observer)
 	if err != nil {
 		return nil, err
 	}
@@ -171,20 +171,21 @@ func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), held 
 	}
 }
 
-// runLeading gives the reconciler's run, under an election unless the flags say that there is no other controller.
-func runLeading(options *ControllerOptions, reconciler *attach.Reconciler, observed *metrics.Metrics) (func(context.Context) error, error) {
+// runLeading gives the run of what only a leader does, under an election unless the flags say that there is no other
+// controller.
+func runLeading(options *ControllerOptions, work worker, observed *metrics.Metrics) (func(context.Context) error, error) {
 	if !options.election.enabled {
 		return func(ctx context.Context) error {
 			observed.BeginLeading()
 			defer observed.EndLeading()
-			return reconciler.Run(ctx)
+			return work.Run(ctx)
 		}, nil
 	}
 	config, err := kubeConfig(options)
 	if err != nil {
 		return nil, err
 	}
-	election, err := newElection(options.election, config, reconciler, observed)
+	election, err := newElection(options.election, config, work, observed)
 	if err != nil {
 		return nil, err
 	}

@@ -191,6 +191,8 @@ func TestControllerStartErrors(t *testing.T) {
 		"share of nothing":       {map[string]string{"mass-deletion-share": "0"}, "--mass-deletion-share"},
 		"share above all":        {map[string]string{"mass-deletion-share": "30"}, "--mass-deletion-share"},
 		"no window":              {map[string]string{"mass-deletion-window": "0s"}, "--mass-deletion-window"},
+		"no orphan grace":        {map[string]string{"orphan-grace-period": "0s"}, "--orphan-grace-period"},
+		"orphans of nobody":      {map[string]string{"remove-orphans": "true"}, "--remove-orphans"},
 		"no workers":             {map[string]string{"attachment-reconcile-workers": "0"}, "--attachment-reconcile-workers"},
 		"no QPS":                 {map[string]string{"kube-api-qps": "0"}, "--kube-api-qps"},
 		"endpoint over TCP":      {map[string]string{"endpoint": "tcp://127.0.0.1:1"}, "endpoint"},

@@ -31,6 +31,8 @@ type ControllerOptions struct {
 	allowUnfenced    bool
 	election         electionOptions
 	valve            attach.ValveConfig
+	removeOrphans    bool
+	orphanGrace      time.Duration
 
 	appliance   applianceOptions
 	nvmeAddress string
@@ -67,6 +69,9 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and while they are at least this share of all nodes, more than 0 and at most 1")
 	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a node that vanished counts")
 
+	flags.BoolVar(&o.removeOrphans, "remove-orphans", false, "delete disks of this cluster that no PersistentVolume refers to, and release holders without an attachment; false only reports them. Read docs/orphans.md first")
+	flags.DurationVar(&o.orphanGrace, "orphan-grace-period", time.Hour, "how far apart two audits must be that both found an orphan before it is removed")
+
 	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
 	flags.UintVar(&o.nvmePort, "nvme-port", defaultNVMePort, "TCP port of the appliance's NVMe/TCP target")
@@ -89,6 +94,8 @@ func (o *ControllerOptions) Validate() error {
 		{o.valve.Nodes >= 0, fmt.Errorf("--mass-deletion-nodes %d: want 0 or more", o.valve.Nodes)},
 		{o.valve.Share > 0 && o.valve.Share <= 1, fmt.Errorf("--mass-deletion-share %g: want more than 0 and at most 1", o.valve.Share)},
 		{o.valve.Window > 0, fmt.Errorf("--mass-deletion-window %s: want more than 0", o.valve.Window)},
+		{o.orphanGrace > 0, fmt.Errorf("--orphan-grace-period %s: want more than 0", o.orphanGrace)},
+		{!o.removeOrphans || o.kubernetes && o.reconcile, errors.New("--remove-orphans: needs --kubernetes and --enable-attachment-reconciler, which looks for them")},
 		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
 		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}))

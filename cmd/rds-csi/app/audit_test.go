@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// await waits until something is so, or the test is out of time.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !so() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+// The whole controller, but for the API server: an orphan is counted, and removed if the flag says so.
+func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
+	for flag, removed := range map[string]bool{"false": false, "true": true} {
+		t.Run("remove-orphans="+flag, func(t *testing.T) {
+			simulator, config := simtest.Start(t)
+			options, err := parsed(t, map[string]string{
+				"endpoint": "unix://" + filepath.Join(t.TempDir(), "csi.sock"), "cluster-id": simtest.ClusterID, "nvme-address": "192.0.2.1",
+				"rds-address": config.Address, "rds-user": config.User, "rds-private-key": config.PrivateKeyFile, "rds-known-hosts": config.KnownHostsFile,
+				"attachment-reconcile-interval": "20ms", "orphan-grace-period": "50ms", "remove-orphans": flag,
+				"leader-election": "false",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := simtest.Client(t, config)
+			id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", "pvc-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Create(t.Context(), id, 16<<20, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
+				t.Fatal(err)
+			}
+			var looks atomic.Int32
+			simulator.SetFault(func(command string) sim.Fault {
+				if strings.Contains(command, "mounted=yes") {
+					looks.Add(1)
+				}
+				return sim.Fault{}
+			})
+			observed := metrics.New()
+			parts, err := controllerParts(options, fake.NewClientset(), client, observed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			defer running.Wait()
+			defer cancel()
+			for _, run := range parts {
+				running.Go(func() {
+					if err := run(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			counted := func(disks string) func() bool {
+				want := "# HELP rds_csi_orphans What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.\n" +
+					"# TYPE rds_csi_orphans gauge\n" +
+					`rds_csi_orphans{kind="disk_without_pv"} ` + disks + "\n" +
+					`rds_csi_orphans{kind="file_without_disk"} 0` + "\n" +
+					`rds_csi_orphans{kind="holder_without_attachment"} 0` + "\n" +
+					`rds_csi_orphans{kind="pv_without_disk"} 0` + "\n"
+				return func() bool {
+					return testutil.GatherAndCompare(observed.Registry(), strings.NewReader(want), "rds_csi_orphans") == nil
+				}
+			}
+			if removed {
+				await(t, "the orphan is removed", func() bool { return len(simulator.Disks()) == 0 })
+				await(t, "no orphan is counted", counted("0"))
+				return
+			}
+			await(t, "the orphan is counted", counted("1"))
+			// An audit takes two looks: these are many times the grace.
+			await(t, "the appliance is looked at", func() bool { return looks.Load() > 40 })
+			if len(simulator.Disks()) != 1 {
+				t.Error("an orphan is gone though nobody said so")
+			}
+		})
+	}
+}
+
+// stubbornAppliance lets a look at it end when it is released, and not when its ctx does.
+type stubbornAppliance struct {
+	attach.Appliance
+	attach.AuditAppliance
+	looking, release chan struct{}
+}
+
+func (*stubbornAppliance) Refresh(context.Context) error { return nil }
+
+func (s *stubbornAppliance) Inventory(context.Context) (attach.Inventory, error) {
+	close(s.looking)
+	<-s.release
+	return attach.Inventory{}, errors.New("too late")
+}
+
+// Once a leader has stopped another one begins: nothing of the first may go on.
+func TestTheLeadersWorkStopsAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		options, _ := parsed(t, nil)
+		appliance := &stubbornAppliance{looking: make(chan struct{}), release: make(chan struct{})}
+		observed, note := metrics.New(), func(attach.Note) {}
+		reconciler, err := newReconciler(options, cluster, appliance, reconcilerObserver(observed, note, func() time.Duration { return 0 }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		auditor, err := newAuditor(options, appliance, cluster, auditObserver(observed, note, func() bool { return false }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		work := newLeadersWork(reconciler, auditor)
+		work.Stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		running.Go(func() { _ = cluster.Run(ctx) })
+		done, stopped := make(chan error, 1), make(chan struct{})
+		go func() { done <- work.Run(t.Context()) }()
+		<-appliance.looking
+		go func() { work.Stop(); close(stopped) }()
+		synctest.Wait()
+		select {
+		case <-stopped:
+			t.Error("stopped while the audit goes on")
+		default:
+		}
+		close(appliance.release)
+		<-stopped
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,85 @@
+package informers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/pager"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// CachedClaims gives this driver's PersistentVolumes and attachments from the caches.
+func (c *Cluster) CachedClaims() attach.Claims {
+	var claims attach.Claims
+	// Listing everything in a cache can't fail.
+	volumes, _ := c.factory.Core().V1().PersistentVolumes().Lister().List(labels.Everything())
+	for _, volume := range volumes {
+		addVolume(&claims, volume)
+	}
+	for _, name := range c.CachedAttachments() {
+		if attachment, found := c.CachedAttachment(name); found {
+			claims.Attachments = append(claims.Attachments, attachment)
+		}
+	}
+	return claims
+}
+
+// LiveClaims lists every PersistentVolume with a CSI source, of any driver, and this driver's attachments from the API
+// server itself, page by page, as they were when the first page was asked for: all that existed then is in it.
+func (c *Cluster) LiveClaims(ctx context.Context) (attach.Claims, error) {
+	var claims attach.Claims
+	volumes := c.client.CoreV1().PersistentVolumes()
+	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return volumes.List(ctx, options)
+	}, func(volume *corev1.PersistentVolume) { addVolume(&claims, volume) })
+	if err != nil {
+		return attach.Claims{}, fmt.Errorf("list PersistentVolumes: %w", err)
+	}
+	attachments := c.client.StorageV1().VolumeAttachments()
+	err = eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return attachments.List(ctx, options)
+	}, func(attachment *storagev1.VolumeAttachment) {
+		if c.ours(attachment) {
+			claims.Attachments = append(claims.Attachments, attachmentOf(attachment))
+		}
+	})
+	if err != nil {
+		return attach.Claims{}, fmt.Errorf("list VolumeAttachments: %w", err)
+	}
+	return claims, nil
+}
+
+// eachItem asks for one page after another. Without a resourceVersion the first answer is no older than the question, and
+// the others are of the same moment; it is an error if that is too long ago by the time of the last.
+func eachItem[T runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (runtime.Object, error), take func(T)) error {
+	return pager.New(list).EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		item, ok := object.(T)
+		if !ok {
+			return fmt.Errorf("the API server listed a %T", object)
+		}
+		take(item)
+		return nil
+	})
+}
+
+func addVolume(claims *attach.Claims, volume *corev1.PersistentVolume) {
+	if volume.Spec.CSI == nil {
+		return
+	}
+	claims.Volumes = append(claims.Volumes, attach.PersistentVolume{
+		Name: volume.Name, UID: string(volume.UID), Driver: volume.Spec.CSI.Driver, Handle: volume.Spec.CSI.VolumeHandle, Leaving: isLeaving(volume),
+	})
+}
+
+// isLeaving tells that the volume's disk may be deleted before the object is: external-provisioner deletes the disk of a
+// released volume first, if its policy is to delete it.
+func isLeaving(volume *corev1.PersistentVolume) bool {
+	released := volume.Status.Phase == corev1.VolumeReleased || volume.Status.Phase == corev1.VolumeFailed
+	return volume.DeletionTimestamp != nil || released && volume.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
+}
