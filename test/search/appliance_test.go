@@ -53,7 +53,7 @@ func newStorage(t *testing.T, e *engine, folder string) *storage {
 	exports := export.New(export.Options{RevokeWait: time.Nanosecond, StableIdentity: true})
 	device, err := appliance.Open(appliance.Options{
 		StateDir: folder, Pools: []appliance.Pool{{Name: pool, Size: appliance.GiB}}, Uptime: 24 * time.Hour,
-		Exports: exports, FlashDelay: flashDelay, Unknowns: appliance.Unknowns{RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
+		Exports: exports, FlashDelay: flashDelay, Volatile: true, Unknowns: appliance.Unknowns{RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ type actor struct {
 var errUnwound = errors.New("stopped")
 
 func newEngine(seed uint64) *engine {
-	return &engine{random: rand.New(rand.NewPCG(seed, 1)), start: time.Now(), check: func() error { return nil }}
+	return &engine{random: rand.New(rand.NewPCG(seed, 1)), check: func() error { return nil }}
 }
 
 // spawn adds an actor.

@@ -3,12 +3,15 @@ package search
 import (
 	"flag"
 	"fmt"
+	"regexp"
 	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var (
@@ -29,12 +32,25 @@ const (
 	chaosSteps = 4000
 )
 
-// search runs one schedule.
+// search runs one schedule without telling its story.
 func search(t *testing.T, seed uint64, without without) outcome {
+	t.Helper()
+	e := newEngine(seed)
+	e.quiet = true
+	return schedule(t, e, without)
+}
+
+// replay runs a schedule again, to tell its story.
+func replay(t *testing.T, seed uint64, without without) outcome {
+	t.Helper()
+	return schedule(t, newEngine(seed), without)
+}
+
+func schedule(t *testing.T, e *engine, without without) outcome {
 	t.Helper()
 	var result outcome
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(seed)
+		e.start = time.Now()
 		defer e.end()
 		w := newWorld(t, e, without)
 		e.spawn("chaos", w.chaos)
@@ -68,14 +84,30 @@ func TestSearch(t *testing.T) {
 					result := search(t, seed, nothing())
 					steps.Add(int64(result.steps))
 					if result.violation != nil && failures.Add(1) == 1 {
-						t.Errorf("%s\nseed %d: %v\nreplay it: go test ./test/search -run TestSearch -seed %d -schedules 1", result.story, seed, result.violation, seed)
-					}
-					if *schedules == 1 {
-						fmt.Println(result.story)
+						t.Errorf("%s\nseed %d: %v\nreplay it: go test ./test/search -run TestSearch -seed %d -schedules 1", replay(t, seed, nothing()).story, seed, result.violation, seed)
+					} else if *schedules == 1 {
+						fmt.Println(replay(t, seed, nothing()).story)
 					}
 				}
 			})
 		}
 	})
 	fmt.Printf("search: %d schedules, %d steps, %s\n", min(next.Load(), int64(*schedules)), steps.Load(), time.Since(start).Round(time.Second))
+}
+
+// epochs are drawn at random, and differ from run to run; nothing else may.
+func withoutEpochs(story string) string {
+	return regexp.MustCompile(`[0-9a-f]{16}`).ReplaceAllString(story, "…")
+}
+
+func TestASeedReplaysExactly(t *testing.T) {
+	for seed := range uint64(20) {
+		first, second := replay(t, seed, nothing()), replay(t, seed, nothing())
+		if diff := cmp.Diff(withoutEpochs(first.story), withoutEpochs(second.story)); diff != "" || first.steps != second.steps {
+			t.Fatalf("seed %d took %d steps, then %d (-first +second):\n%s", seed, first.steps, second.steps, diff)
+		}
+		if quiet := search(t, seed, nothing()); quiet.steps != first.steps {
+			t.Fatalf("seed %d takes %d steps when nobody listens, and %d otherwise", seed, quiet.steps, first.steps)
+		}
+	}
 }

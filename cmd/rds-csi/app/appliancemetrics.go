@@ -7,14 +7,26 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// observeAppliance has everything that goes to the appliance counted.
-func observeAppliance(config *rds.Config, observed *metrics.Metrics) {
+// observeAppliance has everything that goes to the appliance counted. Something can be received from the channel whenever
+// the connection was lost since the last time.
+func observeAppliance(config *rds.Config, observed *metrics.Metrics) (lost <-chan struct{}) {
+	losses := make(chan struct{}, 1)
 	observed.DeclareAppliance(texts(rds.Kinds()), texts(rds.Outcomes()), texts(rds.ConnectResults()))
 	config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 		observed.ObserveCommand(string(kind), string(outcome), took)
 	}
 	config.ObserveConnect = func(result rds.ConnectResult) { observed.CountConnect(string(result)) }
-	config.ObserveConnected = observed.SetConnected
+	config.ObserveConnected = func(connected bool) {
+		observed.SetConnected(connected)
+		if connected {
+			return
+		}
+		select {
+		case losses <- struct{}{}:
+		default:
+		}
+	}
+	return losses
 }
 
 func texts[T ~string](values []T) []string {

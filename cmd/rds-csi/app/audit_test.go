@@ -66,7 +66,7 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 				return sim.Fault{}
 			})
 			observed := metrics.New()
-			parts, err := controllerParts(options, fake.NewClientset(), client, observed)
+			parts, err := controllerParts(options, fake.NewClientset(), client, observed, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

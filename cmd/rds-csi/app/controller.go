@@ -40,13 +40,13 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 	}
 	observed := metrics.New()
 	observed.Declare(texts(attach.Actions()), verdictNames())
-	observeAppliance(&options.appliance.config, observed)
+	lost := observeAppliance(&options.appliance.config, observed)
 	appliance, err := rds.New(options.appliance.config)
 	if err != nil {
 		return err
 	}
 	defer appliance.Close()
-	parts, err := controllerParts(options, client, appliance, observed)
+	parts, err := controllerParts(options, client, appliance, observed, lost)
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,9 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 	return group.Wait()
 }
 
-// controllerParts builds what has to run, so that a mistake in the configuration shows before anything does.
-func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics) ([]func(context.Context) error, error) {
+// controllerParts builds what has to run, so that a mistake in the configuration shows before anything does. Something is
+// received from lost whenever the connection to the appliance is.
+func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics, lost <-chan struct{}) ([]func(context.Context) error, error) {
 	var (
 		nodes   csi.Nodes = csi.RecordNodes{}
 		ready             = func() bool { return true }
@@ -98,7 +99,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, run)
+		parts = append(parts, run, resyncAfter(lost, reconciler))
 		valve.begun = reconciler.Resync
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
@@ -168,6 +169,21 @@ func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), held 
 		},
 		Note: note,
 		Held: held,
+	}
+}
+
+// resyncAfter has every record read again when the connection to the appliance was lost: it may come back another than it
+// went.
+func resyncAfter(lost <-chan struct{}, reconciler *attach.Reconciler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for {
+			select {
+			case <-lost:
+				reconciler.Resync()
+			case <-ctx.Done():
+				return nil
+			}
+		}
 	}
 }
 

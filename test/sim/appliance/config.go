@@ -36,6 +36,9 @@ func (a *Appliance) encode() ([]byte, error) {
 }
 
 func (a *Appliance) write(data []byte) error {
+	if a.options.Volatile {
+		return nil
+	}
 	next := a.configPath() + ".next"
 	if err := os.WriteFile(next, data, 0o600); err != nil {
 		return fmt.Errorf("save configuration: %w", err)

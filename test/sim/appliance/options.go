@@ -47,6 +47,9 @@ type Options struct {
 	// FlashDelay is how long the configuration takes to reach flash: a power
 	// cut loses what was written within it. 0 loses nothing.
 	FlashDelay time.Duration
+	// Volatile keeps the configuration out of StateDir: it ends with the
+	// process, and costs no writing.
+	Volatile bool
 	// Timing is how long everything takes; the zero value takes no time.
 	Timing Timing
 }
