@@ -5,6 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rds-csi-driver
 BIN := bin
 STAGE := test/stage.sh
 FUZZTIME ?= 20s
+SCHEDULES ?= 20000
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE := go run golang.org/x/tools/cmd/deadcode@v0.45.0
@@ -47,11 +48,15 @@ lint: ## Lint everything, hold the budgets, find dead code
 
 .PHONY: unit
 unit: ## Run the Go tests with the race detector
-	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity)$$')
+	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity|search)$$')
 
 .PHONY: faults
 faults: ## Run every operation on the appliance under every fault that the simulator knows
 	@$(STAGE) faults test/faults.sh
+
+.PHONY: search
+search: ## Search SCHEDULES (default 20000) orders of events for one that breaks a promise
+	@$(STAGE) search test/search.sh $(SCHEDULES) 500
 
 .PHONY: sanity
 sanity: ## Run csi-sanity's identity and controller tests against driver and simulator
@@ -66,4 +71,4 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 20s) each
 	@$(STAGE) fuzz test/fuzz.sh $(FUZZTIME)
 
 .PHONY: test
-test: prepare lint unit faults sanity fuzz apiserver demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity search fuzz apiserver demo ## Everything that must pass before a change lands

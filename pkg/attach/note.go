@@ -55,11 +55,3 @@ const (
 	// PublishRefused: a volume was not given to a node, for a reason that waiting alone doesn't mend.
 	PublishRefused Reason = "PublishRefused"
 )
-
-// Reasons lists every reason, so that each can be documented and tested.
-func Reasons() []Reason {
-	return []Reason{
-		StaleAttachmentCleared, DeadAttachmentCleared, ClearingHeld, AttachmentDead, DetachStuck, VolumeTakenOver, MachineIdentityChanged,
-		ApplianceWentBack, OrphanedDisk, OrphanedFile, MissingDisk, HolderWithoutAttachment, JoinRefused, PublishRefused,
-	}
-}

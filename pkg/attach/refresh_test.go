@@ -27,7 +27,12 @@ func runOn(t *testing.T, cluster Cluster, appliance Appliance) *Reconciler {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
 	synctest.Wait()
 	return r
 }

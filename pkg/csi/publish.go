@@ -119,7 +119,7 @@ func (c *Controller) freeOrCurrent(ctx context.Context, id rds.VolumeID) (rds.Di
 
 // publish decides once, on the disk as it was seen, and acts on the decision.
 func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Request, admission Admission) (rds.Disk, error) {
-	if disk.Record.Generation < wish.Granted {
+	if ofThePast(disk, wish.Granted) {
 		var err error
 		if disk, err = c.restore(ctx, disk.ID); err != nil {
 			return rds.Disk{}, err

@@ -70,8 +70,18 @@ func (c *Controller) SeenRecord(volumeID string) (attach.Record, bool) {
 	return record, err == nil
 }
 
-// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment.
+// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. A volume that this process has
+// seen at a higher generation is restored: somebody who was shut out may have been let in again by it.
 func (c *Controller) Refresh(ctx context.Context) error {
-	_, err := c.appliance.List(ctx)
-	return err
+	disks, err := c.appliance.List(ctx)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, disk := range disks {
+		if ofThePast(disk, 0) {
+			failed = append(failed, c.Restore(ctx, disk.ID.String()))
+		}
+	}
+	return errors.Join(failed...)
 }

@@ -38,28 +38,38 @@ func (c *Controller) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, er
 	// What was granted is read before the disk is: only so does a lower generation prove anything.
 	granted := c.nodes.Granted(id.String())
 	disk, err := c.appliance.Get(ctx, id)
-	if err != nil || disk.Record.Generation >= granted {
+	if err != nil || !ofThePast(disk, granted) {
 		return disk, err
 	}
+	granted = max(granted, disk.Highest)
 	klog.FromContext(ctx).Info("The appliance went back in time; taking the volume's export away until it is restored",
 		"volume", id.String(), "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
 	c.observer.Note(attach.Note{
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
 		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),
 	})
+	holding, unknown := c.grantedHolding(ctx, id)
+	if unknown == nil && disk.Consistent() && holding.Epoch == disk.Record.Holding.Epoch && holding.Epoch != "" {
+		// Only who shares the epoch was forgotten, not the epoch: whoever is connected stays.
+		return c.appliance.Publish(ctx, disk, disk.Record.Restore(holding, granted))
+	}
 	// The record stays as it is until it can be replaced in one step, so that whoever comes next still sees what is wrong.
 	if disk, err = c.appliance.Withdraw(ctx, disk); err != nil {
 		return rds.Disk{}, err
 	}
-	holding, err := c.grantedHolding(ctx, id)
-	if err != nil {
-		return rds.Disk{}, err
+	if unknown != nil {
+		return rds.Disk{}, unknown
 	}
 	next := disk.Record.Restore(holding, granted)
 	if !next.Held() {
 		return c.appliance.Unpublish(ctx, disk, next)
 	}
 	return c.appliance.Publish(ctx, disk, next)
+}
+
+// ofThePast tells whether a disk is older than what was granted, or than this process has seen it itself.
+func ofThePast(disk rds.Disk, granted uint64) bool {
+	return disk.Record.Generation < max(granted, disk.Highest)
 }
 
 // grantedHolding is the newest holding of the volume that the API server itself vouches for; zero if there is none.

@@ -122,6 +122,34 @@ func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
 	}
 }
 
+// A controller that has seen the appliance further on needs no attachment to notice: here the volume was taken from a dead
+// node, nobody has it, and the power cut let the dead one in again.
+func TestARefreshShutsOutWhoWasLetInByThePast(t *testing.T) {
+	const flashDelay = time.Minute
+	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
+	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w.restart(t)
+	volume := w.create(t)
+	old := w.mustPublish(t, volume, nodeA)
+	simulator.Advance(2 * flashDelay)
+	if err := w.unpublish(t, volume, nodeA); err != nil {
+		t.Fatal(err)
+	}
+	if err := simulator.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
+		t.Fatal(err)
+	}
+	for simulator.Phase() != appliance.Up {
+		simulator.NextPhase()
+	}
+	simulator.Advance(time.Hour)
+	if w.reachable() != old.target.SubsystemNQN {
+		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
+	}
+	if err := w.Refresh(t.Context()); err != nil || w.reachable() != "" || w.record(t, volume).Held() {
+		t.Errorf("%v, exported %q", err, w.reachable())
+	}
+}
+
 // A memory that is behind, here of the time before b, isn't an appliance that went back.
 func TestAnOldMemoryIsNotTakenForThePast(t *testing.T) {
 	w := newControllerWorld(t)

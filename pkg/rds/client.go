@@ -18,6 +18,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	lastSeen map[VolumeID]Disk
+	highest  map[VolumeID]uint64
 }
 
 // New checks the configuration, reads the key files, and returns a client that connects when it is first used. Errors
@@ -36,7 +37,7 @@ func New(config Config) (*Client, error) {
 // NewOver returns a client of an appliance that is reached over another transport than SSH. Of the configuration, only
 // cluster, port, boot window and what is to be told of commands count.
 func NewOver(config Config, transport Transport) *Client {
-	return &Client{transport: transport, config: config.withDefaults(), lastSeen: map[VolumeID]Disk{}}
+	return &Client{transport: transport, config: config.withDefaults(), lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}
 }
 
 // Close ends the connection and returns when everything that the client started has ended. Operations in flight fail,
@@ -51,10 +52,22 @@ func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
 	return disk, found
 }
 
-func (c *Client) remember(disk Disk) {
+// remember keeps a disk as it was seen, and gives it back with the highest generation that was.
+func (c *Client) remember(disk Disk) Disk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	disk.Highest = max(c.highest[disk.ID], disk.Record.Generation)
+	c.highest[disk.ID] = disk.Highest
 	c.lastSeen[disk.ID] = disk
+	return disk
+}
+
+// bury forgets everything about a disk that was deleted: one of the same name begins anew.
+func (c *Client) bury(id VolumeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.lastSeen, id)
+	delete(c.highest, id)
 }
 
 func (c *Client) forget(id VolumeID) {

@@ -38,7 +38,7 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 	if disk.Record.Volume != record.Volume {
 		return Disk{}, fmt.Errorf("volume %s: %w: it was created as %q", id, ErrExists, disk.Record.Volume)
 	}
-	c.remember(disk)
+	disk = c.remember(disk)
 	if disk.comment == comment && disk.Size < size {
 		// The file was there already, and shorter: it was being made when something cut it short.
 		return c.Expand(ctx, disk, size)

@@ -68,6 +68,7 @@ func (c *Client) verifyRemoved(ctx context.Context, id VolumeID, after state) er
 	case !errors.Is(err, ErrNotFound):
 		return err
 	default:
+		c.bury(id)
 		return c.verifyFileGone(ctx, id, after)
 	}
 }

@@ -18,6 +18,9 @@ type Disk struct {
 	Exported bool
 	// Record says who holds the volume.
 	Record Record
+	// Highest is the highest generation that this client ever saw the disk at. One above the record's shows that the
+	// appliance went back in time.
+	Highest uint64
 
 	// comment is the record exactly as the appliance has it: the condition of the next write.
 	comment string

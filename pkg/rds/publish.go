@@ -48,7 +48,7 @@ func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 		c.forget(id)
 		return Disk{}, err
 	}
-	c.remember(disk)
+	disk = c.remember(disk)
 	switch {
 	case disk.comment != seen.comment:
 		return Disk{}, &ChangedError{Now: disk}
@@ -93,7 +93,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 			c.forget(id)
 			return Disk{}, err
 		}
-		c.remember(disk)
+		disk = c.remember(disk)
 		switch {
 		case disk.comment == comment && (disk.Consistent() || !change.fence) && disk.Size >= change.size:
 			return disk, nil

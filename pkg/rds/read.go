@@ -18,7 +18,7 @@ func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
 	if err != nil {
 		return Disk{}, err
 	}
-	c.remember(disk)
+	disk = c.remember(disk)
 	return disk, nil
 }
 
@@ -53,7 +53,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 			klog.FromContext(ctx).Error(err, "Left a disk out of the list", "slot", item.Slot)
 			continue
 		}
-		c.remember(disk)
+		disk = c.remember(disk)
 		disks = append(disks, disk)
 	}
 	return disks, nil

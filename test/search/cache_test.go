@@ -12,8 +12,10 @@ import (
 // cache is one controller's informers, as a model: it hears of what happened one event at a time and late, it may lose its
 // watch and list again, and it begins with nothing. It also is that controller's way to the API server.
 type cache struct {
-	api         *apiServer
-	synced      bool
+	api    *apiServer
+	synced bool
+	// stalled is until when nothing is heard, without the watch being lost.
+	stalled     time.Time
 	pending     []event
 	nodes       map[string]attach.Node
 	attachments map[string]attach.Attachment
@@ -40,6 +42,8 @@ func (c *cache) run() {
 	for {
 		e.await(time.Time{}, func() bool { return len(c.pending) > 0 })
 		switch {
+		case time.Now().Before(c.stalled):
+			e.sleep(time.Until(c.stalled))
 		case e.chance(30):
 			// The watch is dropped, and what happened meanwhile is only seen by its outcome.
 			e.log("lost its watch")

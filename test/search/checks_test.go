@@ -21,7 +21,9 @@ type truth struct {
 	takeable map[right]int
 	// before is each volume as the appliance had it at the last look.
 	before map[*volume]disk
-	broken error
+	// highest is the highest generation that there ever was before the present one.
+	highest map[*volume]uint64
+	broken  error
 }
 
 // right is a holder's to a volume.
@@ -31,7 +33,7 @@ type right struct {
 }
 
 func newTruth(w *world) *truth {
-	return &truth{w: w, since: map[right]int{}, takeable: map[right]int{}, before: map[*volume]disk{}}
+	return &truth{w: w, since: map[right]int{}, takeable: map[right]int{}, before: map[*volume]disk{}, highest: map[*volume]uint64{}}
 }
 
 // rightful tells whether a node has a right to a volume now: its machine has its Node, and an attachment stands.
@@ -55,6 +57,9 @@ func (t *truth) look() {
 		}
 		before, known := t.before[v]
 		t.before[v] = now
+		if known && before.record.Generation < now.record.Generation {
+			t.highest[v] = max(t.highest[v], before.record.Generation)
+		}
 		if op := t.w.history.current(); known && op != nil && before.Comment != now.Comment {
 			t.changed(op, v, before, now)
 		}
@@ -86,14 +91,9 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 	}
 }
 
-// wentBack tells whether a record is older than what was granted.
+// wentBack tells whether a record is older than one that there was.
 func (t *truth) wentBack(v *volume, d disk) bool {
-	for _, a := range t.w.api.attachments {
-		if a.Volume == v.handle && a.Grant.Generation > d.record.Generation {
-			return true
-		}
-	}
-	return false
+	return d.record.Generation < t.highest[v]
 }
 
 // cleared judges the deletion of a VolumeAttachment by a reconciler.
@@ -124,7 +124,12 @@ func (t *truth) breaks(format string, args ...any) {
 }
 
 // forgive forgets what was, since the appliance is about to.
-func (t *truth) forgive() { clear(t.before) }
+func (t *truth) forgive() {
+	for v, before := range t.before {
+		t.highest[v] = max(t.highest[v], before.record.Generation)
+	}
+	clear(t.before)
+}
 
 // keepRights notes who has a right to what.
 func (t *truth) keepRights() {
@@ -193,7 +198,9 @@ func (w *world) checkVolume(v *volume) error {
 	writers := w.writers(v)
 	limit := 1
 	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.staged[v].Access, m.staged[v].Mode) }) {
-		limit = 2
+		if limit = 2; w.wentBack {
+			limit = 3 // who departed from the epoch may have been forgotten, see docs/holding.md
+		}
 	}
 	if len(writers) > limit {
 		var names []string

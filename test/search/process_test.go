@@ -233,7 +233,8 @@ func (p *process) attach() {
 			p.actors = append(p.actors, p.w.e.spawn(p.name+" attacher of "+seen.PV+" to "+seen.NodeName, func() {
 				defer delete(p.busy, name)
 				if err := p.sync(seen); err != nil {
-					p.backoff[name] = time.Now().Add(time.Duration(1+p.w.e.random.IntN(5)) * time.Second)
+					// After several errors in a row the real one waits for minutes.
+					p.backoff[name] = time.Now().Add(time.Second << p.w.e.random.IntN(6))
 				}
 			}))
 		}

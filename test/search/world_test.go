@@ -181,10 +181,15 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 func (w *world) chaos() {
 	acts := []func(){
 		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
-		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.scale, w.scale, w.killController, w.switchLeader, w.breakAPI,
+		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) },
+	}
+	// Each schedule knows only some of them: where everything happens, nothing happens often enough.
+	known := slices.DeleteFunc(slices.Clone(acts), func(func()) bool { return w.e.chance(2) })
+	if len(known) > 0 {
+		acts = known
 	}
 	for {
 		w.e.sleep(time.Duration(200+w.e.random.IntN(9000)) * time.Millisecond)
@@ -277,7 +282,12 @@ func (w *world) killController() {
 }
 
 func (w *world) switchLeader() {
-	w.leader, w.split = 1-w.leader, w.e.chance(4)
+	w.leader, w.split = 1-w.leader, w.e.chance(2)
+}
+
+// stallWatch has a controller hear of nothing for a while.
+func (w *world) stallWatch() {
+	w.processes[w.e.random.IntN(len(w.processes))].cache.stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
 }
 
 func (w *world) breakAPI() {
