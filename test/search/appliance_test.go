@@ -1,8 +1,6 @@
 package search
 
 import (
-	"context"
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -37,6 +35,10 @@ type storage struct {
 	after func()
 	// changed is told of everything that may have changed what is exported or written.
 	changed func()
+	// down is told that the appliance goes down, losing what it wrote last or not.
+	down func(losing bool)
+	// lossy appliances lose what they wrote last in a power cut.
+	lossy bool
 	// looked is what was seen last, until anything was done.
 	looked []appliance.DiskInfo
 	parsed map[string]rds.Record
@@ -53,12 +55,13 @@ func newStorage(t *testing.T, e *engine, folder string) *storage {
 	exports := export.New(export.Options{RevokeWait: time.Nanosecond, StableIdentity: true})
 	device, err := appliance.Open(appliance.Options{
 		StateDir: folder, Pools: []appliance.Pool{{Name: pool, Size: appliance.GiB}}, Uptime: 24 * time.Hour,
-		Exports: exports, FlashDelay: flashDelay, Volatile: true, Unknowns: appliance.Unknowns{RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
+		Exports: exports, FlashDelay: flashDelay, Volatile: true,
+		Unknowns: appliance.Unknowns{ThinFiles: true, RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &storage{e: e, appliance: device, exports: exports, parsed: map[string]rds.Record{}}
+	return &storage{e: e, appliance: device, exports: exports, lossy: e.chance(2), parsed: map[string]rds.Record{}}
 }
 
 // newFolder gives a folder for an appliance's state, in memory where there is one.
@@ -72,71 +75,11 @@ func newFolder(t *testing.T) string {
 	return folder
 }
 
-// wire is a controller's way to the appliance. Lines of two wires, and of one, interleave statement by statement.
-type wire struct {
-	storage *storage
-	// alter changes what is sent; a test that takes a protection away does so here.
-	alter func(line string) string
-}
-
-var errNoWay = errors.New("connection refused")
-
-// Exec sends a line. What was sent is carried out, whatever becomes of who sent it.
-func (w *wire) Exec(ctx context.Context, command string) (string, error) {
-	s := w.storage
-	s.e.pause()
-	troubled := s.trouble > 0 && s.e.chance(s.trouble)
-	if ctx.Err() != nil || s.appliance.Phase() == appliance.Down || troubled && s.e.chance(3) {
-		return "", errors.Join(rds.ErrUnreachable, errNoWay)
-	}
-	var (
-		output string
-		failed error
-		ended  bool
-	)
-	sender := s.e.current
-	s.running++
-	s.sent(sender, s.e.spawn("line of "+sender.name, func() {
-		defer func() { s.running--; ended = true }()
-		if troubled {
-			// It is stuck on its way.
-			s.e.sleep(time.Duration(s.e.random.IntN(25000)) * time.Millisecond)
-		}
-		first := true
-		output, failed = s.appliance.Exec(context.Background(), appliance.AllPolicies(), w.alter(command), &appliance.Hooks{BeforeStatement: func() error {
-			if s.touch(); !first {
-				s.after()
-			}
-			first = false
-			s.e.pause()
-			return nil
-		}})
-		s.touch()
-		s.after()
-	}))
-	lost := troubled && s.e.chance(2)
-	s.e.await(time.Time{}, func() bool { return ended || lost || ctx.Err() != nil })
-	switch {
-	case !ended || lost || failed != nil:
-		return "", rds.ErrIncomplete
-	case troubled && s.e.chance(2):
-		return output[:s.e.random.IntN(len(output))], nil
-	}
-	return output, nil
-}
-
-// ListFiles and MakeDirectory leave files to the console.
-func (w *wire) ListFiles(context.Context, string) ([]string, error) { return nil, rds.ErrNoFiles }
-
-func (w *wire) MakeDirectory(context.Context, string) error { return rds.ErrNoFiles }
-
-func (w *wire) Trust() string { return "" }
-
-func (w *wire) Close() {}
-
 // reboot takes the appliance down and brings it back, in its own time.
 func (s *storage) reboot(boot appliance.Boot) {
+	boot.PowerCut = boot.PowerCut && s.lossy
 	s.e.log("the appliance goes down: %+v", boot)
+	s.down(boot.PowerCut)
 	if err := s.appliance.PowerOff(boot); err != nil {
 		s.e.violation = err
 	}

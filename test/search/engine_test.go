@@ -188,6 +188,11 @@ func (e *engine) pass(candidates []*actor, until time.Time) {
 // chance is true once in so many times.
 func (e *engine) chance(in int) bool { return e.random.IntN(in) == 0 }
 
+// upTo is a random time, shorter than the limit.
+func (e *engine) upTo(limit time.Duration) time.Duration {
+	return time.Duration(e.random.Int64N(int64(limit)))
+}
+
 // log adds a line to the timeline.
 func (e *engine) log(format string, args ...any) {
 	if e.quiet {

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
@@ -15,6 +18,9 @@ import (
 
 // rpcTimeout is external-attacher's default for one call.
 const rpcTimeout = 15 * time.Second
+
+// workTimeout is the reconciler's for its look at one attachment, and for reading every record.
+const workTimeout = 30 * time.Second
 
 // process is one controller pod: the driver, with a cache of its own, and external-attacher beside it.
 type process struct {
@@ -64,6 +70,15 @@ func (w *world) newProcess(name string) *process {
 		panic(err)
 	}
 	return p
+}
+
+// context has the product's log written into the story.
+func (p *process) context() context.Context {
+	logger := logr.Discard()
+	if !p.w.e.quiet {
+		logger = funcr.New(func(_, line string) { p.w.e.log("%s", line) }, funcr.Options{Verbosity: 2})
+	}
+	return klog.NewContext(context.Background(), logger)
 }
 
 // start lets the process run.
@@ -122,7 +137,7 @@ func (p *process) due() string {
 
 // work is the reconciler's worker, on a model of its queue.
 func (p *process) work() {
-	ctx := context.Background()
+	ctx := p.context()
 	if p.kubernetes.WaitForSync(ctx) != nil {
 		return
 	}
@@ -140,7 +155,9 @@ func (p *process) work() {
 		p.queue = slices.DeleteFunc(p.queue, func(other string) bool { return other == name })
 		delete(p.again, name)
 		p.w.began(p)
-		result, err := p.reconciler.Work(ctx, name)
+		bounded, cancel := context.WithTimeout(ctx, workTimeout)
+		result, err := p.reconciler.Work(bounded, name)
+		cancel()
 		switch {
 		case err != nil:
 			p.again[name] = time.Now().Add(2 * time.Second)
@@ -158,7 +175,9 @@ func (p *process) work() {
 func (p *process) resync() {
 	for {
 		p.w.e.sleep(time.Duration(10+p.w.e.random.IntN(50)) * time.Second)
-		err := p.controller.Refresh(context.Background())
+		ctx, cancel := context.WithTimeout(p.context(), workTimeout)
+		err := p.controller.Refresh(ctx)
+		cancel()
 		if err != nil {
 			p.w.e.log("could not read the records: %v", err)
 		}
@@ -173,7 +192,7 @@ func (p *process) resync() {
 // call runs an RPC as an actor of its own, and waits for it as long as external-attacher does.
 func (p *process) call(what string, run func(context.Context) error) error {
 	e := p.w.e
-	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
+	ctx, cancel := context.WithTimeout(p.context(), rpcTimeout)
 	ended, failed := false, error(nil)
 	p.actors = append(p.actors, e.spawn(p.name+" "+what, func() {
 		defer cancel()

@@ -84,6 +84,10 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth = newTruth(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
+	w.storage.down = func(losing bool) {
+		w.wentBack = w.wentBack || losing
+		w.truth.forgive()
+	}
 	w.api.cleared = w.truth.cleared
 	w.api.changed, w.storage.changed = w.change, w.change
 	w.history.ended = w.truth.ended
@@ -310,8 +314,6 @@ func (w *world) editVolume() {
 
 func (w *world) powerCut(boot appliance.Boot) {
 	if w.storage.appliance.Phase() == appliance.Up && w.e.chance(2) {
-		w.wentBack = w.wentBack || boot.PowerCut
-		w.truth.forgive()
-		w.storage.reboot(boot)
+		w.e.spawn("boot", func() { w.storage.reboot(boot) })
 	}
 }

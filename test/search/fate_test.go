@@ -1,0 +1,136 @@
+package search
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+)
+
+// fate is what becomes of one line: the faults of the simulator that strike lines, in the words of this package. Its zero
+// value runs nothing.
+type fate struct {
+	// unsent lines never reach the appliance; ignored ones do, and nothing is done about them.
+	unsent, ignored bool
+	// stuck is how long the line takes to get there.
+	stuck time.Duration
+	// lost replies leave the sender alone at once; hung ones never come. The line is carried out in either case.
+	lost, hung bool
+	// garbage is printed first, and keep is how much arrives of what is printed, as a fraction of 100.
+	garbage string
+	keep    int
+	// echoes is how often the line is carried out once more, at the same time.
+	echoes int
+	// afflicted lines find the pools in a condition.
+	afflicted bool
+	condition appliance.Condition
+	mishap    appliance.Mishap
+	policies  appliance.Policies
+	// between happens before the statement of that number, from 1; its error ends the line.
+	before  int
+	between func() error
+}
+
+// longLine is the number of statements of the longest line.
+const longLine = 6
+
+// reply is what arrives of the output.
+func (f fate) reply(output string) string {
+	output = f.garbage + output
+	return output[:len(output)*f.keep/100]
+}
+
+// fateOf draws what becomes of a line.
+func (s *storage) fateOf(command string) fate {
+	f := fate{keep: 100, policies: appliance.AllPolicies()}
+	if s.trouble == 0 || !s.e.chance(s.trouble) {
+		return f
+	}
+	fates := []func(*storage, *fate, string){
+		notSent, notSent, stuck, stuck, stuckForLong, lateReply, hung, replyLost, replyLost, replyCut, replyCut, garbageFirst, refused,
+		policyLost, poolAway, halfDone, cutShort, cutShort, poweredOff, restarted, unexported, echoed,
+	}
+	fates[s.e.random.IntN(len(fates))](s, &f, command)
+	return f
+}
+
+func notSent(_ *storage, f *fate, _ string) { f.unsent = true }
+
+func stuck(s *storage, f *fate, _ string) { f.stuck, f.lost = s.e.upTo(25*time.Second), true }
+
+// stuckForLong has the line carried out when everybody has given it up, and other lines have come through.
+func stuckForLong(s *storage, f *fate, _ string) {
+	f.stuck, f.lost = 20*time.Second+s.e.upTo(2*time.Minute), true
+}
+
+func lateReply(s *storage, f *fate, _ string) { f.stuck = s.e.upTo(25 * time.Second) }
+
+func hung(s *storage, f *fate, _ string) { f.hung, f.ignored = true, s.e.chance(2) }
+
+func replyLost(_ *storage, f *fate, _ string) { f.lost = true }
+
+func replyCut(s *storage, f *fate, _ string) { f.keep = s.e.random.IntN(100) }
+
+func garbageFirst(_ *storage, f *fate, _ string) { f.garbage = "login banner: all is well\r\n" }
+
+func refused(_ *storage, f *fate, _ string) {
+	f.ignored, f.garbage = true, "expected end of command (line 1 column 24)\r\n"
+}
+
+func policyLost(s *storage, f *fate, _ string) {
+	lost := []*bool{&f.policies.Write, &f.policies.Read, &f.policies.Test}
+	*lost[s.e.random.IntN(len(lost))] = false
+}
+
+func poolAway(s *storage, f *fate, _ string) {
+	f.afflicted = true
+	f.condition = []appliance.Condition{appliance.PoolUnmounted, appliance.PoolFull, appliance.PoolDegraded}[s.e.random.IntN(3)]
+}
+
+func halfDone(s *storage, f *fate, _ string) {
+	f.mishap = []appliance.Mishap{appliance.HalfRemoveExport, appliance.HalfRemoveItem, appliance.FileStays}[s.e.random.IntN(3)]
+}
+
+// cutShort ends the line with its connection, between two statements.
+func cutShort(s *storage, f *fate, _ string) {
+	f.before = 1 + s.e.random.IntN(longLine)
+	f.between = func() error { return errCut }
+}
+
+func poweredOff(s *storage, f *fate, _ string) {
+	f.before = 1 + s.e.random.IntN(longLine)
+	f.between = func() error { return s.fail(appliance.Boot{PowerCut: true}) }
+}
+
+func restarted(s *storage, f *fate, _ string) {
+	f.before = 1 + s.e.random.IntN(longLine)
+	boot := appliance.Boot{ExportsOff: s.e.chance(2), EmptyListings: s.e.chance(2)}
+	f.between = func() error { return s.fail(boot) }
+}
+
+// unexported has an operator take an export away while the line runs.
+func unexported(s *storage, f *fate, command string) {
+	slot := regexp.MustCompile(`\bslot="([^"]+)"`).FindStringSubmatch(command)
+	if slot == nil {
+		return
+	}
+	f.before = 1 + s.e.random.IntN(longLine)
+	f.between = func() error {
+		s.e.log("an operator takes the export of %s away", slot[1])
+		_, err := s.appliance.Exec(context.Background(), appliance.AllPolicies(), `/disk set [find where slot="`+slot[1]+`"] nvme-tcp-export=no`, nil)
+		s.touch()
+		return err
+	}
+}
+
+func echoed(s *storage, f *fate, _ string) { f.echoes = 1 }
+
+// fail takes the appliance down in the middle of a line, which it ends.
+func (s *storage) fail(boot appliance.Boot) error {
+	if s.appliance.Phase() == appliance.Up {
+		s.e.spawn("boot", func() { s.reboot(boot) })
+		s.e.pause()
+	}
+	return nil
+}
