@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -207,16 +208,16 @@ func (s *apiServer) deletePod(name string) {
 }
 
 func (s *apiServer) String() string {
-	var text string
+	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s.attachments)) {
 		a := s.attachments[name]
-		text += fmt.Sprintf("  attachment of %s to %s (%s): attached %t, detaching %t, %s at %d\n", a.PV, a.NodeName, a.NodeID, a.Attached, a.Detaching(), a.Grant.SubsystemNQN, a.Grant.Generation)
+		fmt.Fprintf(&text, "  attachment of %s to %s (%s): attached %t, detaching %t, %s at %d\n", a.PV, a.NodeName, a.NodeID, a.Attached, a.Detaching(), a.Grant.SubsystemNQN, a.Grant.Generation)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
-		text += fmt.Sprintf("  node %s is machine %s, uses %v\n", name, s.nodes[name].Machine, s.nodes[name].VolumesInUse)
+		fmt.Fprintf(&text, "  node %s is machine %s, uses %v\n", name, s.nodes[name].Machine, s.nodes[name].VolumesInUse)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.pods)) {
-		text += fmt.Sprintf("  pod %s of %s on %s, deleting %t\n", name, s.pods[name].volume.pv, s.pods[name].node, s.pods[name].deleting)
+		fmt.Fprintf(&text, "  pod %s of %s on %s, deleting %t\n", name, s.pods[name].volume.pv, s.pods[name].node, s.pods[name].deleting)
 	}
-	return text
+	return text.String()
 }

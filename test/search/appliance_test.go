@@ -67,7 +67,7 @@ func newStorage(t *testing.T, e *engine, folder string) *storage {
 // newFolder gives a folder for an appliance's state, in memory where there is one.
 func newFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("/dev/shm", "rds-csi-search-")
+	folder, err := os.MkdirTemp("/dev/shm", "rds-csi-search-") //nolint:usetesting // the test's own folder may be on a slow disk
 	if err != nil {
 		return t.TempDir()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -78,12 +79,12 @@ func (c *attachDetach) sync() {
 }
 
 func (c *attachDetach) String() string {
-	var text string
+	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
 		b := c.believed[name]
-		text += fmt.Sprintf("  believed: %s on %s, attached %t, uncertain %t, asked %t\n", b.volume.pv, b.node, b.attached, b.uncertain, b.asked)
+		fmt.Fprintf(&text, "  believed: %s on %s, attached %t, uncertain %t, asked %t\n", b.volume.pv, b.node, b.attached, b.uncertain, b.asked)
 	}
-	return text
+	return text.String()
 }
 
 func (c *attachDetach) wanted(believed *belief) bool {
@@ -221,7 +222,7 @@ func (w *world) keepPods() {
 func (w *world) countPods(v *volume) int {
 	count := 0
 	for _, pod := range w.api.pods {
-		if pod.volume == v && !(pod.deleting && v.shared) {
+		if pod.volume == v && (!pod.deleting || !v.shared) {
 			count++
 		}
 	}

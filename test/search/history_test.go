@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/anishathalye/porcupine"
 
@@ -84,12 +85,12 @@ func (h *history) linearizable(v *volume) error {
 	}
 	model := singleHolder()
 	if !porcupine.CheckOperations(model.ToModel(), operations) {
-		text := ""
+		var text strings.Builder
 		for _, op := range operations {
 			o := op.Input.(*operation)
-			text += fmt.Sprintf("\n  %d..%d %s %s ok=%t takeable=%v", o.begun, o.ended, o.kind, o.node, o.ok, o.takeable)
+			fmt.Fprintf(&text, "\n  %d..%d %s %s ok=%t takeable=%v", o.begun, o.ended, o.kind, o.node, o.ok, o.takeable)
 		}
-		return fmt.Errorf("the history of %s fits no order:%s", v.pv, text)
+		return fmt.Errorf("the history of %s fits no order:%s", v.pv, text.String())
 	}
 	return nil
 }

@@ -137,7 +137,9 @@ func (m *machine) serve(v *volume) {
 	if !m.mine() {
 		return
 	}
-	m.report(v, false)
+	if m.reported(v) {
+		m.report(v)
+	}
 	for _, pod := range m.w.api.podsOn(m.node, v.handle) {
 		if pod.deleting && m.responds() {
 			m.w.api.deletePod(pod.name)
@@ -145,14 +147,17 @@ func (m *machine) serve(v *volume) {
 	}
 }
 
-// report says in the Node's status whether a volume is in use.
-func (m *machine) report(v *volume, inUse bool) {
+// reported tells whether the Node's status has a volume in use.
+func (m *machine) reported(v *volume) bool {
+	return slices.Contains(m.w.api.nodes[m.node].VolumesInUse, v.handle)
+}
+
+// report changes whether the Node's status has a volume in use.
+func (m *machine) report(v *volume) {
 	node := m.w.api.nodes[m.node]
-	if slices.Contains(node.VolumesInUse, v.handle) == inUse {
-		return
-	}
+	before := len(node.VolumesInUse)
 	node.VolumesInUse = slices.DeleteFunc(slices.Clone(node.VolumesInUse), func(handle string) bool { return handle == v.handle })
-	if inUse {
+	if len(node.VolumesInUse) == before {
 		node.VolumesInUse = append(node.VolumesInUse, v.handle)
 	}
 	m.w.api.putNode(node, m.w.api.csiNodes[m.node])
@@ -161,7 +166,9 @@ func (m *machine) report(v *volume, inUse bool) {
 // bring stages and publishes a volume, as soon as its attachment counts as attached. A volume that kubelet believes staged
 // isn't staged again: then publish compares, and the target judges.
 func (m *machine) bring(v *volume) {
-	m.report(v, true)
+	if !m.reported(v) {
+		m.report(v)
+	}
 	if m.w.api.request() != nil || !m.responds() {
 		return
 	}

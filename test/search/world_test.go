@@ -136,7 +136,7 @@ func (w *world) volumeOf(handle string) *volume {
 }
 
 // join brings a new machine into the cluster, under a name that may have been another's.
-func (w *world) join(name string) *machine {
+func (w *world) join(name string) {
 	w.made++
 	id := fmt.Sprintf("machine-%d", w.made)
 	m := &machine{
@@ -148,7 +148,6 @@ func (w *world) join(name string) *machine {
 	w.register(m)
 	w.e.spawn("kernel of "+id, m.kernel)
 	w.e.spawn("kubelet of "+id, m.kubelet)
-	return m
 }
 
 // register makes the machine's Node.
