@@ -111,7 +111,7 @@ func (c *attachDetach) detach() {
 		if believed.unwanted.IsZero() {
 			believed.unwanted = time.Now()
 		}
-		if c.mounted(believed) && (c.healthy(believed.node) || time.Since(believed.unwanted) < maxUnmountWait) {
+		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < maxUnmountWait) {
 			continue
 		}
 		if c.w.api.request() == nil {
@@ -233,7 +233,7 @@ func (w *world) countPods(v *volume) int {
 func (w *world) pickNode(v *volume) string {
 	var fit []string
 	for _, name := range slices.Sorted(maps.Keys(w.api.nodes)) {
-		if w.machines[w.api.machineOf[name]].responds() && len(w.api.podsOn(name, v.handle)) == 0 {
+		if w.machines[w.api.machineOf[name]].responds() && !w.api.nodes[name].Leaving && len(w.api.podsOn(name, v.handle)) == 0 {
 			fit = append(fit, name)
 		}
 	}

@@ -78,6 +78,9 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 		if err == nil && rightful && since < op.begun && t.rightful(v, id) && !now.record.HeldBy(holder) && !unpublished {
 			t.breaks("%s cut off %s, which had a right to %s since step %d; the operation began at %d", op.kind, holder, v.pv, since, op.begun)
 		}
+		if err == nil && op.kind == publishing && !now.record.HeldBy(holder) && t.inUseUnderOldName(v, id, op.begun) {
+			t.breaks("publish cut off %s, which is in use: its machine only reports another identity by now", holder)
+		}
 	}
 	if op.kind == publishing && !op.process.cache.synced {
 		t.breaks("a controller whose caches were not filled published %s", v.pv)
@@ -89,6 +92,15 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 			}
 		}
 	}
+}
+
+// inUseUnderOldName tells whether a holder's machine is up and uses the volume, though its Node has shown another identity
+// since before a step.
+func (t *truth) inUseUnderOldName(v *volume, id attach.NodeID, step int) bool {
+	node, found := t.w.api.nodes[id.Name]
+	m := t.w.machines[t.w.api.machineOf[id.Name]]
+	return found && m.alias != "" && m.renamed < step && t.w.without.identity(m.id) == id.Machine && node.Machine != id.Machine &&
+		node.Uses(v.handle) && m.connected[v] != nil && m.connected[v].live()
 }
 
 // wentBack tells whether a record is older than one that there was.
@@ -238,6 +250,7 @@ func (w *world) settle() error {
 	w.calm = true
 	w.api.failing, w.storage.trouble, w.split = 0, 0, false
 	w.e.log("-- everything calms down --")
+	w.untaintNode()
 	for _, id := range w.ids {
 		m := w.machines[id]
 		m.paused = false
@@ -320,12 +333,12 @@ func (w *world) restless() error {
 		}
 		d, _ := w.storage.disk(v)
 		for _, m := range w.writers(v) {
-			id := attach.NodeID{Name: m.node, Machine: w.without.identity(m.id)}.String()
+			id := m.staged[v].Node.String()
 			if departed := d.record.Holding.Departed; slices.Contains(departed, id) || slices.Contains(departed, "unknown/unknown") {
 				continue // it left a shared epoch unseen, and stays named until there is a new one
 			}
 			a := w.api.attachments[v.attachment(m.node)]
-			if a == nil || !a.Attached || a.Grant.SubsystemNQN != m.connected[v].nqn || a.Machine() != w.without.identity(m.id) {
+			if a == nil || !a.Attached || a.Grant.SubsystemNQN != m.connected[v].nqn || a.Machine() != m.reports() {
 				wrong = append(wrong, fmt.Errorf("%s (%s) can write to %s without an attachment", m.id, m.node, v.pv))
 			}
 		}

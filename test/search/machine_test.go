@@ -16,6 +16,9 @@ type machine struct {
 	w    *world
 	id   string
 	node string
+	// alias is another identity that the machine reports since the step renamed, or empty.
+	alias   string
+	renamed int
 	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened.
 	on, paused bool
 	// stubborn kernels try a refused subsystem for ever (6.1); others give up for good (6.12).
@@ -28,11 +31,26 @@ type machine struct {
 // link is the kernel's connection to one subsystem: live, or being tried for again.
 type link struct {
 	nqn     string
+	host    string
 	session *export.Session
 	gaveUp  bool
 }
 
-func (m *machine) identity() string { return nvme.HostOf(m.id).NQN }
+// reports is the identity that the machine's Node shows and its node process finds.
+func (m *machine) reports() string {
+	if m.alias != "" {
+		return m.w.without.identity(m.alias)
+	}
+	return m.w.without.identity(m.id)
+}
+
+// host is the name under which the machine connects.
+func (m *machine) host() string {
+	if m.alias != "" {
+		return nvme.HostOf(m.alias).NQN
+	}
+	return nvme.HostOf(m.id).NQN
+}
 
 // responds tells whether the machine's kubelet is seen to live.
 func (m *machine) responds() bool { return m.on && !m.paused }
@@ -73,7 +91,7 @@ func (m *machine) kernel() {
 
 // connect tries a link, whose session it replaces.
 func (m *machine) connect(v *volume, l *link) error {
-	session, err := m.w.storage.exports.Connect(l.nqn, m.identity())
+	session, err := m.w.storage.exports.Connect(l.nqn, l.host)
 	switch {
 	case errors.Is(err, export.ErrRefused):
 		if l.gaveUp = l.gaveUp || !m.stubborn; l.gaveUp {
@@ -177,7 +195,7 @@ func (m *machine) bring(v *volume) {
 		return
 	}
 	grant := attachment.Grant
-	if !m.w.without.anyGrant && grant.Node != (attach.NodeID{Name: m.node, Machine: m.w.without.identity(m.id)}) {
+	if !m.w.without.anyGrant && grant.Node != (attach.NodeID{Name: m.node, Machine: m.reports()}) {
 		return // it was made for another machine of this name, and our node plugin refuses it
 	}
 	l := m.connected[v]
@@ -190,7 +208,7 @@ func (m *machine) bring(v *volume) {
 		return
 	}
 	m.w.change()
-	fresh := &link{nqn: grant.SubsystemNQN}
+	fresh := &link{nqn: grant.SubsystemNQN, host: m.host()}
 	if m.connect(v, fresh) != nil {
 		return // nothing of the old is touched
 	}

@@ -88,6 +88,7 @@ func (p *process) start() {
 		p.w.e.spawn(p.name+" worker", p.work),
 		p.w.e.spawn(p.name+" resync", p.resync),
 		p.w.e.spawn(p.name+" attacher", p.attach),
+		p.w.e.spawn(p.name+" republish", p.republish),
 	}
 }
 
@@ -248,16 +249,21 @@ func (p *process) attach() {
 			if idle || p.busy[name] || time.Now().Before(p.backoff[name]) {
 				continue
 			}
-			p.busy[name] = true
-			p.actors = append(p.actors, p.w.e.spawn(p.name+" attacher of "+seen.PV+" to "+seen.NodeName, func() {
-				defer delete(p.busy, name)
-				if err := p.sync(seen); err != nil {
-					// After several errors in a row the real one waits for minutes.
-					p.backoff[name] = time.Now().Add(time.Second << p.w.e.random.IntN(6))
-				}
-			}))
+			p.handle(name, seen)
 		}
 	}
+}
+
+// handle has one of external-attacher's workers deal with an attachment.
+func (p *process) handle(name string, seen attach.Attachment) {
+	p.busy[name] = true
+	p.actors = append(p.actors, p.w.e.spawn(p.name+" attacher of "+seen.PV+" to "+seen.NodeName, func() {
+		defer delete(p.busy, name)
+		if err := p.sync(seen); err != nil {
+			// After several errors in a row the real one waits for minutes.
+			p.backoff[name] = time.Now().Add(time.Second << p.w.e.random.IntN(6))
+		}
+	}))
 }
 
 // sync does what one attachment asks for, as it was seen.

@@ -153,7 +153,7 @@ func (w *world) join(name string) {
 // register makes the machine's Node.
 func (w *world) register(m *machine) {
 	w.e.log("node %s is machine %s now", m.node, m.id)
-	node := attach.Node{Name: m.node, Machine: w.without.identity(m.id)}
+	node := attach.Node{Name: m.node, Machine: m.reports()}
 	w.api.putNode(node, attach.NodeID{Name: m.node, Machine: node.Machine}.String())
 	w.api.machineOf[m.node] = m.id
 }
@@ -187,7 +187,7 @@ func (w *world) chaos() {
 		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
-		func() { w.powerCut(appliance.Boot{ExportsOff: true}) },
+		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
 	}
 	// Each schedule knows only some of them: where everything happens, nothing happens often enough.
 	known := slices.DeleteFunc(slices.Clone(acts), func(func()) bool { return w.e.chance(2) })
