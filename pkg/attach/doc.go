@@ -6,7 +6,8 @@
 //   - decide.go      Decide: the pure function that answers one publish request
 //   - standing.go    what is known of a holder, judged from live answers of the API server
 //   - reconciler.go  Reconciler: queue, workers and resync that clear stale attachments
-//   - clear.go       what a worker does with one attachment
+//   - clear.go       what a worker does with one attachment: stale ones; dead.go: those whose node lives, but not their epoch
+//   - record.go, grant.go   what the appliance says of a volume, and what Kubernetes remembers of what a node was given
 //   - valve.go       Valve: holds clearing and take-over while too many nodes vanish at once
 //   - audit.go       AuditScope: the pure comparison of what the appliance has with what Kubernetes has
 //   - auditor.go     Auditor: audits over and over; auditremove.go removes what is due, auditnote.go says it to people
@@ -18,7 +19,8 @@
 // Its Node doesn't exist any more, or another machine has taken the name; the API server itself said so just now (a
 // cache or a failed request proves nothing); and no pod on that node uses the volume any more. Without the last rule
 // Kubernetes' attach-detach controller would make the attachment again. The deletion carries UID and resourceVersion,
-// so an attachment that changed since it was judged stays. external-attacher then calls ControllerUnpublishVolume,
+// so an attachment that changed since it was judged stays. An attachment whose node lives is cleared only if the appliance
+// will never again admit what it stands for, and under the same rule about pods. external-attacher then calls ControllerUnpublishVolume,
 // which takes the node's access away at the appliance: one road for every detach.
 //
 // # When an orphan is removed

@@ -8,6 +8,9 @@
 //   - identity.go                 who we are
 //   - controller.go               the controller service: what it needs, what it can do; one file per RPC:
 //     create.go, delete.go, publish.go, unpublish.go, validate.go
+//   - door.go                     publish requests that wait for a conflict to end, in order and bounded
+//   - restore.go                  volumes of which the appliance forgot something
+//   - nodes.go, records.go        what Kubernetes and the appliance say, in the words of package attach
 //   - audit.go                    the appliance as attach.Auditor sees it
 //   - node.go                     the node service: what it needs, what it can do; one file per pair of RPCs:
 //     stage.go, nodepublish.go; staging.go checks their requests, restage.go judges which epoch is the living one,

@@ -18,7 +18,8 @@ const lostDeparted = "unknown/unknown"
 
 // Restore gives a volume back to whom it was granted to last, if the appliance went back in time and has forgotten it: a
 // power cut before the configuration reached its flash, or a backup that was restored. Until it is, an older holder would
-// be let in. And it gives an export back that was lost while the record stayed. Errors: those of rds.Client.Get and Publish, and attach.ErrUnknown.
+// be let in. And it gives an export back that was lost while the record stayed. Errors: those of rds.Client.Get and
+// Publish, and attach.ErrUnknown.
 func (c *Controller) Restore(ctx context.Context, volumeID string) error {
 	return c.ifOurs(volumeID, func(id rds.VolumeID) error {
 		disk, err := c.restore(ctx, id)
