@@ -74,7 +74,7 @@ func (t trim) volume(volume *corev1.PersistentVolume) *corev1.PersistentVolume {
 	}
 	trimmed.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: t.driver, VolumeHandle: volume.Spec.CSI.VolumeHandle}
 	if claim := volume.Spec.ClaimRef; claim != nil {
-		trimmed.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name}
+		trimmed.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID}
 	}
 	return trimmed
 }

@@ -71,7 +71,7 @@ func TestEventsAreShownWherePeopleLook(t *testing.T) {
 		namespace, kind, name, uid string
 		count                      int32
 	}{
-		{"default", "PersistentVolumeClaim", volume.Name, "", 3},
+		{"default", "PersistentVolumeClaim", volume.Name, string(volume.Spec.ClaimRef.UID), 3},
 		{"default", "PersistentVolume", volume.Name, string(volume.UID), 3},
 		{"default", "Node", "node-events", "node-events", 3},
 		{"default", "CSIDriver", driver, "", 1},
