@@ -32,7 +32,7 @@ func (c *Controller) CreateVolume(ctx context.Context, request *csi.CreateVolume
 		return nil, fmt.Errorf("volume %s: %w: it has %d bytes", disk.ID, rds.ErrExists, disk.Size)
 	}
 	klog.FromContext(ctx).V(2).Info("Volume is there", "volume", disk.ID.String(), "name", request.GetName(), "bytes", disk.Size)
-	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: disk.ID.String(), CapacityBytes: disk.Size}}, nil
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: disk.ID.String(), CapacityBytes: disk.Size, VolumeContext: wanted.options}}, nil
 }
 
 // newVolume is what a CreateVolume request asks for.
@@ -40,6 +40,8 @@ type newVolume struct {
 	id     rds.VolumeID
 	size   int64
 	record rds.Record
+	// options are given to nodes with every request about the volume.
+	options map[string]string
 }
 
 func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, error) {
@@ -67,5 +69,6 @@ func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, e
 	if err != nil {
 		return newVolume{}, err
 	}
-	return newVolume{id: id, size: size, record: rds.NewRecord(c.config.ClusterID, name, parameters.pv, parameters.pvc)}, nil
+	record := rds.NewRecord(c.config.ClusterID, name, parameters.pv, parameters.pvc)
+	return newVolume{id: id, size: size, record: record, options: parameters.options}, nil
 }

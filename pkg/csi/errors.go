@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -47,10 +48,11 @@ func codeOf(err error) codes.Code {
 	var (
 		invalid *invalidError
 		field   *rds.FieldError
+		option  *nvme.OptionError
 		changed *rds.ChangedError
 	)
 	switch {
-	case errors.As(err, &invalid), errors.As(err, &field):
+	case errors.As(err, &invalid), errors.As(err, &field), errors.As(err, &option):
 		return codes.InvalidArgument
 	case errors.As(err, &changed):
 		return codes.Aborted

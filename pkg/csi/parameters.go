@@ -2,8 +2,11 @@ package csi
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
 // parameters are what a StorageClass may say, and what external-provisioner adds with --extra-create-metadata.
@@ -12,6 +15,8 @@ type parameters struct {
 	pool string
 	// pv and pvc ("namespace/name") are only for whoever reads the appliance; empty where they weren't told.
 	pv, pvc string
+	// options, by their names, are what nodes are told of how to connect; nil if the StorageClass says nothing.
+	options map[string]string
 }
 
 const (
@@ -22,17 +27,29 @@ const (
 
 // parseParameters refuses keys it doesn't know: a misspelt one would silently not take effect.
 func parseParameters(values map[string]string) (parameters, error) {
-	for key := range values {
-		if key != parameterPool && !strings.HasPrefix(key, reservedPrefix) {
-			return parameters{}, &invalidError{field: "StorageClass parameter " + key, want: "only " + strings.Join(slices.Sorted(slices.Values([]string{parameterPool})), ", ")}
+	known := append(nvme.OptionNames(), parameterPool)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if !slices.Contains(known, key) && !strings.HasPrefix(key, reservedPrefix) {
+			return parameters{}, &invalidError{field: "StorageClass parameter " + key, want: "only " + strings.Join(slices.Sorted(slices.Values(known)), ", ")}
 		}
 	}
 	if values[parameterPool] == "" {
 		return parameters{}, &invalidError{field: "StorageClass parameter " + parameterPool, want: "the mount point of a RouterOS filesystem, such as raid10"}
 	}
+	if _, err := nvme.ParseOptions(values); err != nil {
+		return parameters{}, fmt.Errorf("StorageClass parameters: %w", err)
+	}
 	result := parameters{pool: values[parameterPool], pv: values[reservedPrefix+"pv/name"]}
 	if name := values[reservedPrefix+"pvc/name"]; name != "" {
 		result.pvc = fmt.Sprintf("%s/%s", values[reservedPrefix+"pvc/namespace"], name)
+	}
+	for _, name := range nvme.OptionNames() {
+		if value, given := values[name]; given {
+			if result.options == nil {
+				result.options = map[string]string{}
+			}
+			result.options[name] = value
+		}
 	}
 	return result, nil
 }

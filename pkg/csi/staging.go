@@ -33,10 +33,11 @@ type stagingRequest interface {
 	GetStagingTargetPath() string
 	GetVolumeCapability() *csi.VolumeCapability
 	GetPublishContext() map[string]string
+	GetVolumeContext() map[string]string
 }
 
-// stagingOf judges a request before anything is touched. Its errors are *invalidError, *rds.FieldError or errOtherMachine,
-// or noPath if the request names no staging path.
+// stagingOf judges a request before anything is touched. Its errors are *invalidError, *nvme.OptionError, *rds.FieldError
+// or errOtherMachine, or noPath if the request names no staging path.
 func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) {
 	if request.GetVolumeId() == "" {
 		return staging{}, &invalidError{field: "volume_id", want: "one"}
@@ -66,6 +67,9 @@ func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) 
 	if published.grant.Node != n.id {
 		// Only its own machine may connect: the other one may be running still, and writing.
 		return staging{}, fmt.Errorf("volume %s: %w: it is for %s, this is %s; delete the pod, so that the volume is attached anew", volume, errOtherMachine, published.grant.Node, n.id)
+	}
+	if published.target.Options, err = nvme.ParseOptions(request.GetVolumeContext()); err != nil {
+		return staging{}, fmt.Errorf("volume_context: %w", err)
 	}
 	return staging{volume: volume, target: published.target, path: path, filesystem: wanted}, nil
 }

@@ -8,6 +8,8 @@ type Target struct {
 	Address string
 	// Port is the TCP port, 1 to 65535.
 	Port uint16
+	// Options tune the connection.
+	Options Options
 }
 
 // Connection is a subsystem that this node is connected to.
@@ -15,4 +17,6 @@ type Connection struct {
 	SubsystemNQN string
 	// Device is the path of the block device, empty while the namespace has none.
 	Device string
+	// State is the kernel's word for the best of its controllers: "live", "connecting", "resetting", "deleting", "dead"…
+	State string
 }
