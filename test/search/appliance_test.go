@@ -28,6 +28,10 @@ type storage struct {
 	exports   *export.Registry
 	// trouble makes lines fail, one in so many; 0 for none.
 	trouble int
+	// fates are those that lines meet in this schedule.
+	fates []func(*storage, *fate, string)
+	// boots counts how often it went down. A line that was on its way then had a connection, which ended.
+	boots int
 	// running counts the lines that are being carried out.
 	running int
 	// sent is told which actor carries out the line that another sent, and after of every statement that was carried out.
@@ -61,7 +65,7 @@ func newStorage(t *testing.T, e *engine, folder string) *storage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &storage{e: e, appliance: device, exports: exports, lossy: e.chance(2), parsed: map[string]rds.Record{}}
+	return &storage{e: e, appliance: device, exports: exports, lossy: e.chance(2), fates: some(e, fates), parsed: map[string]rds.Record{}}
 }
 
 // newFolder gives a folder for an appliance's state, in memory where there is one.
@@ -79,6 +83,7 @@ func newFolder(t *testing.T) string {
 func (s *storage) reboot(boot appliance.Boot) {
 	boot.PowerCut = boot.PowerCut && s.lossy
 	s.e.log("the appliance goes down: %+v", boot)
+	s.boots++
 	s.down(boot.PowerCut)
 	if err := s.appliance.PowerOff(boot); err != nil {
 		s.e.violation = err

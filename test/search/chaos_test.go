@@ -57,7 +57,7 @@ func (w *world) rename() {
 func (p *process) republish() {
 	for {
 		p.w.e.sleep(time.Minute)
-		if !p.w.leads(p) {
+		if !p.w.republishes || !p.w.leads(p) {
 			continue
 		}
 		for _, name := range p.cache.CachedAttachments() {

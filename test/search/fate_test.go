@@ -41,17 +41,19 @@ func (f fate) reply(output string) string {
 	return output[:len(output)*f.keep/100]
 }
 
+// fates are what may become of a line; what happens to more of them stands there more often.
+var fates = []func(*storage, *fate, string){
+	notSent, notSent, stuck, stuck, stuckForLong, lateReply, hung, replyLost, replyLost, replyCut, replyCut, garbageFirst, refused,
+	policyLost, poolAway, halfDone, cutShort, cutShort, poweredOff, restarted, unexported, echoed,
+}
+
 // fateOf draws what becomes of a line.
 func (s *storage) fateOf(command string) fate {
 	f := fate{keep: 100, policies: appliance.AllPolicies()}
 	if s.trouble == 0 || !s.e.chance(s.trouble) {
 		return f
 	}
-	fates := []func(*storage, *fate, string){
-		notSent, notSent, stuck, stuck, stuckForLong, lateReply, hung, replyLost, replyLost, replyCut, replyCut, garbageFirst, refused,
-		policyLost, poolAway, halfDone, cutShort, cutShort, poweredOff, restarted, unexported, echoed,
-	}
-	fates[s.e.random.IntN(len(fates))](s, &f, command)
+	s.fates[s.e.random.IntN(len(s.fates))](s, &f, command)
 	return f
 }
 

@@ -52,10 +52,14 @@ func (w *wire) Exec(ctx context.Context, command string) (string, error) {
 
 // launch carries a line out beside everything else.
 func (s *storage) launch(line *sending) {
-	sender := s.e.current
+	sender, boots := s.e.current, s.boots
 	s.sent(sender, s.e.spawn("line of "+sender.name, func() {
 		if line.fate.stuck > 0 {
 			s.e.sleep(line.fate.stuck)
+		}
+		if s.boots != boots {
+			line.failed, line.ended = errCut, true
+			return
 		}
 		s.running++
 		defer func() { s.running--; line.ended = true }()

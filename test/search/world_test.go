@@ -72,6 +72,9 @@ type world struct {
 	calm bool
 	// changes counts what may matter to a rule; checked is how many there were at the last check.
 	changes, checked int
+	// republishes says that external-attacher compares what is attached with what the driver lists, as it does for drivers that
+	// list it.
+	republishes bool
 	// wentBack says that the appliance lost something in this schedule.
 	wentBack bool
 }
@@ -79,7 +82,7 @@ type world struct {
 // newWorld makes a cluster of three machines with a volume for one node and one for migrations.
 func newWorld(t *testing.T, e *engine, without without) *world {
 	t.Helper()
-	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without}
+	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2)}
 	w.history = newHistory(e)
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth = newTruth(w)
@@ -189,11 +192,7 @@ func (w *world) chaos() {
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
 	}
-	// Each schedule knows only some of them: where everything happens, nothing happens often enough.
-	known := slices.DeleteFunc(slices.Clone(acts), func(func()) bool { return w.e.chance(2) })
-	if len(known) > 0 {
-		acts = known
-	}
+	acts = some(w.e, acts)
 	for {
 		w.e.sleep(time.Duration(200+w.e.random.IntN(9000)) * time.Millisecond)
 		if w.calm {
@@ -201,6 +200,15 @@ func (w *world) chaos() {
 		}
 		acts[w.e.random.IntN(len(acts))]()
 	}
+}
+
+// some draws what a schedule knows of what may happen: where everything happens, nothing happens often enough.
+func some[T any](e *engine, all []T) []T {
+	known := slices.DeleteFunc(slices.Clone(all), func(T) bool { return e.chance(2) })
+	if len(known) == 0 {
+		return all
+	}
+	return known
 }
 
 func (w *world) crashMachine() {
@@ -298,7 +306,7 @@ func (w *world) breakAPI() {
 }
 
 func (w *world) breakAppliance() {
-	w.storage.trouble = []int{0, 0, 12, 4}[w.e.random.IntN(4)]
+	w.storage.trouble = []int{0, 0, 12, 4, 2}[w.e.random.IntN(5)]
 }
 
 func (w *world) restartAttachDetach() { w.controller.restart = true }
