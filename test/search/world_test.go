@@ -187,7 +187,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 func (w *world) chaos() {
 	acts := []func(){
 		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
-		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
+		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.giveUp, w.giveUp, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
@@ -275,6 +275,21 @@ func (w *world) movePod() {
 	w.e.log("pod %s on %s is being deleted", pod.name, pod.node)
 	if w.e.chance(4) {
 		w.api.deletePod(pod.name) // by force: its kubelet wasn't asked
+	}
+}
+
+// giveUp has somebody delete pods that wait for their volume: one doesn't wait for ever, least of all while the appliance is in
+// trouble.
+func (w *world) giveUp() {
+	for _, name := range slices.Sorted(maps.Keys(w.api.attachments)) {
+		waiting := w.api.attachments[name]
+		if waiting.Attached || waiting.Detaching() {
+			continue
+		}
+		for _, pod := range w.api.podsOn(waiting.NodeName, waiting.Volume) {
+			w.e.log("somebody gives up waiting for pod %s on %s", pod.name, pod.node)
+			w.api.deletePod(pod.name)
+		}
 	}
 }
 
