@@ -22,6 +22,8 @@ type Attachment struct {
 	// Attached is what external-attacher reported, and Grant what the node was given; a grant that can't be read is zero.
 	Attached bool
 	Grant    Grant
+	// Since is when it was made, in whole seconds.
+	Since time.Time
 	// DetachingSince is when its deletion was asked for; zero means that it wasn't.
 	DetachingSince time.Time
 }
@@ -48,6 +50,8 @@ func AttachmentName(volumeHandle, driver, nodeName string) string {
 // Node is one Node object, reduced to what decides.
 type Node struct {
 	Name string
+	// Since is when the Node was made, in whole seconds.
+	Since time.Time
 	// Machine is the identity that the Node reports; empty proves nothing.
 	Machine string
 	// Leaving says that the Node is being deleted or carries the taint node.kubernetes.io/out-of-service.

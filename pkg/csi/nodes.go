@@ -105,10 +105,16 @@ func (n *KubernetesNodes) standing(ctx context.Context, volumeID string, id atta
 	return attach.Judge(id, volumeID, node, attachment)
 }
 
-// LetGo asks the API server whether the node lives, is in service, and reports that it doesn't use the volume.
+// LetGo asks the API server whether the node lives, is in service, and reports that it doesn't use the volume. A Node that
+// isn't older than the attachment proves nothing: it was made while its machine had the volume already, and what its kubelet
+// uses shows in its status only some time after it registered.
 func (n *KubernetesNodes) LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool {
 	live := n.cluster.LiveNode(ctx, node.Name)
-	return live.Err == nil && live.Found && live.Value.Machine == node.Machine && !live.Value.Leaving && !live.Value.Uses(volumeID)
+	if live.Err != nil || !live.Found || live.Value.Machine != node.Machine || live.Value.Leaving || live.Value.Uses(volumeID) {
+		return false
+	}
+	attachment := n.cluster.LiveAttachment(ctx, attach.AttachmentName(volumeID, DriverName, node.Name))
+	return attachment.Err == nil && attachment.Found && live.Value.Since.Before(attachment.Value.Since)
 }
 
 // Granted looks at the cached attachments of the volume.

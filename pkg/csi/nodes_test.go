@@ -163,7 +163,7 @@ func TestAMassDeletionHoldsTakeOvers(t *testing.T) {
 
 // Only a living node of this very machine that reports the volume unused proves that it let go.
 func TestLetGo(t *testing.T) {
-	machineA := attach.Node{Name: "node-a", Machine: "machine-a"}
+	machineA := attach.Node{Name: "node-a", Machine: "machine-a", Since: time.Unix(1000, 0)}
 	tests := map[string]struct {
 		change func(*fakeKubernetes)
 		want   bool
@@ -175,10 +175,16 @@ func TestLetGo(t *testing.T) {
 		"no identity":           {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a"}) }, false},
 		"out of service":        {func(f *fakeKubernetes) { n := machineA; n.Leaving = true; f.change(n) }, false},
 		"still uses it":         {func(f *fakeKubernetes) { n := machineA; n.VolumesInUse = []string{handle1}; f.change(n) }, false},
+		"attachment gone":       {func(f *fakeKubernetes) { clear(f.liveVA) }, false},
+		"attachment is older":   {func(f *fakeKubernetes) { f.changeVA(attach.Attachment{Since: machineA.Since.Add(-time.Second)}) }, false},
+		"of the same second":    {func(f *fakeKubernetes) { f.changeVA(attach.Attachment{Since: machineA.Since}) }, false},
+		"attachment is younger": {func(f *fakeKubernetes) { f.changeVA(attach.Attachment{Since: machineA.Since.Add(time.Second)}) }, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			cluster := orderly()
+			cluster.change(machineA)
+			cluster.changeVA(attach.Attachment{Since: machineA.Since.Add(time.Hour)})
 			test.change(cluster)
 			if got := NewKubernetesNodes(cluster, never).LetGo(t.Context(), handle1, nodeIDA()); got != test.want {
 				t.Errorf("got %t, want %t", got, test.want)

@@ -93,12 +93,12 @@ func trimPod(pod *corev1.Pod) *corev1.Pod {
 }
 
 func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, DeletionTimestamp: meta.DeletionTimestamp}
+	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, CreationTimestamp: meta.CreationTimestamp, DeletionTimestamp: meta.DeletionTimestamp}
 }
 
 // nodeOf gives a Node in the words of package attach.
 func nodeOf(node *corev1.Node, driver string) attach.Node {
-	result := attach.Node{Name: node.Name, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
+	result := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
 	for _, taint := range node.Spec.Taints {
 		result.Leaving = result.Leaving || taint.Key == corev1.TaintNodeOutOfService
 	}
@@ -131,6 +131,7 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 		NodeName:        attachment.Spec.NodeName,
 		NodeID:          attachment.Annotations[nodeIDAnnotation],
 		Attached:        attachment.Status.Attached,
+		Since:           attachment.CreationTimestamp.Time,
 		DetachingSince:  timeOf(attachment.DeletionTimestamp),
 		PV:              pvOf(attachment),
 	}

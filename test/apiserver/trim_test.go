@@ -44,11 +44,11 @@ func TestACachedNodeSaysWhatTheRealOneSays(t *testing.T) {
 			return found && cmp.Equal(want, cached)
 		})
 	}
-	agrees("without a status", attach.Node{Name: node.Name})
+	agrees("without a status", attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time})
 
 	node.Status = fullStatus()
 	node = must[*corev1.Node](t)(nodes.UpdateStatus(t.Context(), node, metav1.UpdateOptions{}))
-	want := attach.Node{Name: node.Name, Machine: "4c4c4544-0042-4a10-8056-b4c04f335931", VolumesInUse: []string{"raid10/rds-csi/one", "raid10/rds-csi/two"}}
+	want := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: "4c4c4544-0042-4a10-8056-b4c04f335931", VolumesInUse: []string{"raid10/rds-csi/one", "raid10/rds-csi/two"}}
 	agrees("with a full status", want)
 
 	node.Spec.Taints = []corev1.Taint{{Key: "node.kubernetes.io/unreachable", Effect: corev1.TaintEffectNoExecute}}

@@ -98,6 +98,9 @@ func (s *apiServer) putNode(node attach.Node, csiNodeID string) {
 	if old, found := s.nodes[node.Name]; !found || old.Machine != node.Machine {
 		s.nodeSince[node.Name] = s.e.steps
 	}
+	if _, found := s.nodes[node.Name]; !found {
+		node.Since = time.Now().Truncate(time.Second)
+	}
 	s.nodes[node.Name], s.csiNodes[node.Name] = node, csiNodeID
 	s.tell(event{name: node.Name, node: &node, isNode: true})
 }
@@ -121,6 +124,7 @@ func (s *apiServer) create(v *volume, nodeName string) error {
 	version := s.version()
 	s.attachments[name] = &object{Attachment: attach.Attachment{
 		Name: name, UID: "uid-" + version, ResourceVersion: version, NodeName: nodeName, PV: v.pv, Volume: v.handle,
+		Since: time.Now().Truncate(time.Second),
 	}}
 	s.tellAttachment(name)
 	return nil
