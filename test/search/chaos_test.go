@@ -60,8 +60,8 @@ func (p *process) republish() {
 		if !p.w.republishes || !p.w.leads(p) {
 			continue
 		}
-		for _, name := range p.cache.CachedAttachments() {
-			seen := p.cache.attachments[name]
+		for _, name := range p.attachers.CachedAttachments() {
+			seen := p.attachers.attachments[name]
 			record, known := p.controller.SeenRecord(seen.Volume)
 			listed := known && record.Admits(seen.Grant)
 			if !seen.Attached || seen.Detaching() || p.busy[name] || listed && !p.w.e.chance(8) {

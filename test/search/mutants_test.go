@@ -226,6 +226,12 @@ func (c cachedAttachments) LiveAttachment(_ context.Context, name string) attach
 	return attach.Answer[attach.Attachment]{Value: attachment, Found: found}
 }
 
+// AwaitAttachment doesn't wait until the cache has come as far: that one is in it shows that older ones are as well.
+func (c cachedAttachments) AwaitAttachment(ctx context.Context, name string) (attach.Attachment, bool) {
+	answer := c.cache.LiveAttachment(ctx, name)
+	return answer.Value, answer.Found
+}
+
 // anyMode forgets how a volume is held.
 type anyMode struct{ *rds.Client }
 

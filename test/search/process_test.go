@@ -22,11 +22,13 @@ const rpcTimeout = 15 * time.Second
 // workTimeout is the reconciler's for its look at one attachment, and for reading every record.
 const workTimeout = 30 * time.Second
 
-// process is one controller pod: the driver, with a cache of its own, and external-attacher beside it.
+// process is one controller pod: the driver, and external-attacher beside it, each with a cache of its own.
 type process struct {
-	w          *world
-	name       string
-	cache      *cache
+	w     *world
+	name  string
+	cache *cache
+	// attachers is external-attacher's cache: each of the two may be behind the other.
+	attachers  *cache
 	kubernetes attacherView
 	controller *drivercsi.Controller
 	reconciler *attach.Reconciler
@@ -47,7 +49,7 @@ type attacherView interface {
 
 func (w *world) newProcess(name string) *process {
 	p := &process{w: w, name: name, again: map[string]time.Time{}, backoff: map[string]time.Time{}, busy: map[string]bool{}}
-	p.cache = newCache(w.api, p.enqueue)
+	p.cache, p.attachers = newCache(w.api, p.enqueue), newCache(w.api, func(string) {})
 	p.kubernetes = w.without.kubernetes(p.cache)
 	client := rds.NewOver(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
@@ -85,6 +87,7 @@ func (p *process) context() context.Context {
 func (p *process) start() {
 	p.actors = []*actor{
 		p.w.e.spawn(p.name+" watch", p.cache.run),
+		p.w.e.spawn(p.name+" attacher's watch", p.attachers.run),
 		p.w.e.spawn(p.name+" worker", p.work),
 		p.w.e.spawn(p.name+" resync", p.resync),
 		p.w.e.spawn(p.name+" attacher", p.attach),
@@ -96,7 +99,7 @@ func (p *process) start() {
 func (p *process) crash() {
 	p.w.e.log("%s crashes", p.name)
 	p.w.e.kill(p.actors...)
-	p.w.api.watches = slices.DeleteFunc(p.w.api.watches, func(c *cache) bool { return c == p.cache })
+	p.w.api.watches = slices.DeleteFunc(p.w.api.watches, func(c *cache) bool { return c == p.cache || c == p.attachers })
 }
 
 // await is how the product waits for a signal.
@@ -243,8 +246,8 @@ func (p *process) attach() {
 		if !p.w.leads(p) {
 			continue
 		}
-		for _, name := range p.cache.CachedAttachments() {
-			seen := p.cache.attachments[name]
+		for _, name := range p.attachers.CachedAttachments() {
+			seen := p.attachers.attachments[name]
 			idle := seen.Attached && !seen.Detaching()
 			if idle || p.busy[name] || time.Now().Before(p.backoff[name]) {
 				continue

@@ -311,9 +311,11 @@ func (w *world) switchLeader() {
 	w.leader, w.split = 1-w.leader, w.e.chance(2)
 }
 
-// stallWatch has a controller hear of nothing for a while.
+// stallWatch has a controller, or the external-attacher beside it, hear of nothing for a while.
 func (w *world) stallWatch() {
-	w.processes[w.e.random.IntN(len(w.processes))].cache.stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
+	p := w.processes[w.e.random.IntN(len(w.processes))]
+	stalled := []*cache{p.cache, p.attachers}[w.e.random.IntN(2)]
+	stalled.stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
 }
 
 func (w *world) breakAPI() {
