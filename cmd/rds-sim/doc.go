@@ -12,6 +12,9 @@
 // with --flash-delay, --boot-down and --boot-starting saying what a power cut
 // loses and how long a reboot takes, and --timing how slow everything is.
 //
+// Real initiators can connect with --nvmet 127.0.0.1:4420, on Linux as root
+// with the module nvmet-tcp: then the kernel's own target exports the disks.
+//
 // It writes DIR/known_hosts for SSH clients and keeps disks and files in DIR
 // over restarts. It ends on SIGTERM or SIGINT; bad flags make it exit with 2.
 //

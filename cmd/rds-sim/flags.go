@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -24,9 +25,16 @@ var errUsage = errors.New("bad command line")
 // maxTiming bounds how much slower than the real appliance it can be.
 const maxTiming = 100
 
+// config is what the command line says.
+type config struct {
+	sim.Options
+	// nvmet is where the kernel's own target listens; invalid if it isn't wanted.
+	nvmet netip.AddrPort
+}
+
 // parse reads the command line. Its errors name the flag and what it wants.
-func parse(args []string) (sim.Options, error) {
-	var options sim.Options
+func parse(args []string) (config, error) {
+	var options config
 	user := sim.User{}
 	flags := flag.NewFlagSet("rds-sim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -47,7 +55,13 @@ func parse(args []string) (sim.Options, error) {
 	flags.DurationVar(&options.Uptime, "uptime", 0, "how long the appliance claims to be up already")
 	flags.StringVar(&options.Version, "version", "7.24.4", "RouterOS `version`")
 	flags.DurationVar(&options.Exports.RevokeWait, "revoke-wait", 0, "how long taking an export away waits for initiators (default 2s)")
-	troubleFlags(flags, &options)
+	flags.Func("nvmet", "`address` at which the kernel's own NVMe/TCP target exports the disks, such as 127.0.0.1:4420; needs root and the module nvmet-tcp", func(value string) (err error) {
+		if options.nvmet, err = netip.ParseAddrPort(value); err != nil || options.nvmet.Port() == 0 {
+			return errors.New("want an IP address and port such as 127.0.0.1:4420")
+		}
+		return nil
+	})
+	troubleFlags(flags, &options.Options)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			flags.SetOutput(os.Stderr)
@@ -56,7 +70,7 @@ func parse(args []string) (sim.Options, error) {
 		return options, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	options.Users = []sim.User{user}
-	return options, complete(options, flags.Args())
+	return options, complete(options.Options, flags.Args())
 }
 
 // troubleFlags are about reboots, power cuts and slowness.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/kernel"
 )
 
 // exitUsage is the exit status for a bad command line.
@@ -43,7 +44,22 @@ func start(args []string) int {
 	return 1
 }
 
-func run(ctx context.Context, options sim.Options) error {
+// run serves the command line's simulator, with the kernel's target if it is wanted.
+func run(ctx context.Context, options config) error {
+	if !options.nvmet.IsValid() {
+		return serve(ctx, options.Options)
+	}
+	target, err := kernel.Open(options.nvmet, func(err error) {
+		klog.FromContext(ctx).Error(err, "The kernel's target disagrees with the simulator")
+	})
+	if err != nil {
+		return err
+	}
+	options.Exports.Kernel = target
+	return errors.Join(serve(ctx, options.Options), target.Close())
+}
+
+func serve(ctx context.Context, options sim.Options) error {
 	logger := klog.FromContext(ctx)
 	options.Observe = func(e sim.Execution) {
 		logger.Info("Exec", "user", e.User, "command", loggable(e.Command),

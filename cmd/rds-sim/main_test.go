@@ -86,6 +86,8 @@ func TestABadFlagIsNamedWithWhatItWants(t *testing.T) {
 		{"pool", "raid10", "name=size"},
 		{"pool", "raid10=100", "name=size"},
 		{"pool", "../x=100GiB", "name=size"},
+		{"nvmet", "127.0.0.1", "IP address and port"},
+		{"nvmet", "localhost:4420", "IP address and port"},
 		{"user", "", "user name"},
 		{"authorized-key", "", "public key"},
 		{"authorized-key", empty, "public key"},
@@ -127,7 +129,7 @@ func TestItServesUntilItsContextEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sim.Start(t.Context(), options)
+	s, err := sim.Start(t.Context(), options.Options)
 	if err != nil {
 		t.Fatal(err)
 	}

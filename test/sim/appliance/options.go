@@ -90,6 +90,9 @@ type Unknowns struct {
 	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it
 	// isn't mounted.
 	UnmountedKeepsMountPoint bool
+	// ListensEarly has the target answer while the appliance starts, and refuse
+	// everybody, as no export is back yet; otherwise nobody answers until then.
+	ListensEarly bool
 	// RefuseSharedFile keeps a disk from using the file of another one.
 	RefuseSharedFile bool
 	// DisabledKeepsExport leaves a disabled disk exported.

@@ -71,6 +71,9 @@ func (a *Appliance) NextPhase() Phase {
 	switch a.phase {
 	case Down:
 		a.phase, a.booted = Starting, time.Now()
+		if a.options.Unknowns.ListensEarly {
+			a.exports.Restore()
+		}
 	case Starting:
 		a.phase = Up
 	case Up:

@@ -115,3 +115,22 @@ func TestIDsAreNotUsedAgainAfterAPowerCut(t *testing.T) {
 	b.NextPhase()
 	b.want(t, `/file remove "raid10/x.img"; :put [`+add+`]`, "*3\r\n")
 }
+
+func TestATargetMayListenBeforeItsExportsAreBack(t *testing.T) {
+	for early, want := range map[bool]error{false: export.ErrDown, true: export.ErrRefused} {
+		b := open(t, func(o *appliance.Options) { o.Unknowns.ListensEarly = early })
+		b.run(t, add)
+		b.run(t, exportX)
+		if err := b.PowerOff(appliance.Boot{}); err != nil {
+			t.Fatal(err)
+		}
+		b.NextPhase()
+		if _, err := b.exports.Connect("nqn:x", "host"); !errors.Is(err, want) {
+			t.Errorf("while starting, early=%t: got %v, want %v", early, err, want)
+		}
+		b.NextPhase()
+		if _, err := b.exports.Connect("nqn:x", "host"); err != nil {
+			t.Errorf("up, early=%t: %v", early, err)
+		}
+	}
+}

@@ -33,6 +33,8 @@ type Options struct {
 	// StableIdentity keeps serial and UUID of a slot over withdrawal and
 	// restart. Without it both are new each time a disk is exported.
 	StableIdentity bool
+	// Kernel, when set, follows everything that is published and withdrawn.
+	Kernel Kernel
 }
 
 // Registry holds the live subsystems and sessions. It is safe for concurrent
@@ -61,6 +63,13 @@ func New(options Options) *Registry {
 	}
 }
 
+// tell has the kernel follow; r.mu is held, so that it does so in order.
+func (r *Registry) tell(what func(Kernel)) {
+	if r.options.Kernel != nil {
+		what(r.options.Kernel)
+	}
+}
+
 // Publish makes a subsystem reachable. Its slot must not be published.
 func (r *Registry) Publish(s Subsystem) {
 	id := uuid.New()
@@ -72,6 +81,7 @@ func (r *Registry) Publish(s Subsystem) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subsystems[s.Slot] = &s
+	r.tell(func(k Kernel) { k.Publish(s) })
 }
 
 // Update changes what new connections see of a published subsystem. Hosts
@@ -81,6 +91,7 @@ func (r *Registry) Update(slot string, change func(*Subsystem)) {
 	defer r.mu.Unlock()
 	if s := r.subsystems[slot]; s != nil {
 		change(s)
+		r.tell(func(k Kernel) { k.Update(*s) })
 	}
 }
 
@@ -95,6 +106,7 @@ func (r *Registry) Lose() {
 	for _, session := range r.sessions {
 		session.lose()
 	}
+	r.tell(func(k Kernel) { k.Lose() })
 }
 
 // Restore brings the target back, without any subsystem.
@@ -102,6 +114,7 @@ func (r *Registry) Restore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lost = false
+	r.tell(func(k Kernel) { k.Restore() })
 }
 
 // Withdraw makes a slot unreachable at once and tells its sessions. The
@@ -116,6 +129,7 @@ func (r *Registry) Withdraw(slot string) (wait func(context.Context)) {
 		return func(context.Context) {}
 	}
 	delete(r.subsystems, slot)
+	r.tell(func(k Kernel) { k.Withdraw(*s) })
 	r.draining[slot]++
 	started := time.Now()
 	var cut []*Session
