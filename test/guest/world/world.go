@@ -1,0 +1,175 @@
+package world
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	drivercsi "github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/kernel"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// NodeA and NodeB are IDs of two nodes, each on a machine of its own.
+const (
+	NodeA = "node-a/machine-a"
+	NodeB = "node-b/machine-b"
+)
+
+// Target is where the kernel's target listens.
+const Target = "127.0.0.1:4420"
+
+// Guest skips the test unless it runs in a guest: it needs root and a kernel to do with as it likes.
+func Guest(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv("RDS_CSI_GUEST") == "" {
+		tb.Skip("runs only inside a guest: make guest")
+	}
+}
+
+// World is an appliance whose exports real initiators reach, and a controller.
+type World struct {
+	*csi.Controller
+	Sim  *sim.Sim
+	gone map[string]bool
+}
+
+// Options of a World.
+type Options struct {
+	// Sim changes the simulator before it starts.
+	Sim func(*sim.Options)
+	// Appliance, when set, stands between the controller and the appliance.
+	Appliance func(csi.Appliance, *sim.Sim) csi.Appliance
+}
+
+// New starts a world that ends with the test, which it skips outside of a guest.
+func New(tb testing.TB, options Options) *World {
+	tb.Helper()
+	Guest(tb)
+	target := Export(tb)
+	simulator, config := simtest.Start(tb, func(o *sim.Options) {
+		o.Exports.Kernel = target
+		if options.Sim != nil {
+			options.Sim(o)
+		}
+	})
+	var appliance csi.Appliance = simtest.Client(tb, config)
+	if options.Appliance != nil {
+		appliance = options.Appliance(appliance, simulator)
+	}
+	w := &World{Sim: simulator, gone: map[string]bool{}}
+	address := netip.MustParseAddrPort(Target)
+	controller, err := csi.NewController(csi.ControllerConfig{
+		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second,
+	}, appliance, nodes{w: w}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.Controller = controller
+	return w
+}
+
+// Export opens the kernel's target until the test ends.
+func Export(tb testing.TB) *kernel.Target {
+	tb.Helper()
+	Guest(tb)
+	target, err := kernel.Open(netip.MustParseAddrPort(Target), func(err error) { tb.Errorf("the kernel's target: %v", err) })
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := target.Close(); err != nil {
+			tb.Errorf("close the kernel's target: %v", err)
+		}
+	})
+	return target
+}
+
+// Lose has the node count as proven gone from now on. No request may be under way.
+func (w *World) Lose(node string) { w.gone[node] = true }
+
+// nodes is what the controller knows of nodes: what the test says.
+type nodes struct {
+	csi.RecordNodes
+
+	w *World
+}
+
+// Standings finds every holder attached but those that are gone.
+func (n nodes) Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
+	standings := n.RecordNodes.Standings(ctx, volumeID, holders)
+	for i, holder := range standings {
+		if n.w.gone[holder.ID.String()] {
+			standings[i].Standing = attach.StandingGone
+		}
+	}
+	return standings
+}
+
+// Volume is a volume of the world.
+type Volume struct {
+	ID string
+	// File is the backing file.
+	File string
+	w    *World
+}
+
+// Create makes a volume of that many bytes.
+func (w *World) Create(tb testing.TB, name string, size int64) *Volume {
+	tb.Helper()
+	response, err := w.CreateVolume(tb.Context(), &drivercsi.CreateVolumeRequest{
+		Name: name, Parameters: map[string]string{"pool": simtest.Pool},
+		CapacityRange:      &drivercsi.CapacityRange{RequiredBytes: size, LimitBytes: size},
+		VolumeCapabilities: []*drivercsi.VolumeCapability{capability()},
+	})
+	if err != nil {
+		tb.Fatalf("create volume %s: %v", name, err)
+	}
+	v := &Volume{ID: response.GetVolume().GetVolumeId(), w: w}
+	id, err := rds.ParseVolumeID(v.ID)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, disk := range w.Sim.Disks() {
+		if disk.Slot == id.Slot() {
+			v.File = disk.File
+		}
+	}
+	return v
+}
+
+// Publish makes the node the volume's holder and returns the subsystem NQN that it was given.
+func (v *Volume) Publish(tb testing.TB, node string) string {
+	tb.Helper()
+	response, err := v.w.ControllerPublishVolume(tb.Context(), &drivercsi.ControllerPublishVolumeRequest{
+		VolumeId: v.ID, NodeId: node, VolumeCapability: capability(),
+	})
+	if err != nil {
+		tb.Fatalf("publish volume %s to %s: %v", v.ID, node, err)
+	}
+	return response.GetPublishContext()[attach.KeySubsystemNQN]
+}
+
+// Unpublish takes the volume from the node.
+func (v *Volume) Unpublish(tb testing.TB, node string) {
+	tb.Helper()
+	request := &drivercsi.ControllerUnpublishVolumeRequest{VolumeId: v.ID, NodeId: node}
+	if _, err := v.w.ControllerUnpublishVolume(tb.Context(), request); err != nil {
+		tb.Fatalf("unpublish volume %s from %s: %v", v.ID, node, err)
+	}
+}
+
+// capability is a raw block device for one node.
+func capability() *drivercsi.VolumeCapability {
+	return &drivercsi.VolumeCapability{
+		AccessType: &drivercsi.VolumeCapability_Block{Block: &drivercsi.VolumeCapability_BlockVolume{}},
+		AccessMode: &drivercsi.VolumeCapability_AccessMode{Mode: drivercsi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+	}
+}
