@@ -145,16 +145,26 @@ func (w *World) Create(tb testing.TB, name string, size int64) *Volume {
 	return v
 }
 
-// Publish makes the node the volume's holder and returns the subsystem NQN that it was given.
+// Publish makes the node the volume's holder and returns the subsystem NQN that it was given. It tries again as
+// external-attacher does: the appliance may just have rebooted.
 func (v *Volume) Publish(tb testing.TB, node string) string {
 	tb.Helper()
-	response, err := v.w.ControllerPublishVolume(tb.Context(), &drivercsi.ControllerPublishVolumeRequest{
-		VolumeId: v.ID, NodeId: node, VolumeCapability: capability(),
+	var nqn string
+	var err error
+	defer func() {
+		if nqn == "" {
+			tb.Logf("publish volume %s to %s: %v", v.ID, node, err)
+		}
+	}()
+	Eventually(tb, "the volume is published", func() bool {
+		var response *drivercsi.ControllerPublishVolumeResponse
+		response, err = v.w.ControllerPublishVolume(tb.Context(), &drivercsi.ControllerPublishVolumeRequest{
+			VolumeId: v.ID, NodeId: node, VolumeCapability: capability(),
+		})
+		nqn = response.GetPublishContext()[attach.KeySubsystemNQN]
+		return err == nil
 	})
-	if err != nil {
-		tb.Fatalf("publish volume %s to %s: %v", v.ID, node, err)
-	}
-	return response.GetPublishContext()[attach.KeySubsystemNQN]
+	return nqn
 }
 
 // Unpublish takes the volume from the node.
@@ -163,6 +173,14 @@ func (v *Volume) Unpublish(tb testing.TB, node string) {
 	request := &drivercsi.ControllerUnpublishVolumeRequest{VolumeId: v.ID, NodeId: node}
 	if _, err := v.w.ControllerUnpublishVolume(tb.Context(), request); err != nil {
 		tb.Fatalf("unpublish volume %s from %s: %v", v.ID, node, err)
+	}
+}
+
+// Delete removes a volume that nobody holds.
+func (v *Volume) Delete(tb testing.TB) {
+	tb.Helper()
+	if _, err := v.w.DeleteVolume(tb.Context(), &drivercsi.DeleteVolumeRequest{VolumeId: v.ID}); err != nil {
+		tb.Fatalf("delete volume %s: %v", v.ID, err)
 	}
 }
 

@@ -1,0 +1,34 @@
+package fence
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+)
+
+var rounds = flag.Int("fence-rounds", 10, "how many take-overs to try")
+
+// newWorld is as kind to the old node as an appliance can be: its disks keep their identity over everything, so that a
+// kernel has no reason of its own to give up.
+func newWorld(t *testing.T, broken func(csi.Appliance, *sim.Sim) csi.Appliance) *world.World {
+	t.Helper()
+	return world.New(t, world.Options{Appliance: broken, Sim: func(o *sim.Options) { o.Exports.StableIdentity = true }})
+}
+
+func TestTheOldNodeNeverWritesAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	for round := range *rounds {
+		variant := variants()[round%len(variants())]
+		t.Run(fmt.Sprintf("%d %s", round+1, variant.name), func(t *testing.T) {
+			o := besiege(t, w, fmt.Sprintf("pvc-%d", round), variant)
+			t.Log(o)
+			if !o.fenced() {
+				t.Error("the old node wrote to the volume after it was published to another node")
+			}
+		})
+	}
+}
