@@ -13,10 +13,10 @@ const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
 Usage:
   rds-csi controller [flags]   serve the controller service and clear stale attachments
   rds-csi appliance check      find out whether an appliance is fit for the driver, on a probe disk that is removed again
-  rds-csi node                 serve the node service (not in this version: it has no NVMe/TCP connector yet)
+  rds-csi node [flags]         serve the node service on one node
   rds-csi version              print the version
 
-"rds-csi controller --help" and "rds-csi appliance check --help" list the flags.
+With --help, each of them lists its flags.
 `
 
 // Main runs the subcommand that the arguments name and gives the process's exit code.
@@ -35,7 +35,8 @@ func Main(arguments []string) int {
 		options := &applianceCheckOptions{}
 		return Execute("rds-csi appliance check", rest[1:], options, func(ctx context.Context) error { return checkAppliance(ctx, options, os.Stdout) })
 	case "node":
-		return fail("rds-csi node", exitFailed, errors.New("this version has no NVMe/TCP connector yet, so it can't serve a node; only \"rds-csi controller\" runs"))
+		options := &NodeOptions{}
+		return Execute("rds-csi node", rest, options, func(ctx context.Context) error { return connectAndServe(ctx, options) })
 	case "version":
 		fmt.Println(version())
 		return exitOK

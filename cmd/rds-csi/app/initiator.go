@@ -1,0 +1,25 @@
+package app
+
+import (
+	"context"
+
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+)
+
+// connectAndServe serves the node service with the initiator of this machine's kernel. A kernel that can't connect yet is
+// told of at once; its volumes fail until it can.
+func connectAndServe(ctx context.Context, options *NodeOptions) error {
+	identity, err := options.MachineIdentity()
+	if err != nil {
+		return err
+	}
+	host := nvme.HostOf(identity)
+	initiator := nvme.New(nvme.Config{Host: host})
+	klog.FromContext(ctx).Info("Connecting with the kernel's initiator", "hostNQN", host.NQN, "hostID", host.ID)
+	if err := initiator.Ready(); err != nil {
+		klog.FromContext(ctx).Error(err, "No volume can be connected yet")
+	}
+	return RunNode(ctx, *options, initiator)
+}

@@ -1,0 +1,71 @@
+package nvme
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever the parts are, a wish says no more than it should: each option once, and those only that were asked for.
+func FuzzWish(f *testing.F) {
+	f.Add(volume, "192.0.2.10", uint16(4420), "machine-a", int64(0), 0)
+	f.Add("nqn.a,nr_io_queues=1", "fe80::1%eth0", uint16(0), "x", int64(-1), -1)
+	f.Add("nqn.a\nnqn=b", "::ffff:192.0.2.1", uint16(1), "", int64(1e18), 1<<40)
+	f.Fuzz(func(t *testing.T, nqn, address string, port uint16, machine string, delay int64, queues int) {
+		ip, err := netip.ParseAddr(address)
+		if err != nil {
+			return
+		}
+		target := Target{SubsystemNQN: nqn, Port: port, Options: Options{ReconnectDelay: time.Duration(delay), IOQueues: queues, HeaderDigest: true}}
+		text, err := wish(target, ip, HostOf(machine))
+		if err != nil {
+			if !errors.Is(err, ErrInvalid) {
+				t.Errorf("got %v, want ErrInvalid", err)
+			}
+			return
+		}
+		var names []string
+		for word := range strings.SplitSeq(text, ",") {
+			name, value, _ := strings.Cut(word, "=")
+			if strings.ContainsAny(value, " \t\r\n=,") {
+				t.Errorf("%q in %q", word, text)
+			}
+			names = append(names, name)
+		}
+		allowed := []string{"nqn", "transport", "traddr", "trsvcid", "hostnqn", "hostid", "ctrl_loss_tmo", "reconnect_delay", "fast_io_fail_tmo", "nr_io_queues", "hdr_digest"}
+		for i, name := range names {
+			if !slices.Contains(allowed, name) || slices.Contains(names[:i], name) {
+				t.Errorf("option %q of %q wasn't asked for", name, text)
+			}
+		}
+		if len(text) > 4096 {
+			t.Errorf("%d bytes: more than the kernel reads", len(text))
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add("instance=0,cntlid=1\n")
+	f.Add("instance=-1,cntlid=1")
+	f.Add("instance=0,cntlid=1,more")
+	f.Fuzz(func(t *testing.T, answer string) {
+		name, err := controllerOf(answer)
+		if err == nil && (!controllerName.MatchString(name) || !strings.HasPrefix(answer, "instance="+strings.TrimPrefix(name, "nvme")+",")) {
+			t.Errorf("%q gives %q", answer, name)
+		}
+	})
+}
+
+func TestOptionsInTheWordsOfTheKernel(t *testing.T) {
+	all := Options{
+		CtrlLossTimeout: time.Minute, ReconnectDelay: 3 * time.Second, FastIOFailTimeout: 0, KeepAliveTimeout: 4 * time.Second,
+		IOQueues: 5, QueueSize: 64, HeaderDigest: true, DataDigest: true,
+	}
+	want := "ctrl_loss_tmo=60,reconnect_delay=3,fast_io_fail_tmo=0,keep_alive_tmo=4,nr_io_queues=5,queue_size=64,hdr_digest,data_digest"
+	if got := strings.Join(all.words(), ","); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

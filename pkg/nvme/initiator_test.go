@@ -1,0 +1,274 @@
+package nvme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const volume = "nqn.2026-11.io.srvlab.csi.rds:csi-1:aaaa"
+
+func targetOf(nqn string) Target {
+	return Target{SubsystemNQN: nqn, Address: "192.0.2.10", Port: 4420, Options: DefaultOptions()}
+}
+
+// both runs a test with and without the kernel's multipath, on a clock of its own.
+func both(t *testing.T, test func(t *testing.T, k *tree)) {
+	t.Helper()
+	for _, multipath := range []bool{true, false} {
+		t.Run(fmt.Sprintf("multipath %t", multipath), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, newTree(t, multipath)) })
+		})
+	}
+}
+
+func TestConnectAsksOnceAndFindsTheDevice(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.exported[volume] = true
+		k.connect(volume+"2", "live") // a name that begins alike
+		i := k.initiator()
+		first, err := i.Connect(t.Context(), targetOf(volume))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := i.Connect(t.Context(), targetOf(volume))
+		if err != nil || second != first || filepath.Dir(first) != filepath.Join(k.root, "dev") {
+			t.Errorf("once more: %q, %v, want %q", second, err, first)
+		}
+		host := HostOf("machine-a")
+		want := []string{"nqn=" + volume + ",transport=tcp,traddr=192.0.2.10,trsvcid=4420,hostnqn=" + host.NQN + ",hostid=" + host.ID +
+			",ctrl_loss_tmo=-1,reconnect_delay=2,keep_alive_tmo=5,queue_size=128"}
+		if diff := cmp.Diff(want, k.asked); diff != "" {
+			t.Errorf("asked of the kernel (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Whatever state the controllers are in: Connect asks for a new one only if none of them may become live, returns as soon as
+// one is, and no later than its context ends.
+func TestConnectWaitsForWhatMayComeBack(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		for n, state := range append(states(), "unheard of") {
+			nqn := fmt.Sprintf("%s-%d", volume, n)
+			k.connect(nqn, state)
+			k.asked = nil
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err := k.initiator().Connect(ctx, targetOf(nqn))
+			cancel()
+			want := map[bool]error{true: ErrUnreachable, false: ErrRefused}[hopeful(state)]
+			if state == "live" {
+				want = nil
+			}
+			if !errors.Is(err, want) || (err == nil) != (want == nil) || (len(k.asked) == 0) != hopeful(state) {
+				t.Errorf("%s: %v, asked the kernel %d times, want %v", state, err, len(k.asked), want)
+			}
+		}
+	})
+}
+
+func TestConnectReturnsWhenTheConnectionIsBack(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		name := k.connect(volume, "connecting")
+		time.AfterFunc(10*time.Second, func() { k.write(filepath.Join(k.root, "sys/class/nvme", name), "state", "live") })
+		if device, err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || device == "" || len(k.asked) != 0 {
+			t.Errorf("Connect: %q, %v, asked %v", device, err, k.asked)
+		}
+	})
+}
+
+// A kernel that gave a connection up while it was waited for is asked for a new one.
+func TestConnectAsksAgainWhenTheKernelGaveUp(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		name := k.connect(volume, "connecting")
+		k.exported[volume] = true
+		time.AfterFunc(10*time.Second, func() { k.remove(name) })
+		if _, err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || len(k.asked) != 1 {
+			t.Errorf("Connect: %v, asked %v", err, k.asked)
+		}
+	})
+}
+
+func TestWhatTheKernelsRefusalsMean(t *testing.T) {
+	k := newTree(t, true)
+	for err, want := range map[error]error{
+		syscall.EIO: ErrRefused, syscall.ECONNREFUSED: ErrUnreachable, syscall.EHOSTUNREACH: ErrUnreachable,
+		syscall.ETIMEDOUT: ErrUnreachable, syscall.EINVAL: ErrNoModule, fs.ErrNotExist: ErrNoModule, syscall.EKEYREJECTED: syscall.EKEYREJECTED,
+	} {
+		i := k.initiator()
+		i.ask = func(string) (string, error) { return "", err }
+		if _, got := i.Connect(t.Context(), targetOf(volume)); !errors.Is(got, want) || !errors.Is(got, err) || !strings.Contains(got.Error(), volume) {
+			t.Errorf("%v: got %v, want %v that names the subsystem", err, got, want)
+		}
+	}
+	// Somebody else's attempt, which comes to nothing.
+	answers := []error{syscall.EALREADY, syscall.EIO}
+	i := k.initiator()
+	i.ask = func(string) (_ string, err error) {
+		err, answers = answers[0], answers[1:]
+		return "", err
+	}
+	if _, err := i.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrRefused) {
+		t.Errorf("already connecting: %v, want it to ask again", err)
+	}
+	bare := New(Config{Host: HostOf("machine-a"), Root: t.TempDir()})
+	if _, err := bare.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrNoModule) || !errors.Is(bare.Ready(), ErrNoModule) {
+		t.Errorf("a machine without /dev/nvme-fabrics: %v, want ErrNoModule", err)
+	}
+}
+
+// A kernel that doesn't answer holds up nobody, and isn't asked the same twice.
+func TestASilentKernelIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newTree(t, true)
+		i, answer := k.initiator(), make(chan error)
+		var asked atomic.Int32
+		i.ask = func(string) (string, error) { asked.Add(1); return "", <-answer }
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want ErrUnreachable", err)
+			}
+			cancel()
+		}
+		if got := asked.Load(); got != 1 {
+			t.Errorf("asked %d times", got)
+		}
+		answer <- syscall.EIO
+	})
+}
+
+func TestTwoDevicesForOneSubsystemAreNone(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.connect(volume, "live")
+		k.device(k.subsystem(volume), "nvme9n9")
+		if _, err := k.initiator().Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "nvme9n9") {
+			t.Errorf("Connect: %v, want ErrNoDevice that names them", err)
+		}
+		if _, err := k.initiator().Connections(t.Context(), volume); !errors.Is(err, ErrNoDevice) {
+			t.Errorf("Connections: %v, want ErrNoDevice", err)
+		}
+	})
+}
+
+// What stands in /dev is believed only if it is the device that sysfs says it is.
+func TestANameInDevIsNotEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newTree(t, true)
+		k.connect(volume, "live")
+		i := k.initiator()
+		i.check = isDevice
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrNoDevice) {
+			t.Errorf("a regular file in /dev: %v, want ErrNoDevice", err)
+		}
+	})
+}
+
+// Disconnect ends all controllers of the subsystem, in whatever state, and nothing else.
+func TestDisconnectTouchesNothingElse(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		var mine, others []string
+		for _, state := range states() {
+			mine = append(mine, k.connect(volume, state))
+			for _, other := range []string{volume + "a", volume[:len(volume)-1], "nqn.2026-11.io.srvlab.csi.rds:csi-1:bbbb"} {
+				others = append(others, k.connect(other, state))
+			}
+		}
+		time.AfterFunc(time.Second, func() {
+			for _, name := range mine {
+				if k.written(name, "delete_controller") != "1" {
+					t.Errorf("controller %s wasn't deleted", name)
+				}
+				k.remove(name)
+			}
+		})
+		if err := k.initiator().Disconnect(t.Context(), volume); err != nil {
+			t.Error(err)
+		}
+		for _, name := range others {
+			if k.written(name, "delete_controller") != "" {
+				t.Errorf("controller %s of another subsystem was deleted", name)
+			}
+		}
+		if err := k.initiator().Disconnect(t.Context(), volume); err != nil {
+			t.Errorf("with nothing connected: %v", err)
+		}
+		if err := New(Config{Root: t.TempDir()}).Disconnect(t.Context(), volume); err != nil {
+			t.Errorf("without the module: %v", err)
+		}
+	})
+}
+
+// A controller's name may be another subsystem's by the time it is used.
+func TestANameThatWasGivenAwayIsLeftAlone(t *testing.T) {
+	k := newTree(t, true)
+	name := k.connect("nqn.2026-11.io.srvlab.csi.rds:other", "live")
+	if err := (sysfs{root: k.root}).control(name, volume, "delete_controller"); err != nil || k.written(name, "delete_controller") != "" {
+		t.Errorf("control: %v, and it wrote %q", err, k.written(name, "delete_controller"))
+	}
+}
+
+func TestDisconnectEndsWithItsContext(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.connect(volume, "deleting")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := k.initiator().Disconnect(ctx, volume); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+	})
+}
+
+func TestConnections(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.subsystem(volume + "gone") // held by somebody who has its device open
+		k.connect(volume+"one", "connecting")
+		k.connect("nqn.other", "live")
+		got, err := k.initiator().Connections(t.Context(), volume)
+		if err != nil || len(got) != 2 {
+			t.Fatalf("got %+v, %v, want two", got, err)
+		}
+		for _, c := range got {
+			lost := c.SubsystemNQN == volume+"gone"
+			if (c.Device == "") != lost || c.State != map[bool]string{true: "", false: "connecting"}[lost] {
+				t.Errorf("got %+v", c)
+			}
+		}
+	})
+}
+
+func TestRescanAsksLiveConnections(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		i := k.initiator()
+		if err := i.Rescan(t.Context(), volume); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("nothing connected: %v, want ErrUnreachable", err)
+		}
+		name, other := k.connect(volume, "live"), k.connect(volume+"x", "live")
+		if err := i.Rescan(t.Context(), volume); err != nil || k.written(name, "rescan_controller") != "1" || k.written(other, "rescan_controller") != "" {
+			t.Errorf("Rescan: %v, wrote %q", err, k.written(name, "rescan_controller"))
+		}
+	})
+}
