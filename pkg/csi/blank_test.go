@@ -51,8 +51,8 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 			if got := codeOf(err); got != codes.FailedPrecondition {
 				t.Errorf("stage: %v (%v), want FailedPrecondition", got, err)
 			}
-			if w.commands.count("mkfs") != 0 || len(w.mounts.MountPoints) != 0 {
-				t.Errorf("commands %v, mounts %v, want neither mkfs nor a mount", w.commands.ran, w.mounts.MountPoints)
+			if w.commands.count("mkfs") != 0 || len(w.mounts.table) != 0 {
+				t.Errorf("commands %v, mounts %v, want neither mkfs nor a mount", w.commands.ran, w.mounts.table)
 			}
 		})
 	}

@@ -29,6 +29,9 @@ var (
 	errIncompatible    = errors.New("already there in another way")
 	errInUse           = errors.New("still in use")
 	errOtherMachine    = errors.New("the attachment was made for another machine of this name")
+	errDamaged         = errors.New("the filesystem is damaged, so it is not mounted")
+	errNotHere         = errors.New("the volume is not there on this node")
+	errNotGrown        = errors.New("the device is smaller than asked for")
 	errNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
 )
 
@@ -76,6 +79,9 @@ func codeTable() []codeRow {
 		{errOtherFilesystem, codes.FailedPrecondition},
 		{errIncompatible, codes.AlreadyExists},
 		{errInUse, codes.FailedPrecondition},
+		{errDamaged, codes.FailedPrecondition},
+		{errNotHere, codes.NotFound},
+		{errNotGrown, codes.Unavailable},
 		{errNotStaged, codes.FailedPrecondition},
 		{errOtherMachine, codes.FailedPrecondition},
 		{attach.ErrConflict, codes.FailedPrecondition},

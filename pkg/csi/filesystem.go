@@ -43,9 +43,9 @@ func (n *Node) probe(ctx context.Context, device string) (string, error) {
 	}
 }
 
-// makeFilesystem formats a device that is proven blank, and leaves one alone that has the wanted filesystem. Anything
+// makeFilesystem formats a device that is proven blank, and leaves one alone that has the wanted use. Anything
 // else is an error: what is there may be somebody's data.
-func (n *Node) makeFilesystem(ctx context.Context, device string, wanted filesystem) error {
+func (n *Node) makeFilesystem(ctx context.Context, device string, wanted use) error {
 	found, err := n.probe(ctx, device)
 	switch {
 	case err != nil:
@@ -85,22 +85,25 @@ func (n *Node) format(ctx context.Context, device, kind string) error {
 	return nil
 }
 
-// mountStaged mounts the device at the staging path if it holds the wanted filesystem.
-func (n *Node) mountStaged(ctx context.Context, device string, s staging) error {
-	found, err := n.probe(ctx, device)
+// mountStaged mounts the device at the staging path if it holds the wanted use.
+func (n *Node) mountStaged(ctx context.Context, live device, s staging) error {
+	found, err := n.probe(ctx, live.path)
 	if err != nil {
 		return err
 	}
-	if found != s.filesystem.kind {
-		return fmt.Errorf("%w: %s holds %s, %s was asked for", errOtherFilesystem, device, orNothing(found), s.filesystem.kind)
+	if found != s.use.kind {
+		return fmt.Errorf("%w: %s holds %s, %s was asked for", errOtherFilesystem, live.path, orNothing(found), s.use.kind)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stage at %s: %w", s.path, err)
 	}
-	if err := n.mounter.Mount(device, s.path, s.filesystem.kind, s.filesystem.mountOptions()); err != nil {
-		return fmt.Errorf("stage at %s: %w", s.path, err)
+	if err := n.repair(ctx, live, s.use); err != nil {
+		return err
 	}
-	klog.FromContext(ctx).V(2).Info("Staged", "path", s.path, "device", device, "subsystem", s.target.SubsystemNQN)
+	if err := n.mounter.Mount(live.path, s.path, s.use.kind, s.use.mountOptions()); err != nil {
+		return fmt.Errorf("stage at %s (%s): %w", s.path, adviceOn(live.path, s.use.kind), err)
+	}
+	klog.FromContext(ctx).V(2).Info("Staged", "path", s.path, "device", live.path, "subsystem", s.target.SubsystemNQN)
 	return nil
 }
 

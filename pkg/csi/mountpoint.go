@@ -6,39 +6,67 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
 )
 
 // mountsAt gives the mounts at path in the order in which they were made; the last one is what a process sees there.
 // A table that can't be read is an error: it proves nothing about what is mounted.
-func (n *Node) mountsAt(path string) ([]mount.MountPoint, error) {
+func (n *Node) mountsAt(path string) ([]mount.MountInfo, error) {
 	path, err := resolved(path)
 	if err != nil {
 		return nil, err
 	}
-	return n.mountsWhere(func(m mount.MountPoint) bool { return m.Path == path })
-}
-
-// mountsOf gives every mount of a block device.
-func (n *Node) mountsOf(device string) ([]mount.MountPoint, error) {
-	return n.mountsWhere(func(m mount.MountPoint) bool { return m.Device == device })
-}
-
-func (n *Node) mountsWhere(matches func(mount.MountPoint) bool) ([]mount.MountPoint, error) {
-	table, err := n.mounter.List()
+	table, err := n.kernel.Mounts()
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
-	var found []mount.MountPoint
+	return slices.DeleteFunc(table, func(m mount.MountInfo) bool { return m.MountPoint != path }), nil
+}
+
+// mountsOf gives every mount that shows the device: as a filesystem, or its node.
+func (n *Node) mountsOf(device deviceNumber) ([]mount.MountInfo, error) {
+	table, err := n.kernel.Mounts()
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	var found []mount.MountInfo
 	for _, m := range table {
-		if matches(m) {
+		shown, err := n.shownBy(m)
+		if err != nil {
+			return nil, err
+		}
+		if shown == device {
 			found = append(found, m)
 		}
 	}
 	return found, nil
 }
+
+// shownBy gives the device that a mount shows: the one that a filesystem is on, or the one whose node is mounted, since
+// that is how raw block volumes are published. What is neither gives the number of no block device.
+func (n *Node) shownBy(m mount.MountInfo) (deviceNumber, error) {
+	if !isNode(m) {
+		return deviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))), nil //nolint:gosec // the kernel's numbers have 32 bits
+	}
+	number, err := n.kernel.Number(m.MountPoint)
+	if errors.Is(err, errNoDevice) || errors.Is(err, os.ErrNotExist) {
+		return 0, nil // another file of /dev, as containers have them, or nothing that a path leads to
+	}
+	return number, err
+}
+
+// isNode tells whether a mount may be one of a single device node; asking the node for its number is no I/O then, since
+// it lives in memory.
+func isNode(m mount.MountInfo) bool {
+	return (m.FsType == "devtmpfs" || m.FsType == "tmpfs") && m.Root != "/"
+}
+
+// readOnly tells whether a mount was asked to be read only; the filesystem below may have become so by itself.
+func readOnly(m mount.MountInfo) bool { return slices.Contains(m.MountOptions, "ro") }
 
 // resolved gives path as the mount table has it, with symbolic links resolved. Its last element is taken as it is:
 // looking at it would touch the filesystem that is mounted there, which may be dead.
@@ -63,7 +91,7 @@ func (n *Node) unmount(ctx context.Context, path string) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("unmount %s: %w", path, err)
 		}
-		if err := n.mounter.Unmount(m.Path); err != nil {
+		if err := n.mounter.Unmount(m.MountPoint); err != nil {
 			return fmt.Errorf("unmount %s: %w", path, err)
 		}
 	}
@@ -72,9 +100,9 @@ func (n *Node) unmount(ctx context.Context, path string) error {
 		return err
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("unmount %s: %s is %w", path, left[0].Device, errInUse)
+		return fmt.Errorf("unmount %s: %s is %w", path, left[0].Source, errInUse)
 	}
-	klog.FromContext(ctx).V(2).Info("Unmounted", "path", path, "device", mounts[len(mounts)-1].Device)
+	klog.FromContext(ctx).V(2).Info("Unmounted", "path", path, "device", mounts[len(mounts)-1].Source)
 	return nil
 }
 
@@ -90,10 +118,37 @@ func makeMountPoint(path string) error {
 	return fmt.Errorf("make the mount point: %w", err)
 }
 
-// removeMountPoint removes the directory at path, which must be empty: what is in it isn't ours.
+// makeMountFile makes the empty file at path that a device's node is mounted on, if there is none.
+func makeMountFile(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the caller names the path
+	if err == nil {
+		return file.Close()
+	}
+	if info, look := os.Lstat(path); errors.Is(err, os.ErrExist) && look == nil && isEmptyFile(info) {
+		return nil
+	}
+	return fmt.Errorf("make the mount point: %w", err)
+}
+
+func isEmptyFile(info os.FileInfo) bool { return info.Mode().IsRegular() && info.Size() == 0 }
+
+// removeMountPoint removes the directory or file at path, which must be empty: what is in it isn't ours.
 func removeMountPoint(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the mount point (nothing in it is ever deleted): %w", err)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove the mount point: %w", err)
+	case info.IsDir():
+		err = unix.Rmdir(path)
+	case isEmptyFile(info):
+		err = unix.Unlink(path)
+	default:
+		err = errors.New("it is neither a directory nor an empty file")
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the mount point %s (nothing in it is ever deleted; look what is there): %w", path, err)
 	}
 	return nil
 }

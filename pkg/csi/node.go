@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -17,6 +16,9 @@ import (
 // callLimit bounds a call whose caller set no deadline of its own; kubelet's is as long.
 const callLimit = 2 * time.Minute
 
+// stateLive is the kernel's word for a connection that works.
+const stateLive = "live"
+
 // Connector connects this node to subsystems. Implementations are safe for concurrent use, and none of the methods
 // waits longer than its context.
 type Connector interface {
@@ -25,8 +27,18 @@ type Connector interface {
 	Connect(ctx context.Context, target nvme.Target) (device string, err error)
 	// Connections lists what this node is connected to, of the subsystems whose NQN begins with nqnPrefix.
 	Connections(ctx context.Context, nqnPrefix string) ([]nvme.Connection, error)
-	// Disconnect ends the connection to a subsystem; having none is success. Nothing of it may be mounted any more.
+	// Disconnect ends the connection to a subsystem; having none is success. What is still to be written is lost, so
+	// nothing of it may be mounted any more unless the target is gone too.
 	Disconnect(ctx context.Context, subsystemNQN string) error
+	// Rescan has the kernel look at the size of the subsystem's namespaces again. It may return before the device shows
+	// the new one.
+	Rescan(ctx context.Context, subsystemNQN string) error
+}
+
+// Mounter mounts and unmounts; package mount has the real one.
+type Mounter interface {
+	Mount(source, target, kind string, options []string) error
+	Unmount(target string) error
 }
 
 // NodeConfig says which node this is.
@@ -37,18 +49,19 @@ type NodeConfig struct {
 	MachineIdentity string
 }
 
-// Node is the CSI node service for filesystem volumes.
+// Node is the CSI node service.
 type Node struct {
 	csi.UnimplementedNodeServer
 	id        attach.NodeID
 	connector Connector
-	mounter   mount.Interface
+	mounter   Mounter
 	commands  utilexec.Interface
+	kernel    kernel
 	locks     volumeLocks
 }
 
 // NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
-func NewNode(config NodeConfig, connector Connector, mounter mount.Interface, commands utilexec.Interface) (*Node, error) {
+func NewNode(config NodeConfig, connector Connector, mounter Mounter, commands utilexec.Interface) (*Node, error) {
 	if connector == nil || mounter == nil || commands == nil {
 		return nil, errors.New("node service: want a connector, a mounter and commands")
 	}
@@ -56,7 +69,7 @@ func NewNode(config NodeConfig, connector Connector, mounter mount.Interface, co
 	if err != nil {
 		return nil, fmt.Errorf("node service: %w", err)
 	}
-	return &Node{id: id, connector: connector, mounter: mounter, commands: commands}, nil
+	return &Node{id: id, connector: connector, mounter: mounter, commands: commands, kernel: linux{}}, nil
 }
 
 // NodeGetInfo gives the node ID, "<node name>/<machine identity>".

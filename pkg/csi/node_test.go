@@ -7,7 +7,6 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
-	"k8s.io/mount-utils"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
@@ -35,13 +34,13 @@ func TestNewNodeRefusesWhatMakesNoNodeID(t *testing.T) {
 		"too long":            {NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 56)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := NewNode(config, &fakeConnector{}, mount.NewFakeMounter(nil), &fakeCommands{}); err == nil {
+			if _, err := NewNode(config, &fakeConnector{}, newFakeMounts(), &fakeCommands{}); err == nil {
 				t.Errorf("NewNode(%+v) = nil error, want one", config)
 			}
 		})
 	}
 	longest := NodeConfig{NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 55)}
-	if _, err := NewNode(longest, &fakeConnector{}, mount.NewFakeMounter(nil), &fakeCommands{}); err != nil {
+	if _, err := NewNode(longest, &fakeConnector{}, newFakeMounts(), &fakeCommands{}); err != nil {
 		t.Errorf("256 bytes: %v, want success", err)
 	}
 }
@@ -128,8 +127,8 @@ func TestNodeRequestsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
 			}
 		})
 	}
-	if w.connector.made != 0 || len(w.commands.ran) != 0 || len(w.mounts.MountPoints) != 0 {
-		t.Errorf("refused requests touched something: %d connects, commands %v, mounts %v", w.connector.made, w.commands.ran, w.mounts.MountPoints)
+	if w.connector.made != 0 || len(w.commands.ran) != 0 || len(w.mounts.table) != 0 {
+		t.Errorf("refused requests touched something: %d connects, commands %v, mounts %v", w.connector.made, w.commands.ran, w.mounts.table)
 	}
 }
 

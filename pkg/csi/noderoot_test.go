@@ -32,7 +32,11 @@ func (c *loopConnector) Connections(context.Context, string) ([]nvme.Connection,
 	if c.device == "" {
 		return nil, nil
 	}
-	return []nvme.Connection{{SubsystemNQN: c.nqn, Device: c.device}}, nil
+	return []nvme.Connection{{SubsystemNQN: c.nqn, Device: c.device, State: stateLive}}, nil
+}
+
+func (c *loopConnector) Rescan(ctx context.Context, _ string) error {
+	return exec.CommandContext(ctx, "losetup", "--set-capacity", c.device).Run()
 }
 
 func (c *loopConnector) Disconnect(ctx context.Context, _ string) error {

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
 	testingexec "k8s.io/utils/exec/testing"
@@ -55,10 +57,10 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 		t.Fatal(err)
 	}
 	w := &nodeWorld{
-		folder: folder, mounts: &fakeMounts{FakeMounter: mount.NewFakeMounter(nil)},
+		folder: folder, mounts: newFakeMounts(),
 		staging: filepath.Join(folder, "globalmount"), target: filepath.Join(folder, "pod"),
 	}
-	w.connector = &fakeConnector{admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
+	w.connector = &fakeConnector{mounts: w.mounts, states: map[string]string{}, admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
 	w.commands = &fakeCommands{mounts: w.mounts}
 	if err := os.Mkdir(w.staging, 0o750); err != nil {
 		t.Fatal(err)
@@ -67,6 +69,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.kernel = w.mounts
 	return w
 }
 
@@ -116,43 +119,96 @@ func (w *nodeWorld) mustPublish(t *testing.T, epoch string) {
 // mountedAt names the devices at a path, the lowest first.
 func (w *nodeWorld) mountedAt(path string) []string {
 	var devices []string
-	for _, m := range w.mounts.MountPoints {
-		if m.Path == path {
-			devices = append(devices, filepath.Base(m.Device))
+	for _, m := range w.mounts.table {
+		if m.MountPoint == path {
+			devices = append(devices, filepath.Base(m.Source))
 		}
 	}
 	return devices
 }
 
-// fakeMounts is a mount table that can fail to be read or to be changed.
+// fakeMounts is a kernel with a mount table and numbered devices. It can fail to be read, to mount, and to end unmounting.
 type fakeMounts struct {
-	*mount.FakeMounter
+	linux
+	table                 []mount.MountInfo
+	numbers               map[string]deviceNumber // by path, of devices
+	nodes                 map[string]deviceNumber // by path, of mounted device nodes
+	unwritable            map[string]bool         // by path
+	sizes                 map[string]int64        // by path, where it isn't the file's
 	listFails, mountFails error
+	hang                  chan struct{} // unmounting waits until it is closed
 }
 
-func (m *fakeMounts) List() ([]mount.MountPoint, error) {
+func newFakeMounts() *fakeMounts {
+	return &fakeMounts{numbers: map[string]deviceNumber{}, nodes: map[string]deviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}}
+}
+
+func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
 	if m.listFails != nil {
 		return nil, m.listFails
 	}
-	table, err := m.FakeMounter.List()
-	return slices.Clone(table), err
+	return slices.Clone(m.table), nil
+}
+
+func (m *fakeMounts) Number(path string) (deviceNumber, error) {
+	if number, mounted := m.nodes[path]; mounted {
+		return number, nil
+	}
+	if number, found := m.numbers[path]; found {
+		return number, nil
+	}
+	if _, err := os.Lstat(path); err != nil {
+		return 0, err
+	}
+	return 0, errNoDevice
+}
+
+func (m *fakeMounts) Size(device string) (int64, error) {
+	if size, set := m.sizes[device]; set {
+		return size, nil
+	}
+	return m.linux.Size(device)
+}
+
+func (m *fakeMounts) SetWritable(device string, writable bool) error {
+	m.unwritable[device] = !writable
+	return nil
 }
 
 func (m *fakeMounts) Mount(source, target, kind string, options []string) error {
-	// A bind mount shows the type of what it binds.
-	for _, below := range m.MountPoints {
-		if slices.Contains(options, "bind") && below.Path == source {
-			kind = below.Type
+	if resolved, err := filepath.EvalSymlinks(target); err == nil {
+		target = resolved
+	}
+	entry := mount.MountInfo{Source: source, MountPoint: target, FsType: kind, Root: "/", MountOptions: options, SuperOptions: []string{"rw"}}
+	number, isDevice := m.numbers[source]
+	if isDevice {
+		entry.Major, entry.Minor = int(unix.Major(uint64(number))), int(unix.Minor(uint64(number)))
+	}
+	switch {
+	case slices.Contains(options, "bind") && isDevice:
+		entry.Source, entry.FsType, entry.Root, entry.Major, entry.Minor = "devtmpfs", "devtmpfs", "/"+filepath.Base(source), 0, 6
+		m.nodes[target] = number
+	case slices.Contains(options, "bind"):
+		// A bind mount shows what it binds.
+		for _, below := range m.table {
+			if below.MountPoint == source {
+				entry.Source, entry.FsType, entry.Major, entry.Minor = below.Source, below.FsType, below.Major, below.Minor
+			}
 		}
 	}
-	return errors.Join(m.FakeMounter.Mount(source, target, kind, options), m.mountFails)
+	m.table = append(m.table, entry)
+	return m.mountFails
 }
 
 // Unmount takes away one mount at a time, as a kernel does.
 func (m *fakeMounts) Unmount(path string) error {
-	for i, entry := range slices.Backward(m.MountPoints) {
-		if entry.Path == path {
-			m.MountPoints = slices.Delete(m.MountPoints, i, i+1)
+	if m.hang != nil {
+		<-m.hang
+	}
+	for i, entry := range slices.Backward(m.table) {
+		if entry.MountPoint == path {
+			m.table = slices.Delete(m.table, i, i+1)
+			delete(m.nodes, path)
 			return nil
 		}
 	}
@@ -162,8 +218,13 @@ func (m *fakeMounts) Unmount(path string) error {
 // fakeConnector is a target that admits some subsystems, and the kernel's connections to it.
 type fakeConnector struct {
 	folder       string
+	mounts       *fakeMounts
 	admits       map[string]bool
 	devices      map[string]string
+	states       map[string]string // by NQN; "live" where nothing is set
+	rescanned    []string
+	onRescan     func()
+	onDisconnect func()
 	made         int
 	connecting   chan struct{}
 	disconnected []string
@@ -187,6 +248,7 @@ func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, 
 func (c *fakeConnector) attach(nqn string) (string, error) {
 	device := filepath.Join(c.folder, fmt.Sprintf("nvme%dn1", c.made))
 	c.made++
+	c.mounts.numbers[device] = deviceNumber(unix.Mkdev(259, uint32(c.made)))
 	c.devices[nqn] = device
 	image := filepath.Join(c.folder, "image")
 	if _, err := os.Stat(image); err != nil {
@@ -201,7 +263,7 @@ func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Co
 	var connections []nvme.Connection
 	for nqn, device := range c.devices {
 		if strings.HasPrefix(nqn, prefix) {
-			connections = append(connections, nvme.Connection{SubsystemNQN: nqn, Device: device})
+			connections = append(connections, nvme.Connection{SubsystemNQN: nqn, Device: device, State: cmp.Or(c.states[nqn], stateLive)})
 		}
 	}
 	return connections, c.fails
@@ -210,10 +272,27 @@ func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Co
 func (c *fakeConnector) Disconnect(_ context.Context, nqn string) error {
 	delete(c.devices, nqn)
 	c.disconnected = append(c.disconnected, nqn)
+	if c.onDisconnect != nil {
+		c.onDisconnect()
+	}
 	return nil
 }
 
-// fakeCommands plays blkid, mkfs and umount; answers overrides one of them.
+func (c *fakeConnector) Rescan(_ context.Context, nqn string) error {
+	c.rescanned = append(c.rescanned, nqn)
+	if c.onRescan != nil {
+		c.onRescan()
+	}
+	return nil
+}
+
+// lose does what the kernel does when it gives a connection up: the controller and the device are gone, mounts stay.
+func (c *fakeConnector) lose(nqn string) {
+	delete(c.mounts.numbers, c.devices[nqn])
+	delete(c.devices, nqn)
+}
+
+// fakeCommands plays blkid, mkfs, e2fsck, the commands that grow a filesystem, and umount; answers overrides one of them.
 type fakeCommands struct {
 	utilexec.Interface
 	mounts  *fakeMounts
@@ -245,6 +324,11 @@ func (c *fakeCommands) CommandContext(_ context.Context, name string, arguments 
 	}}}
 }
 
+// Command is for package mount, which knows no contexts.
+func (c *fakeCommands) Command(name string, arguments ...string) utilexec.Cmd {
+	return c.CommandContext(context.Background(), name, arguments...)
+}
+
 func (c *fakeCommands) play(name string, arguments []string) answer {
 	last := arguments[len(arguments)-1]
 	switch name {
@@ -258,6 +342,8 @@ func (c *fakeCommands) play(name string, arguments []string) answer {
 			return answer{status: 2}
 		}
 		return answer{output: "DEVNAME=" + last + "\nTYPE=" + string(kind[:bytes.IndexByte(kind, 0)]) + "\nUSAGE=filesystem\n"}
+	case "e2fsck", "resize2fs", "xfs_growfs":
+		return answer{}
 	case "umount":
 		if err := c.mounts.Unmount(last); err != nil {
 			return answer{output: err.Error(), status: 32}

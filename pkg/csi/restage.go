@@ -6,59 +6,116 @@ import (
 	"strings"
 
 	"k8s.io/klog/v2"
+	"k8s.io/mount-utils"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
+
+// device is a block device: the path where the connector found it, and the number by which it is told from every other
+// one. The path alone says nothing: after a reconnect the same volume may have another one, and another volume this one.
+type device struct {
+	path   string
+	number deviceNumber
+}
 
 // reach connects the requested subsystem and clears away what an earlier epoch left at the staging path.
 //
 // If something else is staged there, the target is the judge: a disk has one subsystem NQN at a time, so if the
 // requested one lets us in, the other one is dead for good. If it doesn't, nothing here is touched: the request may be
 // the old one.
-func (n *Node) reach(ctx context.Context, s staging) (device string, err error) {
-	device, err = n.connector.Connect(ctx, s.target)
+func (n *Node) reach(ctx context.Context, s staging) (device, error) {
+	live, err := n.connect(ctx, s.target)
 	if err != nil {
-		return "", fmt.Errorf("%w: connect %s at %s: %w", errConnection, s.target.SubsystemNQN, s.target.Address, err)
+		return device{}, err
 	}
-	if err := n.detachDead(ctx, s.path, device); err != nil {
-		return "", err
+	if err := n.detachDead(ctx, s.path, live); err != nil {
+		return device{}, err
 	}
 	connections, err := n.connector.Connections(ctx, s.volume.SubsystemPrefix())
 	if err != nil {
-		return "", fmt.Errorf("%w: list connections: %w", errConnection, err)
+		return device{}, fmt.Errorf("%w: list connections: %w", errConnection, err)
 	}
 	for _, connection := range connections {
 		if connection.SubsystemNQN == s.target.SubsystemNQN {
 			continue
 		}
 		if err := n.connector.Disconnect(ctx, connection.SubsystemNQN); err != nil {
-			return "", fmt.Errorf("%w: disconnect the earlier %s: %w", errConnection, connection.SubsystemNQN, err)
+			return device{}, fmt.Errorf("%w: disconnect the earlier %s: %w", errConnection, connection.SubsystemNQN, err)
 		}
 		klog.FromContext(ctx).V(2).Info("Disconnected an earlier epoch", "subsystem", connection.SubsystemNQN, "device", connection.Device)
 	}
-	return device, nil
+	return live, nil
+}
+
+func (n *Node) connect(ctx context.Context, target nvme.Target) (device, error) {
+	path, err := n.connector.Connect(ctx, target)
+	if err != nil {
+		return device{}, fmt.Errorf("%w: connect %s at %s: %w", errConnection, target.SubsystemNQN, target.Address, err)
+	}
+	number, err := n.kernel.Number(path)
+	if err != nil {
+		return device{}, fmt.Errorf("%w: look at the device of %s: %w", errConnection, target.SubsystemNQN, err)
+	}
+	return device{path: path, number: number}, nil
 }
 
 // detachDead takes mounts of any other device than the live one away from path. It detaches lazily: nothing that is
 // still in memory can be written to a dead device, and waiting for it could take for ever.
-func (n *Node) detachDead(ctx context.Context, path, device string) error {
+func (n *Node) detachDead(ctx context.Context, path string, live device) error {
 	mounts, err := n.mountsAt(path)
 	if err != nil {
 		return err
 	}
-	// The last one in the table lies on top; only what is on top is seen, and can be taken away.
-	for i := len(mounts) - 1; i >= 0 && mounts[i].Device != device; i-- {
-		klog.FromContext(ctx).Info("Detaching a dead mount: the volume is now reached under a newer epoch", "path", path, "dead", mounts[i].Device, "device", device)
+	// Only what lies on top is seen, and can be taken away.
+	for range mounts {
+		dead, err := n.deadOnTop(path, live)
+		if err != nil || dead == nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("Detaching a dead mount: the volume is now reached by another device", "path", path, "dead", dead.Source, "device", live.path)
 		// Looking at a dead mount may hang, so umount must take the path as it is.
-		if output, err := n.run(ctx, "umount", "--lazy", "--no-canonicalize", mounts[i].Path); err != nil {
+		if output, err := n.run(ctx, "umount", "--lazy", "--no-canonicalize", dead.MountPoint); err != nil {
 			return fmt.Errorf("detach the dead mount at %s: %w: %s", path, err, output)
 		}
 	}
-	if mounts, err = n.mountsAt(path); err != nil {
+	dead, err := n.deadOnTop(path, live)
+	if err == nil && dead != nil {
+		err = fmt.Errorf("detach the dead mount at %s: %s is %w", path, dead.Source, errInUse)
+	}
+	return err
+}
+
+// deadOnTop gives what lies on top at path if it shows another device than the live one, else nil.
+func (n *Node) deadOnTop(path string, live device) (*mount.MountInfo, error) {
+	mounts, err := n.mountsAt(path)
+	if err != nil || len(mounts) == 0 {
+		return nil, err
+	}
+	top := mounts[len(mounts)-1]
+	shown, err := n.shownBy(top)
+	if err != nil || shown == live.number {
+		return nil, err
+	}
+	return &top, nil
+}
+
+// restage makes what a publication builds on, as NodeStageVolume does, but never formats: what was staged once has a
+// filesystem.
+func (n *Node) restage(ctx context.Context, live device, s staging) error {
+	if err := n.checkUse(live, s); err != nil {
 		return err
 	}
-	if last := len(mounts) - 1; last >= 0 && mounts[last].Device != device {
-		return fmt.Errorf("detach the dead mount at %s: %s is %w", path, mounts[last].Device, errInUse)
+	if s.use.block {
+		return n.setWritable(live, s.use)
 	}
-	return nil
+	staged, err := n.isStaged(s)
+	if err != nil || staged {
+		return err
+	}
+	if err := n.mountStaged(ctx, live, s); err != nil {
+		return err
+	}
+	return n.growStaged(ctx, live, s)
 }
 
 // run gives what a command wrote, on one line; the context ends the command too.

@@ -48,7 +48,7 @@ func TestRefusedEpochTouchesNothing(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
 	w.mustPublish(t, epochA)
-	before := slices.Clone(w.mounts.MountPoints)
+	before := slices.Clone(w.mounts.table)
 	_, stage := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochB))
 	_, publish := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochB))
 	for name, err := range map[string]error{"stage": stage, "publish": publish} {
@@ -56,8 +56,8 @@ func TestRefusedEpochTouchesNothing(t *testing.T) {
 			t.Errorf("%s of a refused epoch: %v (%v), want Unavailable", name, got, err)
 		}
 	}
-	if !cmp.Equal(w.mounts.MountPoints, before) || len(w.connector.disconnected) != 0 {
-		t.Errorf("mounts %v, disconnected %v, want nothing touched", w.mounts.MountPoints, w.connector.disconnected)
+	if !cmp.Equal(w.mounts.table, before) || len(w.connector.disconnected) != 0 {
+		t.Errorf("mounts %v, disconnected %v, want nothing touched", w.mounts.table, w.connector.disconnected)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestRefusedEpochTouchesNothing(t *testing.T) {
 func TestPublishStagesWhatIsNotStaged(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
-	w.mounts.MountPoints = nil
+	w.mounts.table = nil
 	w.mustPublish(t, epochA)
 	if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); len(staged) != 1 || len(published) != 1 {
 		t.Errorf("mounted: staged %v, published %v, want both", staged, published)

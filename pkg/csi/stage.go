@@ -5,10 +5,6 @@ import (
 	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"k8s.io/klog/v2"
-
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
 // NodeStageVolume connects the volume, makes its filesystem if the device is proven blank, and mounts it at the staging
@@ -26,18 +22,53 @@ func (n *Node) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolume
 }
 
 func (n *Node) stage(ctx context.Context, s staging) error {
-	device, err := n.reach(ctx, s)
+	live, err := n.reach(ctx, s)
 	if err != nil {
 		return err
 	}
+	if err := n.checkUse(live, s); err != nil {
+		return err
+	}
+	if s.use.block {
+		return n.setWritable(live, s.use)
+	}
 	staged, err := n.isStaged(s)
-	if err != nil || staged {
+	if err != nil {
 		return err
 	}
-	if err := n.makeFilesystem(ctx, device, s.filesystem); err != nil {
+	if !staged {
+		if err := n.makeFilesystem(ctx, live.path, s.use); err != nil {
+			return err
+		}
+		if err := n.mountStaged(ctx, live, s); err != nil {
+			return err
+		}
+	}
+	return n.growStaged(ctx, live, s)
+}
+
+// setWritable makes a raw block device read only, or writable, for everybody who opens it. Setting it both ways, what an
+// earlier stage chose doesn't outlive it.
+func (n *Node) setWritable(live device, wanted use) error {
+	if err := n.kernel.SetWritable(live.path, !wanted.readOnly); err != nil {
+		return fmt.Errorf("stage: %w", err)
+	}
+	return nil
+}
+
+// checkUse refuses to use a device as filesystem and as raw block device at once: whoever writes the latter destroys the
+// former.
+func (n *Node) checkUse(live device, s staging) error {
+	mounts, err := n.mountsOf(live.number)
+	if err != nil {
 		return err
 	}
-	return n.mountStaged(ctx, device, s)
+	for _, m := range mounts {
+		if isNode(m) != s.use.block {
+			return fmt.Errorf("%w: %s is in use at %s as %s", errIncompatible, s.volume, m.MountPoint, m.FsType)
+		}
+	}
+	return nil
 }
 
 // isStaged reports whether the staging path is mounted; reach has left nothing but the live device there.
@@ -46,72 +77,9 @@ func (n *Node) isStaged(s staging) (bool, error) {
 	if err != nil || len(mounts) == 0 {
 		return false, err
 	}
-	if kind := mounts[len(mounts)-1].Type; kind != s.filesystem.kind {
-		return false, fmt.Errorf("%w: %s is staged as %s, %s was asked for", errIncompatible, s.volume, kind, s.filesystem.kind)
+	top := mounts[len(mounts)-1]
+	if top.FsType != s.use.kind || readOnly(top) != s.use.readOnly {
+		return false, fmt.Errorf("%w: %s is staged as %s, read-only=%t; %s, read-only=%t was asked for", errIncompatible, s.volume, top.FsType, readOnly(top), s.use.kind, s.use.readOnly)
 	}
 	return true, nil
-}
-
-// NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch.
-func (n *Node) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
-	path, err := checkRemoval(request.GetVolumeId(), "staging_target_path", request.GetStagingTargetPath())
-	if err != nil {
-		return nil, err
-	}
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
-		return n.unstage(ctx, request.GetVolumeId(), path)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeUnstageVolumeResponse{}, nil
-}
-
-func (n *Node) unstage(ctx context.Context, volumeID, path string) error {
-	volume, err := rds.ParseVolumeID(volumeID)
-	if err != nil {
-		// The PersistentVolume was edited. It must not keep its pod from ending, and it can't name a connection of ours.
-		klog.FromContext(ctx).Error(err, "Unmounting without disconnecting: the volume ID isn't ours", "path", path)
-		return n.unmount(ctx, path)
-	}
-	connections, err := n.connector.Connections(ctx, volume.SubsystemPrefix())
-	if err != nil {
-		return fmt.Errorf("%w: list connections: %w", errConnection, err)
-	}
-	for _, connection := range connections {
-		if err := n.checkUnused(connection, path); err != nil {
-			return err
-		}
-	}
-	if err := n.unmount(ctx, path); err != nil {
-		return err
-	}
-	for _, connection := range connections {
-		if err := n.connector.Disconnect(ctx, connection.SubsystemNQN); err != nil {
-			return fmt.Errorf("%w: disconnect %s: %w", errConnection, connection.SubsystemNQN, err)
-		}
-		klog.FromContext(ctx).V(2).Info("Disconnected", "subsystem", connection.SubsystemNQN, "device", connection.Device)
-	}
-	return nil
-}
-
-// checkUnused makes sure that a connection isn't cut under a pod: its device may be mounted at the staging path only.
-func (n *Node) checkUnused(connection nvme.Connection, stagingPath string) error {
-	if connection.Device == "" {
-		return nil
-	}
-	mounts, err := n.mountsOf(connection.Device)
-	if err != nil {
-		return err
-	}
-	own, err := resolved(stagingPath)
-	if err != nil {
-		return err
-	}
-	for _, m := range mounts {
-		if m.Path != own {
-			return fmt.Errorf("%w: %s (%s) is mounted at %s too; unpublish it there first", errInUse, connection.Device, connection.SubsystemNQN, m.Path)
-		}
-	}
-	return nil
 }

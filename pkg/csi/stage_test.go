@@ -49,8 +49,8 @@ func TestWholeLifeTwice(t *testing.T) {
 				t.Fatalf("unstage: %v", err)
 			}
 		}
-		if len(w.mounts.MountPoints) != 0 || len(w.connector.devices) != 0 {
-			t.Fatalf("left behind: mounts %v, connections %v", w.mounts.MountPoints, w.connector.devices)
+		if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
+			t.Fatalf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
 		}
 	}
 	if got := w.commands.count("mkfs"); got != 1 {
@@ -75,9 +75,9 @@ func TestStageOptions(t *testing.T) {
 			if _, err := w.NodeStageVolume(t.Context(), request); err != nil {
 				t.Fatal(err)
 			}
-			got := w.mounts.MountPoints[0]
-			if got.Type != c.wantKind || !slices.Equal(got.Opts, c.want) {
-				t.Errorf("mounted as %s with %q, want %s with %q", got.Type, got.Opts, c.wantKind, c.want)
+			got := w.mounts.table[0]
+			if got.FsType != c.wantKind || !slices.Equal(got.MountOptions, c.want) {
+				t.Errorf("mounted as %s with %q, want %s with %q", got.FsType, got.MountOptions, c.wantKind, c.want)
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestReadOnly(t *testing.T) {
 			t.Fatalf("publish read only: %v", err)
 		}
 	}
-	if got := w.mounts.MountPoints[1].Opts; !slices.Equal(got, []string{"bind", "ro"}) {
+	if got := w.mounts.table[1].MountOptions; !slices.Equal(got, []string{"bind", "ro"}) {
 		t.Errorf("published with %q, want a read-only bind mount", got)
 	}
 	_, err := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochA))
@@ -145,7 +145,7 @@ func TestUnreadableMountTableChangesNothing(t *testing.T) {
 	if err := os.WriteFile(keep, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := slices.Clone(w.mounts.MountPoints)
+	before := slices.Clone(w.mounts.table)
 	w.mounts.listFails = errors.New("no mount table")
 	_, stage := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA))
 	_, publish := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochA))
@@ -154,8 +154,8 @@ func TestUnreadableMountTableChangesNothing(t *testing.T) {
 			t.Errorf("%s without a mount table = success, want an error", name)
 		}
 	}
-	if !cmp.Equal(w.mounts.MountPoints, before) || len(w.connector.devices) != 1 {
-		t.Errorf("mounts %v, connections %v, want them as they were", w.mounts.MountPoints, w.connector.devices)
+	if !cmp.Equal(w.mounts.table, before) || len(w.connector.devices) != 1 {
+		t.Errorf("mounts %v, connections %v, want them as they were", w.mounts.table, w.connector.devices)
 	}
 	if _, err := os.Stat(keep); err != nil {
 		t.Errorf("the data: %v, want it kept", err)
@@ -187,7 +187,7 @@ func TestUnstageTakesEveryLayerAndEveryEpoch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.mounts.MountPoints = append(w.mounts.MountPoints, w.mounts.MountPoints[0])
+	w.mounts.table = append(w.mounts.table, w.mounts.table[0])
 	if err := w.unstage(t); err != nil {
 		t.Fatal(err)
 	}
@@ -207,8 +207,8 @@ func TestUnstageDoesNotCutAPod(t *testing.T) {
 	if got := codeOf(w.unstage(t)); got != codes.FailedPrecondition {
 		t.Errorf("unstage under a pod: %v, want FailedPrecondition", got)
 	}
-	if len(w.mounts.MountPoints) != 2 || len(w.connector.devices) != 1 {
-		t.Errorf("mounts %v, connections %v, want them as they were", w.mounts.MountPoints, w.connector.devices)
+	if len(w.mounts.table) != 2 || len(w.connector.devices) != 1 {
+		t.Errorf("mounts %v, connections %v, want them as they were", w.mounts.table, w.connector.devices)
 	}
 }
 
@@ -231,8 +231,8 @@ func TestForeignVolumeIDIsUnmountedAnyway(t *testing.T) {
 	if _, err := w.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: "vol-1", StagingTargetPath: w.staging}); err != nil {
 		t.Errorf("unstage: %v", err)
 	}
-	if len(w.mounts.MountPoints) != 0 || len(w.connector.devices) != 1 {
-		t.Errorf("mounts %v, connections %v, want no mount and the connection kept", w.mounts.MountPoints, w.connector.devices)
+	if len(w.mounts.table) != 0 || len(w.connector.devices) != 1 {
+		t.Errorf("mounts %v, connections %v, want no mount and the connection kept", w.mounts.table, w.connector.devices)
 	}
 }
 
@@ -249,7 +249,7 @@ func TestSymbolicLinkInPath(t *testing.T) {
 	if got := w.mountedAt(filepath.Join(real, "globalmount")); len(got) != 1 {
 		t.Errorf("mounted through a symbolic link: %v, want once", got)
 	}
-	if err := w.unstage(t); err != nil || len(w.mounts.MountPoints) != 0 {
-		t.Errorf("unstage: %v, mounts left %v", err, w.mounts.MountPoints)
+	if err := w.unstage(t); err != nil || len(w.mounts.table) != 0 {
+		t.Errorf("unstage: %v, mounts left %v", err, w.mounts.table)
 	}
 }

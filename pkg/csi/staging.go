@@ -15,17 +15,22 @@ import (
 
 // staging is what NodeStageVolume and NodePublishVolume both are told: which volume belongs where, reached how.
 type staging struct {
-	volume     rds.VolumeID
-	target     nvme.Target
-	path       string
-	filesystem filesystem
+	volume rds.VolumeID
+	target nvme.Target
+	path   string
+	use    use
 }
 
-// filesystem is how a volume is to be mounted.
-type filesystem struct {
-	kind     string
-	options  []string
+// use is how a volume is to be used: as a raw block device, or with a filesystem on it.
+type use struct {
+	block bool
+	// kind is the filesystem's, and options are what it is mounted with; neither is there for a block device.
+	kind    string
+	options []string
+	// readOnly: the volume is never to be written, not by one publication or another.
 	readOnly bool
+	// single: the volume may be published at one path of this node only (ReadWriteOncePod).
+	single bool
 }
 
 type stagingRequest interface {
@@ -39,10 +44,10 @@ type stagingRequest interface {
 // stagingOf judges a request before anything is touched. Its errors are *invalidError, *nvme.OptionError, *rds.FieldError
 // or errOtherMachine, or noPath if the request names no staging path.
 func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) {
-	if request.GetVolumeId() == "" {
-		return staging{}, &invalidError{field: "volume_id", want: "one"}
+	if err := checkVolumeID(request.GetVolumeId()); err != nil {
+		return staging{}, err
 	}
-	wanted, err := filesystemOf(request.GetVolumeCapability())
+	wanted, err := useOf(request.GetVolumeCapability())
 	if err != nil {
 		return staging{}, err
 	}
@@ -55,64 +60,72 @@ func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) 
 	}
 	volume, err := rds.ParseVolumeID(request.GetVolumeId())
 	if err != nil {
-		return staging{}, err
+		return staging{}, fmt.Errorf("volume_id: %w", err)
 	}
 	published, err := decodePublishContext(request.GetPublishContext())
 	if err != nil {
 		return staging{}, err
 	}
-	if !strings.HasPrefix(published.target.SubsystemNQN, volume.SubsystemPrefix()) {
-		return staging{}, &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
-	}
-	if published.grant.Node != n.id {
-		// Only its own machine may connect: the other one may be running still, and writing.
-		return staging{}, fmt.Errorf("volume %s: %w: it is for %s, this is %s; delete the pod, so that the volume is attached anew", volume, errOtherMachine, published.grant.Node, n.id)
+	if err := n.checkGrant(published.grant, volume, wanted); err != nil {
+		return staging{}, err
 	}
 	if published.target.Options, err = nvme.ParseOptions(request.GetVolumeContext()); err != nil {
 		return staging{}, fmt.Errorf("volume_context: %w", err)
 	}
-	return staging{volume: volume, target: published.target, path: path, filesystem: wanted}, nil
+	wanted.readOnly = wanted.readOnly || published.grant.ReadOnly
+	return staging{volume: volume, target: published.target, path: path, use: wanted}, nil
 }
 
-// filesystemOf reads what is to be mounted from a capability.
-func filesystemOf(capability *csi.VolumeCapability) (filesystem, error) {
+// checkGrant compares what the controller granted with this machine and with the rest of the request.
+func (n *Node) checkGrant(grant attach.Grant, volume rds.VolumeID, wanted use) error {
+	if !strings.HasPrefix(grant.SubsystemNQN, volume.SubsystemPrefix()) {
+		return &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
+	}
+	if granted := grant.Access == attach.AccessBlock; granted != wanted.block {
+		return &invalidError{field: "volume_capability access_type", want: "what the volume was published for, " + grant.Access}
+	}
+	if grant.Node != n.id {
+		// Only its own machine may connect: the other one may be running still, and writing.
+		return fmt.Errorf("volume %s: %w: it is for %s, this is %s; delete the pod, so that the volume is attached anew", volume, errOtherMachine, grant.Node, n.id)
+	}
+	return nil
+}
+
+// useOf reads from a capability how the volume is to be used.
+func useOf(capability *csi.VolumeCapability) (use, error) {
 	access, err := accessOf(capability)
 	if err != nil {
-		return filesystem{}, err
+		return use{}, err
 	}
-	if access.kind != accessMount {
-		return filesystem{}, &invalidError{field: "volume_capability access_type", want: "a filesystem; nodes of this version don't offer raw block volumes yet"}
+	mode := capability.GetAccessMode().GetMode()
+	wanted := use{
+		block:    access.kind == attach.AccessBlock,
+		readOnly: mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
+		single:   mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
 	}
-	wanted := filesystem{kind: capability.GetMount().GetFsType()}
+	if wanted.block {
+		return wanted, nil
+	}
+	wanted.kind = capability.GetMount().GetFsType()
 	if wanted.kind == "" {
 		wanted.kind = defaultFilesystem
 	}
-	for _, flag := range capability.GetMount().GetMountFlags() {
-		for option := range strings.SplitSeq(flag, ",") {
-			switch option {
-			case "bind", "rbind", "move", "remount":
-				return filesystem{}, &invalidError{field: "volume_capability mount_flags " + option, want: "options of a filesystem, not another kind of mount"}
-			case "ro":
-				wanted.readOnly = true
-			case "":
-			default:
-				wanted.options = append(wanted.options, option)
-			}
-		}
+	options, err := mountOptionsOf(capability.GetMount().GetMountFlags())
+	if err != nil {
+		return use{}, err
 	}
-	if capability.GetAccessMode().GetMode() == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY {
-		wanted.readOnly = true
-	}
+	wanted.readOnly = wanted.readOnly || slices.Contains(options, "ro")
+	wanted.options = slices.DeleteFunc(options, func(option string) bool { return option == "ro" })
 	return wanted, nil
 }
 
 // mountOptions are the arguments of mount -o for the staging mount.
-func (f filesystem) mountOptions() []string {
-	options := slices.Clone(f.options)
-	if f.readOnly {
+func (u use) mountOptions() []string {
+	options := slices.Clone(u.options)
+	if u.readOnly {
 		options = append(options, "ro")
 	}
-	if f.kind == "xfs" {
+	if u.kind == "xfs" {
 		// A pod that still holds the dead mount of an earlier epoch must not keep the same filesystem from being
 		// mounted again: xfs refuses a second one of the same UUID otherwise.
 		options = append(options, "nouuid")
@@ -120,23 +133,45 @@ func (f filesystem) mountOptions() []string {
 	return options
 }
 
+// longestPath is the kernel's PATH_MAX without the byte that ends it.
+const longestPath = 4095
+
 // checkedPath accepts paths as the mount table spells them, so that a lookup there can't miss: it writes white space
 // and backslashes in another way.
 func checkedPath(field, path string) (string, error) {
 	switch clean := filepath.Clean(path); {
 	case path == "":
 		return "", &invalidError{field: field, want: "one"}
-	case !filepath.IsAbs(path), clean == "/", strings.ContainsAny(path, " \t\n\\"):
+	case len(path) > longestPath:
+		return "", &invalidError{field: field, want: fmt.Sprintf("at most %d bytes, not %d", longestPath, len(path))}
+	case !filepath.IsAbs(path), clean == "/", strings.ContainsAny(path, " \t\n\\\x00"):
 		return "", &invalidError{field: fmt.Sprintf("%s %q", field, path), want: "an absolute path of a directory, without white space and backslashes"}
 	default:
 		return clean, nil
 	}
 }
 
+// checkVolumeID refuses what no volume ID can be; whether it is one of ours is another question.
+func checkVolumeID(volumeID string) error {
+	switch {
+	case volumeID == "":
+		return &invalidError{field: "volume_id", want: "one"}
+	case len(volumeID) > rds.MaxVolumeIDLength:
+		return &invalidError{field: "volume_id", want: fmt.Sprintf("at most %d bytes, not %d", rds.MaxVolumeIDLength, len(volumeID))}
+	default:
+		return nil
+	}
+}
+
 // checkRemoval judges what NodeUnstageVolume and NodeUnpublishVolume are told.
 func checkRemoval(volumeID, field, path string) (string, error) {
-	if volumeID == "" {
-		return "", &invalidError{field: "volume_id", want: "one"}
+	if err := checkVolumeID(volumeID); err != nil {
+		return "", err
 	}
 	return checkedPath(field, path)
+}
+
+// within tells whether path is folder, or below it.
+func within(folder, path string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
 }

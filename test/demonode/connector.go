@@ -18,10 +18,11 @@ import (
 const detachLimit = 5 * time.Second
 
 var (
-	errStopping  = errors.New("this node process is stopping")
-	errRevoked   = errors.New("the subsystem was taken away")
-	errNoStream  = errors.New("the connection is broken and being restored")
-	errConnected = errors.New("another call has connected it meanwhile")
+	errStopping     = errors.New("this node process is stopping")
+	errRevoked      = errors.New("the subsystem was taken away")
+	errNoStream     = errors.New("the connection is broken and being restored")
+	errNotConnected = errors.New("it is not connected")
+	errConnected    = errors.New("another call has connected it meanwhile")
 )
 
 // connector attaches a loop device per connected subsystem. Its methods are safe for concurrent use.
@@ -174,6 +175,17 @@ func (c *connector) endOthers(ctx context.Context, nqn, file string) error {
 	return nil
 }
 
+// Rescan has the loop device take over the size of its file.
+func (c *connector) Rescan(_ context.Context, subsystemNQN string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.links[subsystemNQN]
+	if l == nil {
+		return fmt.Errorf("rescan %s: %w", subsystemNQN, errNotConnected)
+	}
+	return resizeLoop(l.Device, l.File)
+}
+
 // Connections lists what is attached, also what an earlier run of this process attached.
 func (c *connector) Connections(_ context.Context, nqnPrefix string) ([]nvme.Connection, error) {
 	c.mu.Lock()
@@ -181,10 +193,22 @@ func (c *connector) Connections(_ context.Context, nqnPrefix string) ([]nvme.Con
 	var connections []nvme.Connection
 	for nqn, l := range c.links {
 		if strings.HasPrefix(nqn, nqnPrefix) {
-			connections = append(connections, nvme.Connection{SubsystemNQN: nqn, Device: l.Device})
+			connections = append(connections, nvme.Connection{SubsystemNQN: nqn, Device: l.Device, State: l.state()})
 		}
 	}
 	return connections, nil
+}
+
+// state is the kernel's word for what such a connection would be in. connector.mu is held.
+func (l *link) state() string {
+	switch {
+	case l.ending:
+		return "deleting"
+	case !l.connected:
+		return "connecting"
+	default:
+		return "live"
+	}
 }
 
 // Disconnect detaches the device and then ends the session. A device that is still in use is an error.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -305,6 +306,30 @@ func TestBrokenStreamKeepsTheDevice(t *testing.T) {
 	})
 	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {
 		t.Errorf("attached: %v, want %s throughout", got, device)
+	}
+}
+
+func TestRescanTakesOverTheSizeOfTheFile(t *testing.T) {
+	needLoops(t)
+	s := newTarget(t)
+	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
+	if err := n.Rescan(t.Context(), nqnA); !errors.Is(err, errNotConnected) {
+		t.Errorf("rescan of what isn't connected: %v, want %v", err, errNotConnected)
+	}
+	device := n.mustConnect(t, nqnA)
+	if err := os.Truncate(s.file, 96<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Rescan(t.Context(), nqnA); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if size, err := file.Seek(0, io.SeekEnd); err != nil || size != 96<<20 {
+		t.Errorf("size after the rescan: %d, %v, want %d", size, err, 96<<20)
 	}
 }
 

@@ -152,6 +152,27 @@ func clearIfAttached(device, file string) error {
 	return nil
 }
 
+// resizeLoop gives the device the size that its file has by now.
+func resizeLoop(device, file string) error {
+	loop, err := os.OpenFile(device, os.O_RDONLY, 0) //nolint:gosec // the kernel named the device
+	if err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
+	defer func() { _ = loop.Close() }()
+	// While it is open here it can't be freed and given to another file, so the answer holds for the next call.
+	attached, err := isAttached(device, file)
+	if err != nil {
+		return err
+	}
+	if !attached {
+		return fmt.Errorf("resize %s: it is not attached to %s any more", device, file)
+	}
+	if err := unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_SET_CAPACITY, 0); err != nil {
+		return fmt.Errorf("resize %s: %w", device, err)
+	}
+	return nil
+}
+
 // waitUntil tries again and again until it is done, fails, or the context ends.
 func waitUntil(ctx context.Context, try func() (done bool, err error)) error {
 	ticker := time.NewTicker(pollInterval)

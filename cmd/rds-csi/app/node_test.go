@@ -25,6 +25,7 @@ func (noConnector) Connect(context.Context, nvme.Target) (string, error) {
 
 func (noConnector) Connections(context.Context, string) ([]nvme.Connection, error) { return nil, nil }
 func (noConnector) Disconnect(context.Context, string) error                       { return nil }
+func (noConnector) Rescan(context.Context, string) error                           { return nil }
 
 func TestRunNodeServesAndStops(t *testing.T) {
 	endpoint := "unix://" + filepath.Join(t.TempDir(), "csi.sock")

@@ -1,0 +1,289 @@
+package csi
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+func blockOf(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
+	return &csi.VolumeCapability{
+		AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
+	}
+}
+
+const (
+	oneWriter  = csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER
+	onePod     = csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER
+	manyPods   = csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER
+	oneReader  = csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY
+	manyNodes  = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER
+	grantedFor = "access" // the key of a publish context
+)
+
+func (w *nodeWorld) blockStage(t *testing.T, epoch string, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodeStageVolumeRequest {
+	t.Helper()
+	request := w.stageRequest(t, epoch)
+	request.VolumeCapability = blockOf(mode)
+	request.PublishContext[grantedFor] = attach.AccessBlock
+	return request
+}
+
+func (w *nodeWorld) blockPublish(t *testing.T, epoch string, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodePublishVolumeRequest {
+	t.Helper()
+	request := w.publishRequest(t, epoch)
+	request.VolumeCapability = blockOf(mode)
+	request.PublishContext[grantedFor] = attach.AccessBlock
+	return request
+}
+
+func TestBlockVolumeLivesTwice(t *testing.T) {
+	w := newNodeWorld(t)
+	life := func() {
+		for range 2 {
+			if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, manyNodes)); err != nil {
+				t.Fatalf("stage: %v", err)
+			}
+		}
+		for range 2 {
+			if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, manyNodes)); err != nil {
+				t.Fatalf("publish: %v", err)
+			}
+		}
+		if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); len(staged) != 0 || !slices.Equal(published, []string{"devtmpfs"}) {
+			t.Fatalf("mounted: staged %v, published %v, want the device's node at the target, once", staged, published)
+		}
+		if info, err := os.Lstat(w.target); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("mount point: %v, %v, want a file", info, err)
+		}
+		if got := codeOf(w.unstage(t)); got != codes.FailedPrecondition || len(w.connector.devices) != 1 {
+			t.Errorf("unstage under a pod: %v, connections %v, want FailedPrecondition and the connection kept", got, w.connector.devices)
+		}
+		for range 2 {
+			if err := w.unpublish(t); err != nil {
+				t.Fatalf("unpublish: %v", err)
+			}
+		}
+		if _, err := os.Lstat(w.target); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("target path after unpublish: %v, want it gone", err)
+		}
+		for range 2 {
+			if err := w.unstage(t); err != nil {
+				t.Fatalf("unstage: %v", err)
+			}
+		}
+		if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
+			t.Fatalf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
+		}
+	}
+	life()
+	life()
+	if len(w.commands.ran) != 0 {
+		t.Errorf("commands %v ran on a raw block volume, want none", w.commands.ran)
+	}
+}
+
+// The device that a reconnect brought may have another name, or the same one with another number behind it.
+func TestBlockPublicationOfADeadDeviceIsMadeAnew(t *testing.T) {
+	for name, rename := range map[string]bool{"renumbered": false, "renamed": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newNodeWorld(t)
+			w.mustBlock(t, epochA)
+			before := w.mounts.nodes[w.target]
+			w.reconnect(t, rename)
+			w.mustBlock(t, epochA)
+			live := w.mounts.numbers[w.connector.devices[subsystemNQN(t, epochA)]]
+			if got := w.mounts.nodes[w.target]; got != live || got == before {
+				t.Errorf("published is device %d, want the live %d and not the dead %d", got, live, before)
+			}
+			if got := w.commands.count("umount --lazy"); got != 1 || len(w.mountedAt(w.target)) != 1 {
+				t.Errorf("lazy unmounts = %d, mounted %v, want the dead one gone and one there", got, w.mountedAt(w.target))
+			}
+		})
+	}
+}
+
+func (w *nodeWorld) mustBlock(t *testing.T, epoch string) {
+	t.Helper()
+	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epoch, oneWriter)); err != nil {
+		t.Fatalf("stage: %v", err)
+	}
+	if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, epoch, oneWriter)); err != nil {
+		t.Fatalf("publish: %v", err)
+	}
+}
+
+// reconnect gives the subsystem of epoch A a new device: another name, or the old name with another number.
+func (w *nodeWorld) reconnect(t *testing.T, rename bool) {
+	t.Helper()
+	nqn := subsystemNQN(t, epochA)
+	old := w.connector.devices[nqn]
+	w.connector.lose(nqn)
+	if _, err := w.connector.attach(nqn); err != nil {
+		t.Fatal(err)
+	}
+	if !rename {
+		w.mounts.numbers[old] = w.mounts.numbers[w.connector.devices[nqn]]
+		w.connector.devices[nqn] = old
+	}
+}
+
+func TestFilesystemOfADeadDeviceIsMountedAnew(t *testing.T) {
+	for name, rename := range map[string]bool{"renumbered": false, "renamed": true} {
+		for call, again := range map[string]func(*nodeWorld, *testing.T, string){"stage": (*nodeWorld).mustStage, "publish": (*nodeWorld).mustPublish} {
+			t.Run(name+" "+call, func(t *testing.T) {
+				w := newNodeWorld(t)
+				w.mustStage(t, epochA)
+				w.mustPublish(t, epochA)
+				w.reconnect(t, rename)
+				again(w, t, epochA)
+				live := w.mounts.numbers[w.connector.devices[subsystemNQN(t, epochA)]]
+				staged, err := w.mountsAt(w.staging)
+				if err != nil || len(staged) != 1 || deviceNumberOf(t, w, w.staging) != live {
+					t.Errorf("staged: %v, %v, want the live device %d only", staged, err, live)
+				}
+				if call == "publish" && deviceNumberOf(t, w, w.target) != live {
+					t.Error("published is the dead device")
+				}
+			})
+		}
+	}
+}
+
+func deviceNumberOf(t *testing.T, w *nodeWorld, path string) deviceNumber {
+	t.Helper()
+	mounts, err := w.mountsAt(path)
+	if err != nil || len(mounts) == 0 {
+		t.Fatalf("mounts at %s: %v, %v", path, mounts, err)
+	}
+	number, err := w.shownBy(mounts[len(mounts)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+// Whoever writes a device destroys the filesystem on it, so a volume is used in one way at a time.
+func TestBlockAndFilesystemAreIncompatible(t *testing.T) {
+	t.Run("filesystem first", func(t *testing.T) {
+		w := newNodeWorld(t)
+		w.mustStage(t, epochA)
+		_, stage := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, oneWriter))
+		_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, oneWriter))
+		if codeOf(stage) != codes.AlreadyExists || codeOf(publish) != codes.AlreadyExists || len(w.mounts.table) != 1 {
+			t.Errorf("stage: %v, publish: %v, mounts %v, want AlreadyExists and nothing changed", stage, publish, w.mounts.table)
+		}
+	})
+	t.Run("block first", func(t *testing.T) {
+		w := newNodeWorld(t)
+		w.mustBlock(t, epochA)
+		_, stage := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA))
+		_, publish := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochA))
+		if codeOf(stage) != codes.AlreadyExists || codeOf(publish) != codes.AlreadyExists || len(w.commands.ran) != 0 {
+			t.Errorf("stage: %v, publish: %v, commands %v, want AlreadyExists and nothing run", stage, publish, w.commands.ran)
+		}
+	})
+}
+
+func TestReaderOfABlockVolumeCannotWriteTheDevice(t *testing.T) {
+	w := newNodeWorld(t)
+	for _, mode := range []csi.VolumeCapability_AccessMode_Mode{oneReader, oneWriter} {
+		if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, mode)); err != nil {
+			t.Fatal(err)
+		}
+		device := w.connector.devices[subsystemNQN(t, epochA)]
+		if got, want := w.mounts.unwritable[device], mode == oneReader; got != want {
+			t.Errorf("%v: device is unwritable = %t, want %t", mode, got, want)
+		}
+	}
+}
+
+// What the attachment was made for decides, also where the rest of the request says less.
+func TestReadOnlyGrantIsReadOnlyForEveryone(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	if err := w.unstage(t); err != nil {
+		t.Fatal(err)
+	}
+	stage, publish := w.stageRequest(t, epochA), w.publishRequest(t, epochA)
+	stage.PublishContext["readOnly"], publish.PublishContext["readOnly"] = "true", "true"
+	if _, err := w.NodeStageVolume(t.Context(), stage); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.NodePublishVolume(t.Context(), publish); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range w.mounts.table {
+		if !readOnly(m) {
+			t.Errorf("mounted at %s with %v, want ro", m.MountPoint, m.MountOptions)
+		}
+	}
+}
+
+// ReadWriteOncePod is for one pod, and kubelet alone can't promise that.
+func TestOnePodsVolumeIsPublishedOnce(t *testing.T) {
+	for mode, want := range map[csi.VolumeCapability_AccessMode_Mode]codes.Code{onePod: codes.FailedPrecondition, manyPods: codes.OK, oneWriter: codes.OK} {
+		for name, request := range map[string]func(*nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest){
+			"block": func(w *nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest) {
+				return w.blockStage(t, epochA, mode), w.blockPublish(t, epochA, mode)
+			},
+			"filesystem": func(w *nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest) {
+				stage, publish := w.stageRequest(t, epochA), w.publishRequest(t, epochA)
+				stage.VolumeCapability.AccessMode.Mode, publish.VolumeCapability.AccessMode.Mode = mode, mode
+				return stage, publish
+			},
+		} {
+			t.Run(name+" "+mode.String(), func(t *testing.T) {
+				w := newNodeWorld(t)
+				stage, publish := request(w)
+				if _, err := w.NodeStageVolume(t.Context(), stage); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					if _, err := w.NodePublishVolume(t.Context(), publish); err != nil {
+						t.Fatal(err)
+					}
+				}
+				publish.TargetPath = filepath.Join(w.folder, "pod2")
+				if _, err := w.NodePublishVolume(t.Context(), publish); endedAs(err) != want {
+					t.Errorf("publish for a second pod: %v, want %v", err, want)
+				}
+			})
+		}
+	}
+}
+
+// endedAs is the code that err would leave the process with, OK for none.
+func endedAs(err error) codes.Code {
+	if err == nil {
+		return codes.OK
+	}
+	return codeOf(err)
+}
+
+// Only an empty file can be a mount point of ours.
+func TestBlockMountPointThatHoldsDataIsLeftAlone(t *testing.T) {
+	w := newNodeWorld(t)
+	if err := os.WriteFile(w.target, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, oneWriter)); err != nil {
+		t.Fatal(err)
+	}
+	_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, oneWriter))
+	if unpublish := w.unpublish(t); publish == nil || unpublish == nil {
+		t.Errorf("publish: %v, unpublish: %v, want errors", publish, unpublish)
+	}
+	if got, err := os.ReadFile(w.target); err != nil || !cmp.Equal(string(got), "precious") {
+		t.Errorf("the file: %q, %v, want it as it was", got, err)
+	}
+}

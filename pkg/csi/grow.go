@@ -1,0 +1,158 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+	"k8s.io/mount-utils"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+const (
+	// growthLimit is how long NodeExpandVolume waits for the device to show its new size before it lets kubelet ask again.
+	growthLimit = 10 * time.Second
+	// growthInterval is how often it looks. A rescan was measured to take less than 50 ms.
+	growthInterval = 50 * time.Millisecond
+)
+
+// NodeExpandVolume lets the kernel look at the volume's size again and grows the filesystem, if it has one.
+func (n *Node) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
+	volume, path, err := placeOf(request.GetVolumeId(), request.GetVolumePath())
+	if err != nil {
+		return nil, err
+	}
+	required, limit := request.GetCapacityRange().GetRequiredBytes(), request.GetCapacityRange().GetLimitBytes()
+	if required < 0 || limit < 0 || limit > 0 && required > limit {
+		return nil, fmt.Errorf("capacity_range: %w: required_bytes %d, limit_bytes %d", errOutOfRange, required, limit)
+	}
+	if capability := request.GetVolumeCapability(); capability != nil {
+		if _, err := useOf(capability); err != nil {
+			return nil, err
+		}
+	}
+	var size int64
+	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) (err error) {
+		size, err = n.expand(ctx, volume, path, required)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &csi.NodeExpandVolumeResponse{CapacityBytes: size}, nil
+}
+
+// placeOf judges a request about a volume that should be staged or published at a path. CSI wants NOT_FOUND, errNotHere,
+// for everything that can't be there.
+func placeOf(volumeID, path string) (rds.VolumeID, string, error) {
+	if err := checkVolumeID(volumeID); err != nil {
+		return rds.VolumeID{}, "", err
+	}
+	if path == "" {
+		return rds.VolumeID{}, "", &invalidError{field: "volume_path", want: "one"}
+	}
+	if filepath.IsAbs(path) {
+		if _, err := checkedPath("volume_path", path); err != nil {
+			return rds.VolumeID{}, "", err
+		}
+	}
+	volume, err := rds.ParseVolumeID(volumeID)
+	if err != nil {
+		return rds.VolumeID{}, "", fmt.Errorf("%w: volume_id: %w", errNotHere, err)
+	}
+	if !filepath.IsAbs(path) {
+		return rds.VolumeID{}, "", fmt.Errorf("%w: volume_path %q is not absolute", errNotHere, path)
+	}
+	return volume, filepath.Clean(path), nil
+}
+
+func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, required int64) (int64, error) {
+	live, err := n.connected(ctx, volume)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("%w: nothing is at %s", errNotHere, path)
+	}
+	if err := n.connector.Rescan(ctx, live.SubsystemNQN); err != nil {
+		return 0, fmt.Errorf("%w: rescan %s: %w", errConnection, live.SubsystemNQN, err)
+	}
+	size, err := n.awaitSize(ctx, live.Device, required)
+	if err != nil {
+		return 0, err
+	}
+	number, err := n.kernel.Number(live.Device)
+	if err != nil {
+		return 0, fmt.Errorf("%w: look at the device of %s: %w", errConnection, live.SubsystemNQN, err)
+	}
+	mounts, err := n.mountsOf(number)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range mounts {
+		if !isNode(m) && !readOnly(m) {
+			return size, n.grow(ctx, live.Device, m.MountPoint)
+		}
+	}
+	return size, nil
+}
+
+// connected gives the volume's connection that has a device; errNotHere if there is none.
+func (n *Node) connected(ctx context.Context, volume rds.VolumeID) (nvme.Connection, error) {
+	connections, err := n.connections(ctx, volume)
+	if err != nil {
+		return nvme.Connection{}, err
+	}
+	for _, connection := range connections {
+		if connection.Device != "" {
+			return connection, nil
+		}
+	}
+	return nvme.Connection{}, fmt.Errorf("%w: %s is not connected; stage it first", errNotHere, volume)
+}
+
+// awaitSize waits until the device has at least the required size, and gives the one that it has.
+func (n *Node) awaitSize(ctx context.Context, path string, required int64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, growthLimit)
+	defer cancel()
+	look := time.NewTicker(growthInterval)
+	defer look.Stop()
+	for {
+		size, err := n.kernel.Size(path)
+		if err != nil {
+			return 0, fmt.Errorf("%w: size of %s: %w", errConnection, path, err)
+		}
+		if size >= required {
+			return size, nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w: %s has %d bytes, %d are required; was the volume expanded at the appliance?", errNotGrown, path, size, required)
+		}
+	}
+}
+
+// growStaged grows the staged filesystem to its device. What is to be read only stays as it is.
+func (n *Node) growStaged(ctx context.Context, live device, s staging) error {
+	if s.use.readOnly {
+		return nil
+	}
+	return n.grow(ctx, live.path, s.path)
+}
+
+// grow makes a mounted filesystem as large as its device; one that is so already stays as it is.
+func (n *Node) grow(ctx context.Context, path, mountPoint string) error {
+	if _, err := mount.NewResizeFs(n.commands).Resize(path, mountPoint); err != nil {
+		return fmt.Errorf("grow the filesystem at %s: %w", mountPoint, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Filesystem is as large as its device", "path", mountPoint, "device", path)
+	return nil
+}

@@ -1,0 +1,86 @@
+package csi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/mount-utils"
+)
+
+// mountTable is this process's view of what is mounted.
+const mountTable = "/proc/self/mountinfo"
+
+// deviceNumber is major and minor number of a device, as stat(2) and the mount table have it. The kernel gives a number
+// to another device only when nothing holds the old one any more, so unlike a name it can be compared.
+type deviceNumber uint64
+
+// errNoDevice: there is something, but it isn't a block device.
+var errNoDevice = errors.New("not a block device")
+
+// kernel is what the node service asks the kernel by itself; the rest is done by commands.
+type kernel interface {
+	// Mounts is the mount table; of two mounts at one path, the later one lies on top.
+	Mounts() ([]mount.MountInfo, error)
+	// Number gives the number of the block device whose node is at path, errNoDevice if something else is there, and
+	// os.ErrNotExist if nothing is. A symbolic link is something else.
+	Number(path string) (deviceNumber, error)
+	// Size of a block device in bytes.
+	Size(device string) (int64, error)
+	// SetWritable lets the device be written, or no longer. It holds for everybody who has it open.
+	SetWritable(device string, writable bool) error
+	// Usage of the filesystem that is mounted at path. It may hang if the device is gone.
+	Usage(path string) (unix.Statfs_t, error)
+}
+
+// linux is the kernel that this process runs on.
+type linux struct{}
+
+func (linux) Mounts() ([]mount.MountInfo, error) { return mount.ParseMountInfo(mountTable) }
+
+func (linux) Number(path string) (deviceNumber, error) {
+	var stat unix.Stat_t
+	if err := unix.Lstat(path, &stat); err != nil {
+		return 0, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return 0, fmt.Errorf("%s is %w", path, errNoDevice)
+	}
+	return deviceNumber(stat.Rdev), nil
+}
+
+func (linux) Size(device string) (size int64, err error) {
+	file, err := os.Open(device) //nolint:gosec // the connector names the device
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return file.Seek(0, io.SeekEnd)
+}
+
+func (linux) SetWritable(device string, writable bool) (err error) {
+	file, err := os.Open(device) //nolint:gosec // the connector names the device
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	readOnly := 1
+	if writable {
+		readOnly = 0
+	}
+	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.BLKROSET, readOnly); err != nil {
+		return fmt.Errorf("set %s writable=%t: %w", device, writable, err)
+	}
+	return nil
+}
+
+func (linux) Usage(path string) (unix.Statfs_t, error) {
+	var usage unix.Statfs_t
+	err := unix.Statfs(path, &usage)
+	if err != nil {
+		err = &os.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	return usage, err
+}

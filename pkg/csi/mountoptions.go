@@ -1,0 +1,81 @@
+package csi
+
+import (
+	"regexp"
+	"strings"
+)
+
+// mountOptionsOf takes mount flags apart into single options. Each flag may hold several, separated by commas; commas
+// within double quotes separate nothing, and SELinux's categories (context=…:s0:c1,c2) belong to the context even without
+// quotes. Its errors are *invalidError.
+func mountOptionsOf(flags []string) ([]string, error) {
+	var options []string
+	for _, flag := range flags {
+		split, closed := splitAtCommas(flag)
+		if !closed || strings.ContainsAny(flag, "\x00\n") {
+			return nil, &invalidError{field: "volume_capability mount_flags " + flag, want: "options as mount -o takes them, quotes closed"}
+		}
+		for _, option := range split {
+			switch last := len(options) - 1; {
+			case option == "":
+			case otherMount(option):
+				return nil, &invalidError{field: "volume_capability mount_flags " + option, want: "options of a filesystem, not another kind of mount"}
+			case last >= 0 && isCategory(option) && isContext(options[last]):
+				options[last] = unquoted(options[last]) + "," + option
+			default:
+				options = append(options, option)
+			}
+		}
+	}
+	for i, option := range options {
+		if isContext(option) && strings.Contains(option, ",") {
+			options[i] = quoted(option)
+		}
+	}
+	return options, nil
+}
+
+// otherMount tells options that mount something else, or in another place, than what was asked for.
+func otherMount(option string) bool {
+	switch option {
+	case "bind", "rbind", "move", "remount", "loop":
+		return true
+	default:
+		return strings.HasPrefix(option, "loop=")
+	}
+}
+
+// splitAtCommas splits at commas outside of double quotes; closed is false if a quote is left open.
+func splitAtCommas(flag string) (options []string, closed bool) {
+	quoted, start := false, 0
+	for i := range len(flag) {
+		switch {
+		case flag[i] == '"':
+			quoted = !quoted
+		case flag[i] == ',' && !quoted:
+			options = append(options, flag[start:i])
+			start = i + 1
+		}
+	}
+	return append(options, flag[start:]), !quoted
+}
+
+// isContext tells the options that carry an SELinux label.
+func isContext(option string) bool {
+	name, _, found := strings.Cut(option, "=")
+	return found && (name == "context" || name == "fscontext" || name == "defcontext" || name == "rootcontext")
+}
+
+// isCategory tells what follows the first comma of an SELinux label: c5, or a range c1.c5.
+func isCategory(option string) bool {
+	matched, err := regexp.MatchString(`^c[0-9]+(\.c[0-9]+)?$`, option)
+	return err == nil && matched
+}
+
+// quoted puts the value of an option in double quotes, where mount(8) leaves commas alone.
+func quoted(option string) string {
+	name, value, _ := strings.Cut(unquoted(option), "=")
+	return name + `="` + value + `"`
+}
+
+func unquoted(option string) string { return strings.ReplaceAll(option, `"`, "") }
