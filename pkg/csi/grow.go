@@ -104,18 +104,20 @@ func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, req
 	return size, nil
 }
 
-// connected gives the volume's connection that has a device; errNotHere if there is none.
+// connected gives the volume's connection, which must be alive and have a device; errNotHere if there is none.
 func (n *Node) connected(ctx context.Context, volume rds.VolumeID) (nvme.Connection, error) {
 	connections, err := n.connections(ctx, volume)
 	if err != nil {
 		return nvme.Connection{}, err
 	}
-	for _, connection := range connections {
-		if connection.Device != "" {
-			return connection, nil
-		}
+	switch best := bestOf(connections); {
+	case best.State == "":
+		return nvme.Connection{}, fmt.Errorf("%w: %s is not connected; stage it first", errNotHere, volume)
+	case best.State != stateLive, best.Device == "":
+		return nvme.Connection{}, fmt.Errorf("%w: %s is %q, its device %q", errConnection, best.SubsystemNQN, best.State, best.Device)
+	default:
+		return best, nil
 	}
-	return nvme.Connection{}, fmt.Errorf("%w: %s is not connected; stage it first", errNotHere, volume)
 }
 
 // awaitSize waits until the device has at least the required size, and gives the one that it has.

@@ -47,6 +47,8 @@ type NodeConfig struct {
 	NodeName string
 	// MachineIdentity is what the Node object reports as this machine's identity.
 	MachineIdentity string
+	// MaxVolumes is how many volumes may be attached to this node at once, 1 or more.
+	MaxVolumes int64
 }
 
 // Node is the CSI node service.
@@ -56,43 +58,67 @@ type Node struct {
 	connector Connector
 	mounter   Mounter
 	commands  utilexec.Interface
+	observer  NodeObserver
 	kernel    kernel
-	locks     volumeLocks
+	memory    memory
+	// locks are held by what changes a volume's connections or mounts, looks by what only looks at it.
+	locks, looks volumeLocks
+	maxVolumes   int64
 }
 
 // NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
-func NewNode(config NodeConfig, connector Connector, mounter Mounter, commands utilexec.Interface) (*Node, error) {
-	if connector == nil || mounter == nil || commands == nil {
-		return nil, errors.New("node service: want a connector, a mounter and commands")
+func NewNode(config NodeConfig, connector Connector, mounter Mounter, commands utilexec.Interface, observer NodeObserver) (*Node, error) {
+	if connector == nil || mounter == nil || commands == nil || observer == nil {
+		return nil, errors.New("node service: want a connector, a mounter, commands and an observer")
+	}
+	if config.MaxVolumes < 1 {
+		return nil, fmt.Errorf("node service: want a maximum of 1 volume or more, not %d", config.MaxVolumes)
 	}
 	id, err := attach.ParseNodeID(attach.NodeID{Name: config.NodeName, Machine: config.MachineIdentity}.String())
 	if err != nil {
 		return nil, fmt.Errorf("node service: %w", err)
 	}
-	return &Node{id: id, connector: connector, mounter: mounter, commands: commands, kernel: linux{}}, nil
+	return &Node{
+		id: id, maxVolumes: config.MaxVolumes, connector: connector, mounter: mounter, commands: commands, observer: observer, kernel: linux{},
+	}, nil
 }
 
-// NodeGetInfo gives the node ID, "<node name>/<machine identity>".
+// NodeGetInfo gives the node ID, "<node name>/<machine identity>", and how many volumes the node takes. Every node that
+// reaches the appliance reaches every volume, so there is no topology.
 func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return &csi.NodeGetInfoResponse{NodeId: n.id.String()}, nil
+	return &csi.NodeGetInfoResponse{NodeId: n.id.String(), MaxVolumesPerNode: n.maxVolumes}, nil
 }
 
-// NodeGetCapabilities says that volumes are staged before they are published.
+// NodeGetCapabilities says what this service offers. VOLUME_MOUNT_GROUP is not among it: kubelet itself gives files to a pod's group (CSIDriver fsGroupPolicy).
 func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
-	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{{
-		Type: &csi.NodeServiceCapability_Rpc{
-			Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME},
-		},
-	}}}, nil
+	response := &csi.NodeGetCapabilitiesResponse{}
+	for _, capability := range []csi.NodeServiceCapability_RPC_Type{
+		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
+		csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+		csi.NodeServiceCapability_RPC_EXPAND_VOLUME,
+		csi.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+		csi.NodeServiceCapability_RPC_GET_VOLUME_HEALTH,
+	} {
+		response.Capabilities = append(response.Capabilities, &csi.NodeServiceCapability{
+			Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: capability}},
+		})
+	}
+	return response, nil
 }
 
-// whileLocked runs one operation on a volume and returns when it is done or the context ends, whichever comes first: a
-// system call on a device that went away can't be interrupted, and the caller must not hang with it. The volume stays
-// locked until the operation really ends, so that no second one starts beside it.
+// whileLocked runs one operation that changes a volume, and returns when it is done or the context ends, whichever comes
+// first. The volume stays locked until the operation really ends, so that no second one starts beside it.
 func (n *Node) whileLocked(ctx context.Context, volumeID string, operate func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	unlock, err := n.locks.lock(volumeID)
+	return bounded(ctx, &n.locks, volumeID, operate)
+}
+
+// bounded runs an operation under a volume's lock and returns when it is done or the context ends, whichever comes
+// first: a system call on a device that went away can't be interrupted, and the caller must not hang with it. The lock
+// is held until the operation really ends.
+func bounded(ctx context.Context, locks *volumeLocks, volumeID string, operate func(context.Context) error) error {
+	unlock, err := locks.lock(volumeID)
 	if err != nil {
 		return err
 	}

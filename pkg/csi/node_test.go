@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,27 +35,39 @@ func TestNewNodeRefusesWhatMakesNoNodeID(t *testing.T) {
 		"too long":            {NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 56)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := NewNode(config, &fakeConnector{}, newFakeMounts(), &fakeCommands{}); err == nil {
+			config.MaxVolumes = 1
+			if _, err := NewNode(config, &fakeConnector{}, newFakeMounts(), &fakeCommands{}, &fakeNodeObserver{}); err == nil {
 				t.Errorf("NewNode(%+v) = nil error, want one", config)
 			}
 		})
 	}
-	longest := NodeConfig{NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 55)}
-	if _, err := NewNode(longest, &fakeConnector{}, newFakeMounts(), &fakeCommands{}); err != nil {
+	longest := NodeConfig{NodeName: strings.Repeat("n", 200), MachineIdentity: strings.Repeat("m", 55), MaxVolumes: 1}
+	if _, err := NewNode(longest, &fakeConnector{}, newFakeMounts(), &fakeCommands{}, &fakeNodeObserver{}); err != nil {
 		t.Errorf("256 bytes: %v, want success", err)
+	}
+	longest.MaxVolumes = 0
+	if _, err := NewNode(longest, &fakeConnector{}, newFakeMounts(), &fakeCommands{}, &fakeNodeObserver{}); err == nil {
+		t.Error("no volumes at all: success, want an error")
 	}
 }
 
 func TestNodeSaysWhoItIs(t *testing.T) {
 	w := newNodeWorld(t)
 	info, err := w.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
-	if err != nil || info.GetNodeId() != "worker-1/machine-1" {
-		t.Errorf("node ID = %q, %v, want worker-1/machine-1", info.GetNodeId(), err)
+	if err != nil || info.GetNodeId() != "worker-1/machine-1" || info.GetMaxVolumesPerNode() != 7 || info.GetAccessibleTopology() != nil {
+		t.Errorf("node info = %v, %v, want worker-1/machine-1, 7 volumes and no topology", info, err)
 	}
-	capabilities, err := w.NodeGetCapabilities(t.Context(), &csi.NodeGetCapabilitiesRequest{})
-	if err != nil || len(capabilities.GetCapabilities()) != 1 ||
-		capabilities.GetCapabilities()[0].GetRpc().GetType() != csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME {
-		t.Errorf("capabilities = %v, %v, want STAGE_UNSTAGE_VOLUME only", capabilities, err)
+	response, err := w.NodeGetCapabilities(t.Context(), &csi.NodeGetCapabilitiesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, capability := range response.GetCapabilities() {
+		got = append(got, capability.GetRpc().GetType().String())
+	}
+	slices.Sort(got)
+	if want := []string{"EXPAND_VOLUME", "GET_VOLUME_HEALTH", "GET_VOLUME_STATS", "SINGLE_NODE_MULTI_WRITER", "STAGE_UNSTAGE_VOLUME"}; !slices.Equal(got, want) {
+		t.Errorf("capabilities = %v, want %v", got, want)
 	}
 }
 

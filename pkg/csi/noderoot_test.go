@@ -78,7 +78,7 @@ func TestRealFilesystem(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			w.Node, err = NewNode(NodeConfig{NodeName: "worker-1", MachineIdentity: "machine-1"}, loop, mount.NewWithoutSystemd(""), utilexec.New())
+			w.Node, err = NewNode(NodeConfig{NodeName: "worker-1", MachineIdentity: "machine-1", MaxVolumes: 7}, loop, mount.NewWithoutSystemd(""), utilexec.New(), &fakeNodeObserver{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
@@ -46,6 +47,7 @@ type nodeWorld struct {
 	mounts    *fakeMounts
 	connector *fakeConnector
 	commands  *fakeCommands
+	observer  *fakeNodeObserver
 	staging   string
 	target    string
 }
@@ -57,7 +59,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 		t.Fatal(err)
 	}
 	w := &nodeWorld{
-		folder: folder, mounts: newFakeMounts(),
+		folder: folder, mounts: newFakeMounts(), observer: &fakeNodeObserver{},
 		staging: filepath.Join(folder, "globalmount"), target: filepath.Join(folder, "pod"),
 	}
 	w.connector = &fakeConnector{mounts: w.mounts, states: map[string]string{}, admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
@@ -65,7 +67,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 	if err := os.Mkdir(w.staging, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	w.Node, err = NewNode(NodeConfig{NodeName: "worker-1", MachineIdentity: "machine-1"}, w.connector, w.mounts, w.commands)
+	w.Node, err = NewNode(NodeConfig{NodeName: "worker-1", MachineIdentity: "machine-1", MaxVolumes: 7}, w.connector, w.mounts, w.commands, w.observer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +137,7 @@ type fakeMounts struct {
 	nodes                 map[string]deviceNumber // by path, of mounted device nodes
 	unwritable            map[string]bool         // by path
 	sizes                 map[string]int64        // by path, where it isn't the file's
+	usage                 func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
 	hang                  chan struct{} // unmounting waits until it is closed
 }
@@ -168,6 +171,13 @@ func (m *fakeMounts) Size(device string) (int64, error) {
 		return size, nil
 	}
 	return m.linux.Size(device)
+}
+
+func (m *fakeMounts) Usage(path string) (unix.Statfs_t, error) {
+	if m.usage != nil {
+		return m.usage(path)
+	}
+	return unix.Statfs_t{}, nil
 }
 
 func (m *fakeMounts) SetWritable(device string, writable bool) error {
@@ -214,6 +224,8 @@ func (m *fakeMounts) Unmount(path string) error {
 	}
 	return fmt.Errorf("%s: not mounted", path)
 }
+
+func sameMount(a, b mount.MountInfo) bool { return gocmp.Equal(a, b) }
 
 // fakeConnector is a target that admits some subsystems, and the kernel's connections to it.
 type fakeConnector struct {
@@ -369,4 +381,17 @@ func writeAt(path string, offset int64, text string) error {
 	}
 	_, err = file.WriteAt([]byte(text), offset)
 	return errors.Join(err, file.Close())
+}
+
+// fakeNodeObserver counts.
+type fakeNodeObserver struct{ lost, reconnected, failed int }
+
+func (o *fakeNodeObserver) CountConnectionLost() { o.lost++ }
+
+func (o *fakeNodeObserver) CountReconnect(err error) {
+	if err != nil {
+		o.failed++
+		return
+	}
+	o.reconnected++
 }

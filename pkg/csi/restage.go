@@ -44,6 +44,7 @@ func (n *Node) reach(ctx context.Context, s staging) (device, error) {
 		}
 		klog.FromContext(ctx).V(2).Info("Disconnected an earlier epoch", "subsystem", connection.SubsystemNQN, "device", connection.Device)
 	}
+	n.memory.keep(s.volume, s.target)
 	return live, nil
 }
 

@@ -51,6 +51,8 @@ func (n *Node) unstage(ctx context.Context, volumeID, path string) error {
 	if err := n.flush(ctx, volume, path); err != nil {
 		return err
 	}
+	// Forgotten before it is disconnected, so that nobody connects it again.
+	n.memory.forget(volume)
 	return n.disconnect(ctx, connections)
 }
 

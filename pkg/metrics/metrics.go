@@ -20,6 +20,8 @@ type Metrics struct {
 	eventsDropped    prometheus.Counter
 	massDeletion     prometheus.Gauge
 	orphans          *prometheus.GaugeVec
+	connectionsLost  prometheus.Counter
+	reconnects       *prometheus.CounterVec
 	appliance        appliance
 }
 
@@ -72,11 +74,20 @@ func New() *Metrics {
 		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rds_csi_orphans", Help: "What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
 		}, []string{"kind"}),
+		connectionsLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rds_csi_node_connections_lost_total", Help: "Staged volumes whose connection the kernel was found to have given up.",
+		}),
+		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rds_csi_node_reconnects_total", Help: "Attempts to connect such volumes again before they are published again, by result.",
+		}, []string{"result"}),
 		appliance: newAppliance(buckets),
 	}
 	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.orphans, m.leader, m.eventsDropped,
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.orphans, m.leader, m.eventsDropped, m.connectionsLost, m.reconnects,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, result := range []string{resultSuccess, resultError} {
+		m.reconnects.WithLabelValues(result)
+	}
 	return m
 }
 
@@ -106,14 +117,23 @@ func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
 	}
 }
 
+// CountConnectionLost counts a staged volume whose connection was found gone.
+func (m *Metrics) CountConnectionLost() { m.connectionsLost.Inc() }
+
+// CountReconnect counts an attempt to connect such a volume again; err is what it failed with, or nil.
+func (m *Metrics) CountReconnect(err error) { m.reconnects.WithLabelValues(resultOf(err)).Inc() }
+
+func resultOf(err error) string {
+	if err != nil {
+		return resultError
+	}
+	return resultSuccess
+}
+
 // ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
 func (m *Metrics) ObserveReconcile(action string, err error, took time.Duration) {
 	m.reconcileActions.WithLabelValues(action).Inc()
-	result := resultSuccess
-	if err != nil {
-		result = resultError
-	}
-	m.operations.WithLabelValues(operationReconcile, result).Observe(took.Seconds())
+	m.operations.WithLabelValues(operationReconcile, resultOf(err)).Observe(took.Seconds())
 }
 
 // CountStaleCleared counts a VolumeAttachment that was deleted because its node is proven gone.

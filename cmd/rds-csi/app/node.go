@@ -28,13 +28,21 @@ type NodeOptions struct {
 	MachineID string
 	// HTTPAddress is where to serve /metrics and /healthz; empty: nowhere.
 	HTTPAddress string
+	// MaxVolumes is how many volumes the node takes at once.
+	MaxVolumes int64
 }
+
+// defaultMaxVolumes keeps a node's sockets and queues in bounds: each volume is an NVMe controller with a TCP connection
+// and a kernel queue for every CPU, so that 128 of them on 64 CPUs are 8,320 connections, which also end at the
+// appliance. The kernel's own limits are far away.
+const defaultMaxVolumes = 128
 
 // AddFlags registers the flags of a node process.
 func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "endpoint", "unix:///csi/csi.sock", "where to serve CSI: unix:// and an absolute path")
 	flags.StringVar(&o.NodeName, "node-name", "", "name of this node's Node object (required)")
 	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID; default: read from the files that kubelet reads")
+	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "how many volumes this node takes at once; each is an NVMe controller with a TCP connection per CPU")
 	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics and /healthz; empty: off")
 }
 
@@ -46,6 +54,9 @@ func (o *NodeOptions) Validate() error {
 	}
 	if o.NodeName == "" {
 		failures = append(failures, errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)"))
+	}
+	if o.MaxVolumes < 1 {
+		failures = append(failures, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes))
 	}
 	if o.HTTPAddress != "" {
 		if _, _, err := net.SplitHostPort(o.HTTPAddress); err != nil {
@@ -73,13 +84,13 @@ func RunNode(ctx context.Context, options NodeOptions, connector csi.Connector) 
 	if err != nil {
 		return err
 	}
-	config := csi.NodeConfig{NodeName: options.NodeName, MachineIdentity: identity}
+	config := csi.NodeConfig{NodeName: options.NodeName, MachineIdentity: identity, MaxVolumes: options.MaxVolumes}
+	observed := metrics.New()
 	// Mounts made through systemd-run would only help filesystems that keep a daemon, and none of ours does.
-	node, err := csi.NewNode(config, connector, mount.NewWithoutSystemd(""), utilexec.New())
+	node, err := csi.NewNode(config, connector, mount.NewWithoutSystemd(""), utilexec.New(), observed)
 	if err != nil {
 		return err
 	}
-	observed := metrics.New()
 	services := csi.Services{Identity: csi.NewNodeIdentity(version()), Node: node}
 	server, err := csi.NewServer(options.Endpoint, services, observed.ObserveCall)
 	if err != nil {

@@ -29,7 +29,7 @@ func (noConnector) Rescan(context.Context, string) error                        
 
 func TestRunNodeServesAndStops(t *testing.T) {
 	endpoint := "unix://" + filepath.Join(t.TempDir(), "csi.sock")
-	options := NodeOptions{Endpoint: endpoint, NodeName: "worker-1", MachineID: "MACHINE-1", HTTPAddress: "127.0.0.1:0"}
+	options := NodeOptions{Endpoint: endpoint, NodeName: "worker-1", MachineID: "MACHINE-1", HTTPAddress: "127.0.0.1:0", MaxVolumes: 5}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	stopped := make(chan error, 1)
@@ -40,7 +40,7 @@ func TestRunNodeServesAndStops(t *testing.T) {
 	}
 	defer func() { _ = connection.Close() }()
 	info, err := csi.NewNodeClient(connection).NodeGetInfo(ctx, &csi.NodeGetInfoRequest{}, grpc.WaitForReady(true))
-	if err != nil || info.GetNodeId() != "worker-1/machine-1" {
+	if err != nil || info.GetNodeId() != "worker-1/machine-1" || info.GetMaxVolumesPerNode() != 5 {
 		t.Errorf("NodeGetInfo = %q, %v, want worker-1/machine-1", info.GetNodeId(), err)
 	}
 	stop()
@@ -50,7 +50,7 @@ func TestRunNodeServesAndStops(t *testing.T) {
 }
 
 func TestRunNodeRefusesWhatItCannotServe(t *testing.T) {
-	good := NodeOptions{Endpoint: "unix://" + filepath.Join(t.TempDir(), "csi.sock"), NodeName: "n", MachineID: "m"}
+	good := NodeOptions{Endpoint: "unix://" + filepath.Join(t.TempDir(), "csi.sock"), NodeName: "n", MachineID: "m", MaxVolumes: 1}
 	for name, spoil := range map[string]func(*NodeOptions){
 		"no node name":           func(o *NodeOptions) { o.NodeName = "" },
 		"identity with a slash":  func(o *NodeOptions) { o.MachineID = "a/b" },
@@ -110,6 +110,7 @@ func TestNodeOptionsNameTheWrongFlag(t *testing.T) {
 		"no name":     {nil, []string{"--node-name"}},
 		"relative":    {[]string{"--node-name=a", "--endpoint=unix://csi.sock"}, []string{"--endpoint"}},
 		"tcp":         {[]string{"--node-name=a", "--endpoint=tcp://127.0.0.1:1"}, []string{"--endpoint"}},
+		"no volumes":  {[]string{"--node-name=a", "--max-volumes=0"}, []string{"--max-volumes"}},
 		"no port":     {[]string{"--node-name=a", "--http-address=localhost"}, []string{"--http-address"}},
 		"all at once": {[]string{"--endpoint=x", "--http-address=x"}, []string{"--endpoint", "--node-name", "--http-address"}},
 	} {
