@@ -30,17 +30,17 @@ const (
 	grantedFor = "access" // the key of a publish context
 )
 
-func (w *nodeWorld) blockStage(t *testing.T, epoch string, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodeStageVolumeRequest {
+func (w *nodeWorld) blockStage(t *testing.T, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodeStageVolumeRequest {
 	t.Helper()
-	request := w.stageRequest(t, epoch)
+	request := w.stageRequest(t, epochA)
 	request.VolumeCapability = blockOf(mode)
 	request.PublishContext[grantedFor] = attach.AccessBlock
 	return request
 }
 
-func (w *nodeWorld) blockPublish(t *testing.T, epoch string, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodePublishVolumeRequest {
+func (w *nodeWorld) blockPublish(t *testing.T, mode csi.VolumeCapability_AccessMode_Mode) *csi.NodePublishVolumeRequest {
 	t.Helper()
-	request := w.publishRequest(t, epoch)
+	request := w.publishRequest(t, epochA)
 	request.VolumeCapability = blockOf(mode)
 	request.PublishContext[grantedFor] = attach.AccessBlock
 	return request
@@ -50,12 +50,12 @@ func TestBlockVolumeLivesTwice(t *testing.T) {
 	w := newNodeWorld(t)
 	life := func() {
 		for range 2 {
-			if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, manyNodes)); err != nil {
+			if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, manyNodes)); err != nil {
 				t.Fatalf("stage: %v", err)
 			}
 		}
 		for range 2 {
-			if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, manyNodes)); err != nil {
+			if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, manyNodes)); err != nil {
 				t.Fatalf("publish: %v", err)
 			}
 		}
@@ -94,13 +94,13 @@ func TestBlockVolumeLivesTwice(t *testing.T) {
 
 // The device that a reconnect brought may have another name, or the same one with another number behind it.
 func TestBlockPublicationOfADeadDeviceIsMadeAnew(t *testing.T) {
-	for name, rename := range map[string]bool{"renumbered": false, "renamed": true} {
+	for name, replace := range map[string]func(*nodeWorld){"renumbered": (*nodeWorld).renumber, "renamed": (*nodeWorld).reconnect} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
-			w.mustBlock(t, epochA)
+			w.mustBlock(t)
 			before := w.mounts.nodes[w.target]
-			w.reconnect(t, rename)
-			w.mustBlock(t, epochA)
+			replace(w)
+			w.mustBlock(t)
 			live := w.mounts.numbers[w.connector.devices[subsystemNQN(t, epochA)]]
 			if got := w.mounts.nodes[w.target]; got != live || got == before {
 				t.Errorf("published is device %d, want the live %d and not the dead %d", got, live, before)
@@ -112,39 +112,44 @@ func TestBlockPublicationOfADeadDeviceIsMadeAnew(t *testing.T) {
 	}
 }
 
-func (w *nodeWorld) mustBlock(t *testing.T, epoch string) {
+func (w *nodeWorld) mustBlock(t *testing.T) {
 	t.Helper()
-	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epoch, oneWriter)); err != nil {
+	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, oneWriter)); err != nil {
 		t.Fatalf("stage: %v", err)
 	}
-	if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, epoch, oneWriter)); err != nil {
+	if _, err := w.NodePublishVolume(t.Context(), w.blockPublish(t, oneWriter)); err != nil {
 		t.Fatalf("publish: %v", err)
 	}
 }
 
-// reconnect gives the subsystem of epoch A a new device: another name, or the old name with another number.
-func (w *nodeWorld) reconnect(t *testing.T, rename bool) {
-	t.Helper()
-	nqn := subsystemNQN(t, epochA)
-	old := w.connector.devices[nqn]
+// reconnect gives the subsystem of epoch A a device of another name.
+func (w *nodeWorld) reconnect() {
+	w.t.Helper()
+	nqn := subsystemNQN(w.t, epochA)
 	w.connector.lose(nqn)
 	if _, err := w.connector.attach(nqn); err != nil {
-		t.Fatal(err)
-	}
-	if !rename {
-		w.mounts.numbers[old] = w.mounts.numbers[w.connector.devices[nqn]]
-		w.connector.devices[nqn] = old
+		w.t.Fatal(err)
 	}
 }
 
+// renumber gives it another device of the same name.
+func (w *nodeWorld) renumber() {
+	w.t.Helper()
+	nqn := subsystemNQN(w.t, epochA)
+	name := w.connector.devices[nqn]
+	w.reconnect()
+	w.mounts.numbers[name] = w.mounts.numbers[w.connector.devices[nqn]]
+	w.connector.devices[nqn] = name
+}
+
 func TestFilesystemOfADeadDeviceIsMountedAnew(t *testing.T) {
-	for name, rename := range map[string]bool{"renumbered": false, "renamed": true} {
+	for name, replace := range map[string]func(*nodeWorld){"renumbered": (*nodeWorld).renumber, "renamed": (*nodeWorld).reconnect} {
 		for call, again := range map[string]func(*nodeWorld, *testing.T, string){"stage": (*nodeWorld).mustStage, "publish": (*nodeWorld).mustPublish} {
 			t.Run(name+" "+call, func(t *testing.T) {
 				w := newNodeWorld(t)
 				w.mustStage(t, epochA)
 				w.mustPublish(t, epochA)
-				w.reconnect(t, rename)
+				replace(w)
 				again(w, t, epochA)
 				live := w.mounts.numbers[w.connector.devices[subsystemNQN(t, epochA)]]
 				staged, err := w.mountsAt(w.staging)
@@ -177,15 +182,15 @@ func TestBlockAndFilesystemAreIncompatible(t *testing.T) {
 	t.Run("filesystem first", func(t *testing.T) {
 		w := newNodeWorld(t)
 		w.mustStage(t, epochA)
-		_, stage := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, oneWriter))
-		_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, oneWriter))
+		_, stage := w.NodeStageVolume(t.Context(), w.blockStage(t, oneWriter))
+		_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, oneWriter))
 		if codeOf(stage) != codes.AlreadyExists || codeOf(publish) != codes.AlreadyExists || len(w.mounts.table) != 1 {
 			t.Errorf("stage: %v, publish: %v, mounts %v, want AlreadyExists and nothing changed", stage, publish, w.mounts.table)
 		}
 	})
 	t.Run("block first", func(t *testing.T) {
 		w := newNodeWorld(t)
-		w.mustBlock(t, epochA)
+		w.mustBlock(t)
 		_, stage := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA))
 		_, publish := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochA))
 		if codeOf(stage) != codes.AlreadyExists || codeOf(publish) != codes.AlreadyExists || len(w.commands.ran) != 0 {
@@ -197,7 +202,7 @@ func TestBlockAndFilesystemAreIncompatible(t *testing.T) {
 func TestReaderOfABlockVolumeCannotWriteTheDevice(t *testing.T) {
 	w := newNodeWorld(t)
 	for _, mode := range []csi.VolumeCapability_AccessMode_Mode{oneReader, oneWriter} {
-		if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, mode)); err != nil {
+		if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, mode)); err != nil {
 			t.Fatal(err)
 		}
 		device := w.connector.devices[subsystemNQN(t, epochA)]
@@ -234,7 +239,7 @@ func TestOnePodsVolumeIsPublishedOnce(t *testing.T) {
 	for mode, want := range map[csi.VolumeCapability_AccessMode_Mode]codes.Code{onePod: codes.FailedPrecondition, manyPods: codes.OK, oneWriter: codes.OK} {
 		for name, request := range map[string]func(*nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest){
 			"block": func(w *nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest) {
-				return w.blockStage(t, epochA, mode), w.blockPublish(t, epochA, mode)
+				return w.blockStage(t, mode), w.blockPublish(t, mode)
 			},
 			"filesystem": func(w *nodeWorld) (*csi.NodeStageVolumeRequest, *csi.NodePublishVolumeRequest) {
 				stage, publish := w.stageRequest(t, epochA), w.publishRequest(t, epochA)
@@ -276,10 +281,10 @@ func TestBlockMountPointThatHoldsDataIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(w.target, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, epochA, oneWriter)); err != nil {
+	if _, err := w.NodeStageVolume(t.Context(), w.blockStage(t, oneWriter)); err != nil {
 		t.Fatal(err)
 	}
-	_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, epochA, oneWriter))
+	_, publish := w.NodePublishVolume(t.Context(), w.blockPublish(t, oneWriter))
 	if unpublish := w.unpublish(t); publish == nil || unpublish == nil {
 		t.Errorf("publish: %v, unpublish: %v, want errors", publish, unpublish)
 	}

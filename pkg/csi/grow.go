@@ -88,7 +88,7 @@ func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, req
 	if err != nil {
 		return 0, err
 	}
-	number, err := n.kernel.Number(live.Device)
+	number, err := n.kernel.number(live.Device)
 	if err != nil {
 		return 0, fmt.Errorf("%w: look at the device of %s: %w", errConnection, live.SubsystemNQN, err)
 	}
@@ -127,7 +127,7 @@ func (n *Node) awaitSize(ctx context.Context, path string, required int64) (int6
 	look := time.NewTicker(growthInterval)
 	defer look.Stop()
 	for {
-		size, err := n.kernel.Size(path)
+		size, err := n.kernel.size(path)
 		if err != nil {
 			return 0, fmt.Errorf("%w: size of %s: %w", errConnection, path, err)
 		}
@@ -142,12 +142,15 @@ func (n *Node) awaitSize(ctx context.Context, path string, required int64) (int6
 	}
 }
 
-// growStaged grows the staged filesystem to its device. What is to be read only stays as it is.
-func (n *Node) growStaged(ctx context.Context, live device, s staging) error {
+// growStaged grows the staged filesystem to its device, unless it is to be read only. If that fails, the volume is usable
+// all the same and only smaller: NodeExpandVolume, which kubelet calls where somebody waits for the size, says why.
+func (n *Node) growStaged(ctx context.Context, live device, s staging) {
 	if s.use.readOnly {
-		return nil
+		return
 	}
-	return n.grow(ctx, live.path, s.path)
+	if err := n.grow(ctx, live.path, s.path); err != nil {
+		klog.FromContext(ctx).Error(err, "The staged filesystem stays smaller than its device", "device", live.path)
+	}
 }
 
 // grow makes a mounted filesystem as large as its device; one that is so already stays as it is.

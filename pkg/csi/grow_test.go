@@ -31,6 +31,16 @@ func TestStagingGrowsTheFilesystem(t *testing.T) {
 	}
 }
 
+// A volume that can't be grown is usable all the same, but whoever asked for the size must hear of it.
+func TestFilesystemThatCannotBeGrown(t *testing.T) {
+	w := newNodeWorld(t)
+	w.commands.answers = map[string]answer{"resize2fs": {"can't", 1}}
+	w.mustStage(t, epochA)
+	if _, err := w.NodeExpandVolume(t.Context(), w.expandRequest(w.staging, 0)); err == nil {
+		t.Error("expand with a failing resize2fs = success, want an error")
+	}
+}
+
 func TestReadOnlyFilesystemIsNotGrown(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
@@ -79,12 +89,13 @@ func TestExpandWaitsForTheDeviceAndGrowsTheFilesystem(t *testing.T) {
 
 func TestExpandOfABlockVolumeGrowsNothing(t *testing.T) {
 	w := newNodeWorld(t)
-	w.mustBlock(t, epochA)
+	w.mustBlock(t)
 	request := w.expandRequest(w.target, 4<<20)
 	request.VolumeCapability = blockOf(oneWriter)
-	for _, request.VolumePath = range []string{w.target, w.staging} {
+	for _, path := range []string{w.target, w.staging} {
+		request.VolumePath = path
 		if response, err := w.NodeExpandVolume(t.Context(), request); err != nil || response.GetCapacityBytes() != 4<<20 {
-			t.Errorf("expand at %s: %v, %v", request.GetVolumePath(), response, err)
+			t.Errorf("expand at %s: %v, %v", path, response, err)
 		}
 	}
 	if len(w.connector.rescanned) != 2 || len(w.commands.ran) != 0 {

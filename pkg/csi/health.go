@@ -142,7 +142,7 @@ func wrongWithConnection(best nvme.Connection) healthEntries {
 func (n *Node) wrongWithMount(m mount.MountInfo, best nvme.Connection) (healthEntries, error) {
 	var found healthEntries
 	if best.Device != "" {
-		live, err := n.kernel.Number(best.Device)
+		live, err := n.kernel.number(best.Device)
 		if err != nil {
 			return nil, fmt.Errorf("%w: look at the device of %s: %w", errConnection, best.SubsystemNQN, err)
 		}

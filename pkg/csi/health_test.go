@@ -42,23 +42,23 @@ func (w *nodeWorld) setSuperOptions(options ...string) {
 
 func TestHealth(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(*nodeWorld, *testing.T)
+		spoil func(*nodeWorld)
 		want  []string
 	}{
-		"healthy":    {func(*nodeWorld, *testing.T) {}, nil},
-		"connecting": {func(w *nodeWorld, t *testing.T) { w.connector.states[subsystemNQN(t, epochA)] = "connecting" }, []string{reasonBroken}},
-		"lost": {func(w *nodeWorld, t *testing.T) {
-			w.connector.lose(subsystemNQN(t, epochA))
+		"healthy":    {func(*nodeWorld) {}, nil},
+		"connecting": {func(w *nodeWorld) { w.connector.states[subsystemNQN(w.t, epochA)] = "connecting" }, []string{reasonBroken}},
+		"lost": {func(w *nodeWorld) {
+			w.connector.lose(subsystemNQN(w.t, epochA))
 			w.connector.admits = nil
 		}, []string{reasonLost}},
-		"replaced":              {func(w *nodeWorld, t *testing.T) { w.reconnect(t, true) }, []string{reasonDead}},
-		"replaced by same name": {func(w *nodeWorld, t *testing.T) { w.reconnect(t, false) }, []string{reasonDead}},
-		"turned read only":      {func(w *nodeWorld, _ *testing.T) { w.setSuperOptions("ro", "errors=remount-ro") }, []string{reasonUnwritable}},
-		"emergency":             {func(w *nodeWorld, _ *testing.T) { w.setSuperOptions("rw", "emergency_ro") }, []string{reasonUnwritable}},
-		"shut down":             {func(w *nodeWorld, _ *testing.T) { w.setSuperOptions("rw", "shutdown") }, []string{reasonShutDown}},
-		"two things": {func(w *nodeWorld, t *testing.T) {
+		"replaced":              {func(w *nodeWorld) { w.reconnect() }, []string{reasonDead}},
+		"replaced by same name": {func(w *nodeWorld) { w.renumber() }, []string{reasonDead}},
+		"turned read only":      {func(w *nodeWorld) { w.setSuperOptions("ro", "errors=remount-ro") }, []string{reasonUnwritable}},
+		"emergency":             {func(w *nodeWorld) { w.setSuperOptions("rw", "emergency_ro") }, []string{reasonUnwritable}},
+		"shut down":             {func(w *nodeWorld) { w.setSuperOptions("rw", "shutdown") }, []string{reasonShutDown}},
+		"two things": {func(w *nodeWorld) {
 			w.setSuperOptions("ro")
-			w.reconnect(t, true)
+			w.reconnect()
 		}, []string{reasonDead, reasonUnwritable}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestHealth(t *testing.T) {
 			w.mustStage(t, epochA)
 			w.mustPublish(t, epochA)
 			synctest.Test(t, func(t *testing.T) {
-				c.spoil(w, t)
+				c.spoil(w)
 				if got := w.reasons(t); !slices.Equal(got, c.want) {
 					t.Errorf("health = %v, want %v", got, c.want)
 				}
@@ -171,7 +171,7 @@ func TestStats(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
 	w.mustPublish(t, epochA)
-	w.mounts.usage = func(string) (unix.Statfs_t, error) {
+	w.mounts.fullness = func(string) (unix.Statfs_t, error) {
 		return unix.Statfs_t{Bsize: 4096, Blocks: 100, Bfree: 40, Bavail: 30, Files: 10, Ffree: 4}, nil
 	}
 	for _, path := range []string{w.staging, w.target} {
@@ -187,7 +187,7 @@ func TestStats(t *testing.T) {
 			t.Errorf("inodes: %v", inodes)
 		}
 	}
-	w.mounts.usage = func(string) (unix.Statfs_t, error) { return unix.Statfs_t{}, errors.New("input/output error") }
+	w.mounts.fullness = func(string) (unix.Statfs_t, error) { return unix.Statfs_t{}, errors.New("input/output error") }
 	if _, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.target}); err == nil {
 		t.Error("stats of what can't be read = success, want an error")
 	}
@@ -195,7 +195,7 @@ func TestStats(t *testing.T) {
 
 func TestStatsOfABlockVolume(t *testing.T) {
 	w := newNodeWorld(t)
-	w.mustBlock(t, epochA)
+	w.mustBlock(t)
 	w.mounts.sizes[w.target] = 4 << 20
 	response, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.target})
 	if err != nil || len(response.GetUsage()) != 1 || response.GetUsage()[0].GetTotal() != 4<<20 || response.GetUsage()[0].GetUnit() != csi.VolumeUsage_BYTES {
@@ -212,7 +212,7 @@ func TestStatsOfADeadMountEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
 		hang := make(chan struct{})
-		w.mounts.usage = func(string) (unix.Statfs_t, error) {
+		w.mounts.fullness = func(string) (unix.Statfs_t, error) {
 			looks.Add(1)
 			<-hang
 			return unix.Statfs_t{}, nil

@@ -22,25 +22,26 @@ var errNoDevice = errors.New("not a block device")
 
 // kernel is what the node service asks the kernel by itself; the rest is done by commands.
 type kernel interface {
-	// Mounts is the mount table; of two mounts at one path, the later one lies on top.
-	Mounts() ([]mount.MountInfo, error)
-	// Number gives the number of the block device whose node is at path, errNoDevice if something else is there, and
+	// mounts is the mount table; of two mounts at one path, the later one lies on top.
+	mounts() ([]mount.MountInfo, error)
+	// number gives the number of the block device whose node is at path, errNoDevice if something else is there, and
 	// os.ErrNotExist if nothing is. A symbolic link is something else.
-	Number(path string) (deviceNumber, error)
-	// Size of a block device in bytes.
-	Size(device string) (int64, error)
-	// SetWritable lets the device be written, or no longer. It holds for everybody who has it open.
-	SetWritable(device string, writable bool) error
-	// Usage of the filesystem that is mounted at path. It may hang if the device is gone.
-	Usage(path string) (unix.Statfs_t, error)
+	number(path string) (deviceNumber, error)
+	// size of a block device in bytes.
+	size(device string) (int64, error)
+	// protect keeps everybody from writing the device, also who has it open; unprotect allows it again.
+	protect(device string) error
+	unprotect(device string) error
+	// usage of the filesystem that is mounted at path. It may hang if the device is gone.
+	usage(path string) (unix.Statfs_t, error)
 }
 
 // linux is the kernel that this process runs on.
 type linux struct{}
 
-func (linux) Mounts() ([]mount.MountInfo, error) { return mount.ParseMountInfo(mountTable) }
+func (linux) mounts() ([]mount.MountInfo, error) { return mount.ParseMountInfo(mountTable) }
 
-func (linux) Number(path string) (deviceNumber, error) {
+func (linux) number(path string) (deviceNumber, error) {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
 		return 0, &os.PathError{Op: "lstat", Path: path, Err: err}
@@ -51,7 +52,7 @@ func (linux) Number(path string) (deviceNumber, error) {
 	return deviceNumber(stat.Rdev), nil
 }
 
-func (linux) Size(device string) (size int64, err error) {
+func (linux) size(device string) (size int64, err error) {
 	file, err := os.Open(device) //nolint:gosec // the connector names the device
 	if err != nil {
 		return 0, err
@@ -60,23 +61,22 @@ func (linux) Size(device string) (size int64, err error) {
 	return file.Seek(0, io.SeekEnd)
 }
 
-func (linux) SetWritable(device string, writable bool) (err error) {
+func (linux) protect(device string) error   { return setReadOnly(device, 1) }
+func (linux) unprotect(device string) error { return setReadOnly(device, 0) }
+
+func setReadOnly(device string, value int) (err error) {
 	file, err := os.Open(device) //nolint:gosec // the connector names the device
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	readOnly := 1
-	if writable {
-		readOnly = 0
-	}
-	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.BLKROSET, readOnly); err != nil {
-		return fmt.Errorf("set %s writable=%t: %w", device, writable, err)
+	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.BLKROSET, value); err != nil {
+		return fmt.Errorf("make %s read only (%d): %w", device, value, err)
 	}
 	return nil
 }
 
-func (linux) Usage(path string) (unix.Statfs_t, error) {
+func (linux) usage(path string) (unix.Statfs_t, error) {
 	var usage unix.Statfs_t
 	err := unix.Statfs(path, &usage)
 	if err != nil {

@@ -20,7 +20,7 @@ func (n *Node) mountsAt(path string) ([]mount.MountInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := n.kernel.Mounts()
+	table, err := n.kernel.mounts()
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
@@ -29,7 +29,7 @@ func (n *Node) mountsAt(path string) ([]mount.MountInfo, error) {
 
 // mountsOf gives every mount that shows the device: as a filesystem, or its node.
 func (n *Node) mountsOf(device deviceNumber) ([]mount.MountInfo, error) {
-	table, err := n.kernel.Mounts()
+	table, err := n.kernel.mounts()
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
@@ -52,7 +52,7 @@ func (n *Node) shownBy(m mount.MountInfo) (deviceNumber, error) {
 	if !isNode(m) {
 		return deviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))), nil //nolint:gosec // the kernel's numbers have 32 bits
 	}
-	number, err := n.kernel.Number(m.MountPoint)
+	number, err := n.kernel.number(m.MountPoint)
 	if errors.Is(err, errNoDevice) || errors.Is(err, os.ErrNotExist) {
 		return 0, nil // another file of /dev, as containers have them, or nothing that a path leads to
 	}

@@ -43,6 +43,7 @@ func subsystemNQN(t *testing.T, epoch string) string {
 // 4 MiB, and a filesystem is a few bytes in them.
 type nodeWorld struct {
 	*Node
+	t         *testing.T
 	folder    string
 	mounts    *fakeMounts
 	connector *fakeConnector
@@ -59,7 +60,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 		t.Fatal(err)
 	}
 	w := &nodeWorld{
-		folder: folder, mounts: newFakeMounts(), observer: &fakeNodeObserver{},
+		t: t, folder: folder, mounts: newFakeMounts(), observer: &fakeNodeObserver{},
 		staging: filepath.Join(folder, "globalmount"), target: filepath.Join(folder, "pod"),
 	}
 	w.connector = &fakeConnector{mounts: w.mounts, states: map[string]string{}, admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
@@ -137,7 +138,7 @@ type fakeMounts struct {
 	nodes                 map[string]deviceNumber // by path, of mounted device nodes
 	unwritable            map[string]bool         // by path
 	sizes                 map[string]int64        // by path, where it isn't the file's
-	usage                 func(path string) (unix.Statfs_t, error)
+	fullness              func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
 	hang                  chan struct{} // unmounting waits until it is closed
 }
@@ -146,14 +147,14 @@ func newFakeMounts() *fakeMounts {
 	return &fakeMounts{numbers: map[string]deviceNumber{}, nodes: map[string]deviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}}
 }
 
-func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
+func (m *fakeMounts) mounts() ([]mount.MountInfo, error) {
 	if m.listFails != nil {
 		return nil, m.listFails
 	}
 	return slices.Clone(m.table), nil
 }
 
-func (m *fakeMounts) Number(path string) (deviceNumber, error) {
+func (m *fakeMounts) number(path string) (deviceNumber, error) {
 	if number, mounted := m.nodes[path]; mounted {
 		return number, nil
 	}
@@ -166,22 +167,27 @@ func (m *fakeMounts) Number(path string) (deviceNumber, error) {
 	return 0, errNoDevice
 }
 
-func (m *fakeMounts) Size(device string) (int64, error) {
+func (m *fakeMounts) size(device string) (int64, error) {
 	if size, set := m.sizes[device]; set {
 		return size, nil
 	}
-	return m.linux.Size(device)
+	return m.linux.size(device)
 }
 
-func (m *fakeMounts) Usage(path string) (unix.Statfs_t, error) {
-	if m.usage != nil {
-		return m.usage(path)
+func (m *fakeMounts) usage(path string) (unix.Statfs_t, error) {
+	if m.fullness != nil {
+		return m.fullness(path)
 	}
 	return unix.Statfs_t{}, nil
 }
 
-func (m *fakeMounts) SetWritable(device string, writable bool) error {
-	m.unwritable[device] = !writable
+func (m *fakeMounts) protect(device string) error {
+	m.unwritable[device] = true
+	return nil
+}
+
+func (m *fakeMounts) unprotect(device string) error {
+	m.unwritable[device] = false
 	return nil
 }
 

@@ -37,30 +37,30 @@ func TestOnlyASoundFilesystemIsMounted(t *testing.T) {
 }
 
 func TestWhatIsNotChecked(t *testing.T) {
-	for name, prepare := range map[string]func(*nodeWorld, *testing.T, *csi.NodeStageVolumeRequest){
-		"xfs": func(w *nodeWorld, _ *testing.T, request *csi.NodeStageVolumeRequest) {
+	for name, prepare := range map[string]func(*nodeWorld, *csi.NodeStageVolumeRequest){
+		"xfs": func(w *nodeWorld, request *csi.NodeStageVolumeRequest) {
 			request.VolumeCapability = writerOf("xfs")
 		},
-		"read only": func(w *nodeWorld, t *testing.T, request *csi.NodeStageVolumeRequest) {
-			w.mustStage(t, epochA)
-			if err := w.unstage(t); err != nil {
-				t.Fatal(err)
+		"read only": func(w *nodeWorld, request *csi.NodeStageVolumeRequest) {
+			w.mustStage(w.t, epochA)
+			if err := w.unstage(w.t); err != nil {
+				w.t.Fatal(err)
 			}
 			request.VolumeCapability = writerOf("ext4", "ro")
 		},
-		"mounted in a pod": func(w *nodeWorld, t *testing.T, _ *csi.NodeStageVolumeRequest) {
-			w.mustStage(t, epochA)
-			w.mustPublish(t, epochA)
+		"mounted in a pod": func(w *nodeWorld, _ *csi.NodeStageVolumeRequest) {
+			w.mustStage(w.t, epochA)
+			w.mustPublish(w.t, epochA)
 			if err := w.mounts.Unmount(w.staging); err != nil {
-				t.Fatal(err)
+				w.t.Fatal(err)
 			}
 		},
-		"staged already": func(w *nodeWorld, t *testing.T, _ *csi.NodeStageVolumeRequest) { w.mustStage(t, epochA) },
+		"staged already": func(w *nodeWorld, _ *csi.NodeStageVolumeRequest) { w.mustStage(w.t, epochA) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
 			request := w.stageRequest(t, epochA)
-			prepare(w, t, request)
+			prepare(w, request)
 			w.commands.ran = nil
 			if _, err := w.NodeStageVolume(t.Context(), request); err != nil {
 				t.Fatal(err)

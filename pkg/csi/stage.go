@@ -44,13 +44,18 @@ func (n *Node) stage(ctx context.Context, s staging) error {
 			return err
 		}
 	}
-	return n.growStaged(ctx, live, s)
+	n.growStaged(ctx, live, s)
+	return nil
 }
 
 // setWritable makes a raw block device read only, or writable, for everybody who opens it. Setting it both ways, what an
 // earlier stage chose doesn't outlive it.
 func (n *Node) setWritable(live device, wanted use) error {
-	if err := n.kernel.SetWritable(live.path, !wanted.readOnly); err != nil {
+	set := n.kernel.unprotect
+	if wanted.readOnly {
+		set = n.kernel.protect
+	}
+	if err := set(live.path); err != nil {
 		return fmt.Errorf("stage: %w", err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func (n *Node) usageAt(path string) ([]*csi.VolumeUsage, error) {
 	if top := mounts[len(mounts)-1]; isNode(top) {
 		return n.deviceUsage(top)
 	}
-	usage, err := n.kernel.Usage(path)
+	usage, err := n.kernel.usage(path)
 	if err != nil {
 		return nil, fmt.Errorf("usage: %w", err)
 	}
@@ -75,7 +75,7 @@ func (n *Node) usageAt(path string) ([]*csi.VolumeUsage, error) {
 func clamp(count uint64) int64 { return max(int64(count), 0) } //nolint:gosec // what overflows becomes 0
 
 func (n *Node) deviceUsage(node mount.MountInfo) ([]*csi.VolumeUsage, error) {
-	size, err := n.kernel.Size(node.MountPoint)
+	size, err := n.kernel.size(node.MountPoint)
 	if err != nil {
 		return nil, fmt.Errorf("size of the device at %s: %w", node.MountPoint, err)
 	}

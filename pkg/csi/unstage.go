@@ -97,7 +97,7 @@ func (n *Node) devicesOf(connections []nvme.Connection, stagingPath string) (map
 		if connection.Device == "" {
 			continue
 		}
-		number, err := n.kernel.Number(connection.Device)
+		number, err := n.kernel.number(connection.Device)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // it went away just now
 		}
