@@ -13,13 +13,26 @@ import (
 
 // Appliance is what the controller service needs of the appliance; *rds.Client is one.
 type Appliance interface {
+	Volumes
+	Stock
+}
+
+// Stock is what there is on the appliance as a whole.
+type Stock interface {
+	List(ctx context.Context) ([]rds.Disk, error)
+	Health(ctx context.Context) ([]rds.Health, error)
+	Capacity(ctx context.Context, pool string) (rds.Capacity, error)
+}
+
+// Volumes is what is done to one volume at a time.
+type Volumes interface {
 	Create(ctx context.Context, id rds.VolumeID, size int64, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
-	List(ctx context.Context) ([]rds.Disk, error)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)
 	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Expand(ctx context.Context, seen rds.Disk, size int64) (rds.Disk, error)
 	Delete(ctx context.Context, id rds.VolumeID) error
 }
 
@@ -61,6 +74,8 @@ type ControllerConfig struct {
 	GracePeriod time.Duration
 	// AllowUnfenced lets a node join a volume that is shared although a host that departed may still be connected.
 	AllowUnfenced bool
+	// ExpandPublished lets a volume grow while a node has it.
+	ExpandPublished bool
 	// MaxHeld is how many publish requests may wait at once for a conflict to resolve; 0 or more.
 	MaxHeld int
 	// Await waits until the channel is closed or ctx ends, whose error it then returns; nil stands for just that.
@@ -106,13 +121,21 @@ func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, ob
 	return &Controller{config: config, appliance: appliance, nodes: nodes, observer: observer, door: newDoor(config.MaxHeld, config.Await)}, nil
 }
 
-// ControllerGetCapabilities lists what this service can do.
+// ControllerGetCapabilities lists what this service can do. LIST_VOLUMES_PUBLISHED_NODES isn't among it: external-attacher
+// would compare every minute what it believes with what ListVolumes said, and publish again, on a cache that may be old, what
+// differs. The reconciler compares both with the API server's word instead.
 func (c *Controller) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	response := &csi.ControllerGetCapabilitiesResponse{}
 	for _, capability := range []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME,
 		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+		csi.ControllerServiceCapability_RPC_LIST_VOLUMES,
+		csi.ControllerServiceCapability_RPC_GET_VOLUME,
+		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
+		csi.ControllerServiceCapability_RPC_GET_VOLUME_HEALTH,
+		csi.ControllerServiceCapability_RPC_LIST_VOLUME_HEALTH,
 	} {
 		response.Capabilities = append(response.Capabilities, &csi.ControllerServiceCapability{
 			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: capability}},

@@ -17,6 +17,11 @@ import (
 var (
 	errBusy       = errors.New("another operation on this volume is under way")
 	errOutOfRange = errors.New("size out of range")
+	// errInService: a change needs a volume that nobody uses.
+	errInService = errors.New("the volume is published, and may not change while it is")
+	errBadToken  = errors.New("starting_token is not one that was given")
+	// errPanic: a bug of ours.
+	errPanic = errors.New("the driver failed in a way that nobody foresaw; please report it with the log")
 	// errResolving comes with an error that may be gone in a moment.
 	errResolving = errors.New("about to change")
 )
@@ -74,6 +79,8 @@ func codeTable() []codeRow {
 	return []codeRow{
 		{errBusy, codes.Aborted},
 		{errOutOfRange, codes.OutOfRange},
+		{errInService, codes.FailedPrecondition},
+		{errBadToken, codes.Aborted},
 		{errConnection, codes.Unavailable},
 		{errNotBlank, codes.FailedPrecondition},
 		{errOtherFilesystem, codes.FailedPrecondition},

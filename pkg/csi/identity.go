@@ -13,14 +13,22 @@ const DriverName = "rds.csi.srvlab.io"
 // Identity is the CSI identity service.
 type Identity struct {
 	csi.UnimplementedIdentityServer
-	version    string
-	ready      func() bool
-	controller bool
+	version      string
+	ready        func() bool
+	capabilities []*csi.PluginCapability
 }
 
-// NewControllerIdentity identifies a process that offers the controller service; ready tells whether it can serve yet.
-func NewControllerIdentity(version string, ready func() bool) *Identity {
-	return &Identity{version: version, ready: ready, controller: true}
+// NewControllerIdentity identifies a process that offers the controller service; ready tells whether it can serve yet, and
+// config whether volumes grow while they are published.
+func NewControllerIdentity(version string, ready func() bool, config ControllerConfig) *Identity {
+	expansion := csi.PluginCapability_VolumeExpansion_OFFLINE
+	if config.ExpandPublished {
+		expansion = csi.PluginCapability_VolumeExpansion_ONLINE
+	}
+	return &Identity{version: version, ready: ready, capabilities: []*csi.PluginCapability{
+		{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE}}},
+		{Type: &csi.PluginCapability_VolumeExpansion_{VolumeExpansion: &csi.PluginCapability_VolumeExpansion{Type: expansion}}},
+	}}
 }
 
 // NewNodeIdentity identifies a process that offers the node service.
@@ -33,15 +41,9 @@ func (i *Identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*c
 	return &csi.GetPluginInfoResponse{Name: DriverName, VendorVersion: i.version}, nil
 }
 
-// GetPluginCapabilities says whether this process has the controller service.
+// GetPluginCapabilities says whether this process has the controller service, and when volumes grow.
 func (i *Identity) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
-	response := &csi.GetPluginCapabilitiesResponse{}
-	if i.controller {
-		response.Capabilities = []*csi.PluginCapability{{Type: &csi.PluginCapability_Service_{
-			Service: &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE},
-		}}}
-	}
-	return response, nil
+	return &csi.GetPluginCapabilitiesResponse{Capabilities: i.capabilities}, nil
 }
 
 // Probe says whether calls can be served. The appliance being away doesn't make the process unready: calls that need it

@@ -2,7 +2,9 @@ package csi
 
 import (
 	"context"
+	"fmt"
 	"path"
+	"runtime/debug"
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/protosanitizer"
@@ -33,7 +35,7 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 			logger = logger.WithValues("node", node.GetNodeId())
 		}
 		start := time.Now()
-		response, err := handle(klog.NewContext(ctx, logger), request)
+		response, err := recovered(klog.NewContext(ctx, logger), request, handle)
 		took := time.Since(start)
 		err = asStatus(err)
 		observe(method, status.Code(err).String(), took)
@@ -47,4 +49,16 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 		}
 		return response, err
 	}
+}
+
+// recovered turns a panic into an error: one request that nobody foresaw must not end the others, nor the process that
+// every volume depends on.
+func recovered(ctx context.Context, request any, handle grpc.UnaryHandler) (response any, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%w: %v", errPanic, reason)
+			klog.FromContext(ctx).Error(err, "Panic", "stack", string(debug.Stack()))
+		}
+	}()
+	return handle(ctx, request)
 }

@@ -56,10 +56,19 @@ func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
 func (c *Client) remember(disk Disk) Disk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	disk.expectedHost = c.hostOf(disk.Record)
 	disk.Highest = max(c.highest[disk.ID], disk.Record.Generation)
 	c.highest[disk.ID] = disk.Highest
 	c.lastSeen[disk.ID] = disk
 	return disk
+}
+
+// hostOf is the only host that an export may admit with this record; empty for any.
+func (c *Client) hostOf(record Record) string {
+	if c.config.HostNQN == nil || len(record.Holding.Holders) != 1 {
+		return ""
+	}
+	return c.config.HostNQN(record.Holding.Holders[0])
 }
 
 // bury forgets everything about a disk that was deleted: one of the same name begins anew.

@@ -18,6 +18,7 @@ const (
 	KindExpand    Kind = "expand"
 	KindDelete    Kind = "delete"
 	KindCapacity  Kind = "capacity"
+	KindHealth    Kind = "health"
 	KindInventory Kind = "inventory"
 	KindProbe     Kind = "probe"
 	KindCheck     Kind = "check"
@@ -29,7 +30,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		KindGet, KindList, KindCreate, KindPublish, KindUnpublish, KindExpand, KindDelete,
-		KindCapacity, KindInventory, KindProbe, KindCheck, KindSFTP,
+		KindCapacity, KindHealth, KindInventory, KindProbe, KindCheck, KindSFTP,
 	}
 }
 

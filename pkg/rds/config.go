@@ -42,6 +42,10 @@ type Config struct {
 	// BootWindow is how long after its start the appliance's silence about a disk proves nothing.
 	BootWindow time.Duration
 
+	// HostNQN, unless nil, restricts an export with one holder to the host NQN that it gives for the holder's node ID. It is a
+	// second lock beside the epoch and no fence by itself: a host that is connected stays so when another one is allowed.
+	HostNQN func(nodeID string) string
+
 	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4.
 	MaxChannels int
 	// ConnectTimeout bounds reaching the appliance and the SSH handshake; 0 means 10 seconds.

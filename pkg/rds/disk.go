@@ -14,8 +14,9 @@ type Disk struct {
 	Size int64
 	// SubsystemNQN is the only subsystem NQN under which the disk is, or would be, exported.
 	SubsystemNQN string
-	// Exported tells whether initiators may connect.
-	Exported bool
+	// Exported tells whether initiators may connect, and AllowedHost which one only; empty: any.
+	Exported    bool
+	AllowedHost string
 	// Record says who holds the volume.
 	Record Record
 	// Highest is the highest generation that this client ever saw the disk at. One above the record's shows that the
@@ -24,16 +25,19 @@ type Disk struct {
 
 	// comment is the record exactly as the appliance has it: the condition of the next write.
 	comment string
+	// expectedHost is what AllowedHost should be with this record.
+	expectedHost string
 }
 
-// Consistent tells whether the export agrees with the record: on under the NQN of the holding, off without a holder.
+// Consistent tells whether the export agrees with the record: on under the NQN of the holding, off without a holder, and
+// for the right host.
 func (d Disk) Consistent() bool {
-	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held()
+	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held() && d.AllowedHost == d.expectedHost
 }
 
 // The properties that are read, and no more, which keeps replies small.
 const (
-	diskProperties = "slot,type,size,file-path,file-size,comment,nvme-tcp-export,nvme-tcp-server-nqn"
+	diskProperties = "slot,type,size,file-path,file-size,comment,nvme-tcp-export,nvme-tcp-server-nqn,nvme-tcp-server-allow-host-name"
 	poolProperties = "slot,mount-point,mounted,fs,size,free,state"
 	fileProperties = "name,type"
 )
@@ -47,6 +51,8 @@ type diskItem struct {
 	Comment  string `json:"comment"`
 	Exported bool   `json:"nvme-tcp-export"`
 	NQN      string `json:"nvme-tcp-server-nqn"`
+	Host     string `json:"nvme-tcp-server-allow-host-name"`
+	About    string `json:"about"`
 }
 
 type poolItem struct {
@@ -93,7 +99,7 @@ func (i diskItem) anyCluster() (Disk, error) {
 		// A disk whose pool isn't mounted has no size of its own, but remembers that of its file.
 		size = i.FileSize
 	}
-	return Disk{ID: id, Size: int64(size), SubsystemNQN: i.NQN, Exported: i.Exported, Record: record, comment: i.Comment}, nil
+	return Disk{ID: id, Size: int64(size), SubsystemNQN: i.NQN, Exported: i.Exported, AllowedHost: i.Host, Record: record, comment: i.Comment}, nil
 }
 
 // number is a count of bytes. JSON has it as a number; some forms give a string, with spaces between groups of digits.

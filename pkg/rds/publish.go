@@ -66,8 +66,8 @@ type recordSwitch struct {
 	// seen is the disk on whose record the change was decided: the change's condition.
 	seen Disk
 	next Record
-	// comment is next as text.
-	comment string
+	// comment is next as text, and host the only host that it admits.
+	comment, host string
 	// fence takes the export away first, and gives it back only if next has a holder.
 	fence bool
 	// size, unless it is 0, is the least size in bytes that the backing file is to have afterwards.
@@ -81,7 +81,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	if err != nil {
 		return Disk{}, err
 	}
-	change.comment = comment
+	change.comment, change.host = comment, c.hostOf(change.next)
 	for range attempts {
 		after, err := c.write(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
 		if err != nil {
@@ -116,7 +116,7 @@ func (s recordSwitch) statements(cmd *command) []string {
 		return fmt.Sprintf("[find where slot=%s comment=%s]", slot, cmd.quoted(comment))
 	}
 	if !s.fence {
-		statements := []string{fmt.Sprintf("/disk set %s comment=%s", where(s.seen.comment), cmd.quoted(s.comment))}
+		statements := []string{fmt.Sprintf("/disk set %s comment=%s%s", where(s.seen.comment), cmd.quoted(s.comment), s.allow(cmd))}
 		if s.size > 0 {
 			statements = append(statements, fmt.Sprintf("/disk set %s file-size=%d", where(s.comment), s.size))
 		}
@@ -125,10 +125,18 @@ func (s recordSwitch) statements(cmd *command) []string {
 	statements := []string{
 		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(s.seen.comment)),
 		// Said once more: somebody may have switched it on again, and nobody knows whether an exported disk takes a new name.
-		fmt.Sprintf("/disk set %s nvme-tcp-export=no nvme-tcp-server-nqn=%s comment=%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment)),
+		fmt.Sprintf("/disk set %s nvme-tcp-export=no nvme-tcp-server-nqn=%s comment=%s%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment), s.allow(cmd)),
 	}
 	if s.next.Held() {
 		statements = append(statements, fmt.Sprintf("/disk set %s nvme-tcp-export=yes", where(s.comment)))
 	}
 	return statements
+}
+
+// allow is what a set says of the host that may connect: nothing as long as every host may and might before.
+func (s recordSwitch) allow(cmd *command) string {
+	if s.host == "" && s.seen.AllowedHost == "" {
+		return ""
+	}
+	return " nvme-tcp-server-allow-host-name=" + cmd.quoted(s.host)
 }

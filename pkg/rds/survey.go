@@ -89,6 +89,7 @@ func (c *Client) sort(answer reply) Survey {
 			survey.Others = append(survey.Others, strings.TrimSuffix(string(newFilePath(item.FilePath)), backingFileType))
 			continue
 		}
+		disk.expectedHost = c.hostOf(disk.Record)
 		survey.Disks = append(survey.Disks, disk)
 	}
 	return survey

@@ -2,7 +2,6 @@ package sanity
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,25 +14,14 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// noTarget is the connector of a node that reaches no target: the controller's tests only ask the node who it is.
-type noTarget struct{}
-
-var errNoTarget = errors.New("this node reaches no target")
-
-func (noTarget) Connect(context.Context, nvme.Target) (string, error) { return "", errNoTarget }
-
-func (noTarget) Connections(context.Context, string) ([]nvme.Connection, error) { return nil, nil }
-
-func (noTarget) Disconnect(context.Context, string) error { return nil }
-
 func TestSanity(t *testing.T) {
-	endpoint := "unix://" + serve(t)
+	backend := newBackend(t)
 	config := sanity.NewTestConfig()
-	config.Address = endpoint
+	config.Address = "unix://" + serve(t, backend)
 	config.TargetPath = filepath.Join(t.TempDir(), "target")
 	config.StagingPath = filepath.Join(t.TempDir(), "staging")
 	config.TestVolumeParameters = map[string]string{"pool": simtest.Pool}
@@ -41,30 +29,38 @@ func TestSanity(t *testing.T) {
 	suite := sanity.GinkgoTest(&config)
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	suiteConfig, reporterConfig := ginkgo.GinkgoConfiguration()
-	// What stages and publishes on a node needs a target; the node service has tests of its own.
-	suiteConfig.SkipStrings = []string{"Node Service"}
+	suiteConfig.SkipStrings = backend.skip
 	ginkgo.RunSpecs(t, "csi-sanity", suiteConfig, reporterConfig)
 	suite.Finalize()
 }
 
+// unobserved is a node that nobody watches.
+type unobserved struct{}
+
+func (unobserved) CountConnectionLost() {}
+func (unobserved) CountReconnect(error) {}
+
 // serve runs driver and simulator until the test ends and returns the driver's socket.
-func serve(t *testing.T) string {
+func serve(t *testing.T, backend *backend) string {
 	t.Helper()
-	_, appliance := simtest.Start(t)
-	controller, err := csi.NewController(csi.ControllerConfig{
-		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
-	}, simtest.Client(t, appliance), csi.RecordNodes{}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
+	simulator, appliance := simtest.Start(t, func(o *sim.Options) { o.Exports.Kernel = backend.kernel })
+	backend.simulator = simulator
+	config := csi.ControllerConfig{
+		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "127.0.0.1", Port: 4420, GracePeriod: 30 * time.Second,
+		ExpandPublished: true,
+	}
+	observer := csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}}
+	controller, err := csi.NewController(config, simtest.Client(t, appliance), csi.RecordNodes{}, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	node, err := csi.NewNode(csi.NodeConfig{NodeName: "node-a", MachineIdentity: "machine-a"}, noTarget{}, mount.NewFakeMounter(nil), utilexec.New())
+	node, err := csi.NewNode(csi.NodeConfig{NodeName: "node-a", MachineIdentity: machine, MaxVolumes: 128}, backend.connector, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "csi.sock")
-	ready := func() bool { return true }
-	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: csi.NewControllerIdentity("test", ready), Controller: controller, Node: node},
-		func(string, string, time.Duration) {})
+	identity := csi.NewControllerIdentity("test", func() bool { return true }, config)
+	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: identity, Controller: controller, Node: node}, func(string, string, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		parts = append(parts, run, resyncAfter(lost, reconciler))
 		valve.begun = reconciler.Resync
 	}
-	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready), Controller: controller}
+	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options)), Controller: controller}
 	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
 	if err != nil {
 		return nil, err
@@ -218,15 +218,20 @@ func newControllerService(options *ControllerOptions, appliance *rds.Client, nod
 		},
 		Note: note,
 	}
-	return csi.NewController(csi.ControllerConfig{
-		ClusterID:     options.appliance.config.ClusterID,
-		Directory:     options.appliance.directory,
-		Address:       options.nvmeAddress,
-		Port:          options.appliance.config.Port,
-		GracePeriod:   options.gracePeriod,
-		AllowUnfenced: options.allowUnfenced,
-		MaxHeld:       options.maxHeld,
-	}, appliance, nodes, observer)
+	return csi.NewController(serviceConfig(options), appliance, nodes, observer)
+}
+
+func serviceConfig(options *ControllerOptions) csi.ControllerConfig {
+	return csi.ControllerConfig{
+		ClusterID:       options.appliance.config.ClusterID,
+		Directory:       options.appliance.directory,
+		Address:         options.nvmeAddress,
+		Port:            options.appliance.config.Port,
+		GracePeriod:     options.gracePeriod,
+		AllowUnfenced:   options.allowUnfenced,
+		ExpandPublished: options.onlineExpansion,
+		MaxHeld:         options.maxHeld,
+	}
 }
 
 // meetAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with

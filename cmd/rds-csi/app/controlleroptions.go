@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -29,6 +30,8 @@ type ControllerOptions struct {
 	stuckAfter       time.Duration
 	maxHeld          int
 	allowUnfenced    bool
+	restrictHosts    bool
+	onlineExpansion  bool
 	election         electionOptions
 	valve            attach.ValveConfig
 	removeOrphans    bool
@@ -63,6 +66,8 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric tell of it; nothing is forced")
 	flags.IntVar(&o.maxHeld, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
+	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume to the host NQN of its holder only, beside the epoch; nodes must connect by this driver, which derives it from the machine's identity")
+	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "grow volumes while nodes have them; turn it on once you saw a connected node notice a larger disk on your RouterOS version")
 
 	o.election.addFlags(flags)
 	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "hold clearing and take-over while at least this many nodes vanished within the window; 0 never holds")
@@ -82,6 +87,9 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 func (o *ControllerOptions) Validate() error {
 	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
 	o.appliance.config.BootWindow = rds.DefaultBootWindow
+	if o.restrictHosts {
+		o.appliance.config.HostNQN = hostOf
+	}
 	return errors.Join(o.appliance.validate(), o.election.validate(), failures([]check{
 		{o.nvmeAddress != "", errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")},
 		{o.nvmePort > 0 && o.nvmePort <= math.MaxUint16, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
@@ -99,4 +107,13 @@ func (o *ControllerOptions) Validate() error {
 		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
 		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}))
+}
+
+// hostOf is the host NQN that the node with this ID presents.
+func hostOf(nodeID string) string {
+	id, err := attach.ParseNodeID(nodeID)
+	if err != nil {
+		return "" // no node of ours was ever admitted under it
+	}
+	return nvme.HostOf(id.Machine).NQN
 }

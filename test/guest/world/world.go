@@ -26,10 +26,13 @@ const (
 // Target is where the kernel's target listens.
 const Target = "127.0.0.1:4420"
 
+// InGuest tells whether this is a guest.
+func InGuest() bool { return os.Getenv("RDS_CSI_GUEST") != "" }
+
 // Guest skips the test unless it runs in a guest: it needs root and a kernel to do with as it likes.
 func Guest(tb testing.TB) {
 	tb.Helper()
-	if os.Getenv("RDS_CSI_GUEST") == "" {
+	if !InGuest() {
 		tb.Skip("runs only inside a guest: make guest")
 	}
 }

@@ -1,0 +1,36 @@
+package csi
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// GetCapacity says how much can be given to new volumes on the pool that the StorageClass's parameters name; without
+// parameters, on all pools together. Volumes that can't be made have none.
+func (c *Controller) GetCapacity(ctx context.Context, request *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
+	pool := ""
+	if len(request.GetParameters()) > 0 {
+		parameters, err := parseParameters(request.GetParameters())
+		if err != nil {
+			return nil, err
+		}
+		pool = parameters.pool
+	}
+	for _, capability := range request.GetVolumeCapabilities() {
+		if _, err := accessOf(capability); err != nil {
+			return &csi.GetCapacityResponse{}, nil //nolint:nilerr // "none" is the answer
+		}
+	}
+	capacity, err := c.appliance.Capacity(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	available := capacity.Available()
+	return &csi.GetCapacityResponse{
+		AvailableCapacity: available,
+		MaximumVolumeSize: wrapperspb.Int64(min(available/sizeStep*sizeStep, maximumSize)),
+		MinimumVolumeSize: wrapperspb.Int64(minimumSize),
+	}, nil
+}
