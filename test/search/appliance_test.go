@@ -28,6 +28,8 @@ type storage struct {
 	exports   *export.Registry
 	// trouble makes lines fail, one in so many; 0 for none.
 	trouble int
+	// hangs has the next line that writes be stuck for long.
+	hangs bool
 	// fates are those that lines meet in this schedule.
 	fates []func(*storage, *fate, string)
 	// boots counts how often it went down. A line that was on its way then had a connection, which ended.

@@ -204,7 +204,7 @@ func (w *world) keepPods() {
 	for {
 		w.e.sleep(time.Duration(500+w.e.random.IntN(3000)) * time.Millisecond)
 		for _, v := range w.volumes {
-			if w.countPods(v) >= v.replicas {
+			if w.countPods(v) >= v.replicas || time.Now().Before(v.idle) {
 				continue
 			}
 			node := w.pickNode(v)

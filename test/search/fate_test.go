@@ -3,6 +3,7 @@ package search
 import (
 	"context"
 	"regexp"
+	"strings"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -50,6 +51,11 @@ var fates = []func(*storage, *fate, string){
 // fateOf draws what becomes of a line.
 func (s *storage) fateOf(command string) fate {
 	f := fate{keep: 100, policies: appliance.AllPolicies()}
+	if s.hangs && strings.Contains(command, "/disk set ") {
+		s.hangs = false
+		stuckForLong(s, &f, command)
+		return f
+	}
 	if s.trouble == 0 || !s.e.chance(s.trouble) {
 		return f
 	}

@@ -22,8 +22,9 @@ type volume struct {
 	// shared volumes are raw block for virtual machines that migrate; edited ones were, until somebody made their
 	// PersistentVolume one for a single node, or the other way round.
 	shared, edited, everEdited bool
-	// replicas is how many pods use it.
+	// replicas is how many pods use it, but for the time until idle, when it has none.
 	replicas int
+	idle     time.Time
 	// names are its attachments' by node, which cost a hash each.
 	names map[string]string
 }
@@ -187,7 +188,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 func (w *world) chaos() {
 	acts := []func(){
 		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
-		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.giveUp, w.giveUp, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
+		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
@@ -278,14 +279,24 @@ func (w *world) movePod() {
 	}
 }
 
-// giveUp has somebody delete pods that wait for their volume: one doesn't wait for ever, least of all while the appliance is in
-// trouble.
+// hang has the appliance take long over the next write, and those who wait for their volume give up meanwhile.
+func (w *world) hang() {
+	w.storage.hangs = true
+	w.e.spawn("people", func() {
+		w.e.sleep(w.e.upTo(time.Minute))
+		w.giveUp()
+	})
+}
+
+// giveUp has somebody delete pods that wait for their volume, and leave it alone for a while: one doesn't wait for ever, least
+// of all while the appliance is in trouble.
 func (w *world) giveUp() {
 	for _, name := range slices.Sorted(maps.Keys(w.api.attachments)) {
 		waiting := w.api.attachments[name]
 		if waiting.Attached || waiting.Detaching() {
 			continue
 		}
+		w.volumeOf(waiting.Volume).idle = time.Now().Add(w.e.upTo(2 * time.Minute))
 		for _, pod := range w.api.podsOn(waiting.NodeName, waiting.Volume) {
 			w.e.log("somebody gives up waiting for pod %s on %s", pod.name, pod.node)
 			w.api.deletePod(pod.name)
