@@ -40,10 +40,11 @@ var (
 	errNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
 )
 
-// invalidError says which field of a request can't be accepted, and what was expected.
+// invalidError says which field of a request can't be accepted, and what was expected. Of a value that is named with the
+// field, 200 bytes are enough.
 type invalidError struct{ field, want string }
 
-func (e *invalidError) Error() string { return fmt.Sprintf("%s: want %s", e.field, e.want) }
+func (e *invalidError) Error() string { return fmt.Sprintf("%.200s: want %s", e.field, e.want) }
 
 // codeOf is the one place where errors become gRPC codes. If the appliance said no, the code is final; if it isn't known
 // whether something was done, the code makes the sidecars ask again (UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED).

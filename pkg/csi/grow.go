@@ -29,6 +29,9 @@ func (n *Node) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolu
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOptionalPath("staging_target_path", request.GetStagingTargetPath()); err != nil {
+		return nil, err
+	}
 	required, limit := request.GetCapacityRange().GetRequiredBytes(), request.GetCapacityRange().GetLimitBytes()
 	if required < 0 || limit < 0 || limit > 0 && required > limit {
 		return nil, fmt.Errorf("capacity_range: %w: required_bytes %d, limit_bytes %d", errOutOfRange, required, limit)

@@ -1,9 +1,13 @@
 package csi
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 )
+
+// longestOptions is what the kernel takes of mount options, in bytes: a page without the byte that ends it.
+const longestOptions = 4095
 
 // mountOptionsOf takes mount flags apart into single options. Each flag may hold several, separated by commas; commas
 // within double quotes separate nothing, and SELinux's categories (context=…:s0:c1,c2) belong to the context even without
@@ -26,6 +30,9 @@ func mountOptionsOf(flags []string) ([]string, error) {
 				options = append(options, option)
 			}
 		}
+	}
+	if length := len(strings.Join(options, ",")); length > longestOptions {
+		return nil, &invalidError{field: "volume_capability mount_flags", want: fmt.Sprintf("at most %d bytes together, not %d", longestOptions, length)}
 	}
 	for i, option := range options {
 		if isContext(option) && strings.Contains(option, ",") {

@@ -8,8 +8,6 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
-
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
 // A machine that is made anew finds pods bound to its name, and the attachment of its predecessor, who may be writing still.
@@ -94,79 +92,6 @@ func TestCallOnDeadDeviceEndsAndKeepsTheLock(t *testing.T) {
 			t.Errorf("stage after the kernel came back: %v, want success", err)
 		}
 	})
-}
-
-func TestNodeRequestsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
-	w := newNodeWorld(t)
-	type stage = csi.NodeStageVolumeRequest
-	for name, spoil := range map[string]func(*stage){
-		"no volume ID":       func(r *stage) { r.VolumeId = "" },
-		"foreign volume ID":  func(r *stage) { r.VolumeId = "vol-1" },
-		"no staging path":    func(r *stage) { r.StagingTargetPath = "" },
-		"relative path":      func(r *stage) { r.StagingTargetPath = "globalmount" },
-		"root":               func(r *stage) { r.StagingTargetPath = "/tmp/.." },
-		"path with space":    func(r *stage) { r.StagingTargetPath = "/var/a b" },
-		"no capability":      func(r *stage) { r.VolumeCapability = nil },
-		"unknown filesystem": func(r *stage) { r.VolumeCapability = writerOf("btrfs") },
-		"bind as option":     func(r *stage) { r.VolumeCapability = writerOf("ext4", "noatime,bind") },
-		"remount as option":  func(r *stage) { r.VolumeCapability = writerOf("ext4", "remount") },
-		"many nodes": func(r *stage) {
-			r.VolumeCapability.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
-		},
-		"no publish context": func(r *stage) { r.PublishContext = nil },
-		"no port":            func(r *stage) { delete(r.GetPublishContext(), keyPort) },
-		"another volume's": func(r *stage) {
-			r.PublishContext[attach.KeySubsystemNQN] = strings.Replace(r.GetPublishContext()[attach.KeySubsystemNQN], "csi-0", "csi-1", 1)
-		},
-		"somebody else's NQN": func(r *stage) { r.PublishContext[attach.KeySubsystemNQN] = "nqn.2014-08.org.nvmexpress:uuid:x" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			request := w.stageRequest(t, epochA)
-			spoil(request)
-			_, err := w.NodeStageVolume(t.Context(), request)
-			if got := codeOf(err); got != codes.InvalidArgument {
-				t.Errorf("stage: %v (%v), want InvalidArgument", got, err)
-			}
-			publish := w.publishRequest(t, epochA)
-			publish.VolumeId, publish.StagingTargetPath = request.GetVolumeId(), request.GetStagingTargetPath()
-			publish.VolumeCapability, publish.PublishContext = request.GetVolumeCapability(), request.GetPublishContext()
-			_, err = w.NodePublishVolume(t.Context(), publish)
-			want := codes.InvalidArgument
-			if request.GetStagingTargetPath() == "" {
-				want = codes.FailedPrecondition // the one case that CSI names another code for
-			}
-			if got := codeOf(err); got != want {
-				t.Errorf("publish: %v (%v), want %v", got, err, want)
-			}
-		})
-	}
-	if w.connector.made != 0 || len(w.commands.ran) != 0 || len(w.mounts.table) != 0 {
-		t.Errorf("refused requests touched something: %d connects, commands %v, mounts %v", w.connector.made, w.commands.ran, w.mounts.table)
-	}
-}
-
-func TestRemovalsAreJudgedBeforeAnythingIsTouched(t *testing.T) {
-	w := newNodeWorld(t)
-	for _, c := range []struct{ volume, path string }{{"", w.staging}, {testVolume, ""}, {testVolume, "relative"}, {testVolume, "/"}} {
-		_, err := w.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: c.volume, StagingTargetPath: c.path})
-		if got := codeOf(err); got != codes.InvalidArgument {
-			t.Errorf("unstage %q at %q: %v (%v), want InvalidArgument", c.volume, c.path, got, err)
-		}
-		_, err = w.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: c.volume, TargetPath: c.path})
-		if got := codeOf(err); got != codes.InvalidArgument {
-			t.Errorf("unpublish %q at %q: %v (%v), want InvalidArgument", c.volume, c.path, got, err)
-		}
-	}
-}
-
-func TestPublishWantsTargetPath(t *testing.T) {
-	w := newNodeWorld(t)
-	request := w.publishRequest(t, epochA)
-	request.TargetPath = ""
-	_, err := w.NodePublishVolume(t.Context(), request)
-	if got := codeOf(err); got != codes.InvalidArgument {
-		t.Errorf("publish without target_path: %v (%v), want InvalidArgument", got, err)
-	}
 }
 
 var _ Connector = (*fakeConnector)(nil)

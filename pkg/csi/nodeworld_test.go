@@ -26,8 +26,8 @@ import (
 
 const (
 	testVolume = "raid10/rds-csi/csi-0123456789abcdef0123456789ab"
-	epochA     = "aaaa"
-	epochB     = "bbbb"
+	epochA     = "aaaaaaaaaaaaaaaa"
+	epochB     = "bbbbbbbbbbbbbbbb"
 )
 
 func subsystemNQN(t *testing.T, epoch string) string {
@@ -244,12 +244,14 @@ type fakeConnector struct {
 	onRescan     func()
 	onDisconnect func()
 	made         int
+	connects     int
 	connecting   chan struct{}
 	disconnected []string
 	fails        error
 }
 
 func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, error) {
+	c.connects++
 	if c.connecting != nil {
 		<-c.connecting
 	}

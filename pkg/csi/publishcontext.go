@@ -1,6 +1,8 @@
 package csi
 
 import (
+	"net/netip"
+	"regexp"
 	"strconv"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -35,6 +37,21 @@ func decodePublishContext(values map[string]string) (publishContext, error) {
 	if err != nil || port == 0 {
 		return publishContext{}, &invalidError{field: "publish_context " + keyPort, want: "1 to 65535"}
 	}
+	if !isHost(values[keyAddress]) {
+		return publishContext{}, &invalidError{field: "publish_context " + keyAddress, want: "an IP address or a DNS name"}
+	}
 	target := nvme.Target{SubsystemNQN: grant.SubsystemNQN, Address: values[keyAddress], Port: uint16(port)}
 	return publishContext{target: target, grant: grant}, nil
+}
+
+// longestHost is the longest DNS name, in bytes.
+const longestHost = 253
+
+// isHost tells whether text can be an IP address or a DNS name; whether the name is known is another question.
+func isHost(text string) bool {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return true
+	}
+	matched, err := regexp.MatchString(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`, text)
+	return err == nil && matched && len(text) <= longestHost
 }

@@ -78,8 +78,8 @@ func (n *Node) stagingOf(request stagingRequest, noPath error) (staging, error) 
 
 // checkGrant compares what the controller granted with this machine and with the rest of the request.
 func (n *Node) checkGrant(grant attach.Grant, volume rds.VolumeID, wanted use) error {
-	if !strings.HasPrefix(grant.SubsystemNQN, volume.SubsystemPrefix()) {
-		return &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, beginning with " + volume.SubsystemPrefix()}
+	if _, ours := volume.Epoch(grant.SubsystemNQN); !ours {
+		return &invalidError{field: "publish_context " + attach.KeySubsystemNQN, want: "a subsystem of this volume, " + volume.SubsystemPrefix() + "<epoch>"}
 	}
 	if granted := grant.Access == attach.AccessBlock; granted != wanted.block {
 		return &invalidError{field: "volume_capability access_type", want: "what the volume was published for, " + grant.Access}
