@@ -17,7 +17,7 @@ type NodeID struct{ Name, Machine string }
 func ParseNodeID(text string) (NodeID, error) {
 	name, machine, found := strings.Cut(text, "/")
 	if !found || !validHalf(name) || !validHalf(machine) || len(text) > MaxNodeIDLength {
-		return NodeID{}, fmt.Errorf("node ID %q: want <node name>/<machine identity> of at most %d letters, digits, dots, dashes and underscores", text, MaxNodeIDLength)
+		return NodeID{}, fmt.Errorf("node ID %.300q: want <node name>/<machine identity> of at most %d letters, digits, dots, dashes and underscores", text, MaxNodeIDLength)
 	}
 	return NodeID{Name: name, Machine: machine}, nil
 }

@@ -30,6 +30,9 @@ func accessOf(capability *csi.VolumeCapability) (access, error) {
 	case !supportedFilesystem(capability.GetMount().GetFsType()):
 		return access{}, &invalidError{field: "volume_capability fs_type " + capability.GetMount().GetFsType(), want: "ext4 or xfs"}
 	}
+	if _, err := mountOptionsOf(capability.GetMount().GetMountFlags()); err != nil {
+		return access{}, err
+	}
 	if singleNode(mode) || attach.Shared(judged.kind, judged.mode) {
 		return judged, nil
 	}

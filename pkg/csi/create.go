@@ -61,6 +61,9 @@ func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, e
 	if err != nil {
 		return newVolume{}, err
 	}
+	if err := parameters.checkFilesystem(request.GetVolumeCapabilities()); err != nil {
+		return newVolume{}, err
+	}
 	size, err := sizeOf(request.GetCapacityRange())
 	if err != nil {
 		return newVolume{}, err

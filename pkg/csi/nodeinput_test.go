@@ -16,22 +16,22 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
-// nodeCall is one RPC of the node service with a request that is good.
-type nodeCall struct {
+// goodCall is one RPC with a request that is good.
+type goodCall struct {
 	good proto.Message
 	call func(context.Context, proto.Message) error
 }
 
-func callOf[Q proto.Message, A any](good Q, rpc func(context.Context, Q) (A, error)) nodeCall {
-	return nodeCall{good: good, call: func(ctx context.Context, request proto.Message) error {
+func callOf[Q proto.Message, A any](good Q, rpc func(context.Context, Q) (A, error)) goodCall {
+	return goodCall{good: good, call: func(ctx context.Context, request proto.Message) error {
 		_, err := rpc(ctx, request.(Q)) //nolint:forcetypeassert // a clone of good
 		return err
 	}}
 }
 
-func (w *nodeWorld) calls() map[string]nodeCall {
+func (w *nodeWorld) calls() map[string]goodCall {
 	t := w.t
-	return map[string]nodeCall{
+	return map[string]goodCall{
 		"stage":     callOf(w.stageRequest(t, epochA), w.NodeStageVolume),
 		"publish":   callOf(w.publishRequest(t, epochA), w.NodePublishVolume),
 		"unpublish": callOf(&csi.NodeUnpublishVolumeRequest{VolumeId: testVolume, TargetPath: w.target}, w.NodeUnpublishVolume),

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
@@ -15,6 +17,8 @@ type parameters struct {
 	pool string
 	// pv and pvc ("namespace/name") are only for whoever reads the appliance; empty where they weren't told.
 	pv, pvc string
+	// filesystem is what external-provisioner takes for itself and tells by the capabilities; other orchestrators may not.
+	filesystem string
 	// options, by their names, are what nodes are told of how to connect; nil if the StorageClass says nothing.
 	options map[string]string
 }
@@ -22,7 +26,8 @@ type parameters struct {
 const (
 	parameterPool = "pool"
 	// reservedPrefix begins the keys that belong to the sidecars.
-	reservedPrefix = "csi.storage.k8s.io/"
+	reservedPrefix      = "csi.storage.k8s.io/"
+	parameterFilesystem = reservedPrefix + "fstype"
 )
 
 // parseParameters refuses keys it doesn't know: a misspelt one would silently not take effect.
@@ -36,10 +41,13 @@ func parseParameters(values map[string]string) (parameters, error) {
 	if values[parameterPool] == "" {
 		return parameters{}, &invalidError{field: "StorageClass parameter " + parameterPool, want: "the mount point of a RouterOS filesystem, such as raid10"}
 	}
+	if len(values[parameterPool]) > maxNameLength {
+		return parameters{}, &invalidError{field: "StorageClass parameter " + parameterPool, want: fmt.Sprintf("at most %d bytes", maxNameLength)}
+	}
 	if _, err := nvme.ParseOptions(values); err != nil {
 		return parameters{}, fmt.Errorf("StorageClass parameters: %w", err)
 	}
-	result := parameters{pool: values[parameterPool], pv: values[reservedPrefix+"pv/name"]}
+	result := parameters{pool: values[parameterPool], pv: values[reservedPrefix+"pv/name"], filesystem: values[parameterFilesystem]}
 	if name := values[reservedPrefix+"pvc/name"]; name != "" {
 		result.pvc = fmt.Sprintf("%s/%s", values[reservedPrefix+"pvc/namespace"], name)
 	}
@@ -52,4 +60,20 @@ func parseParameters(values map[string]string) (parameters, error) {
 		}
 	}
 	return result, nil
+}
+
+// checkFilesystem compares the StorageClass's filesystem with the capabilities, which must not contradict it.
+func (p parameters) checkFilesystem(capabilities []*csi.VolumeCapability) error {
+	if !supportedFilesystem(p.filesystem) {
+		return &invalidError{field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, want: "ext4 or xfs"}
+	}
+	for _, capability := range capabilities {
+		if p.filesystem != "" && capability.GetBlock() != nil {
+			return &invalidError{field: "StorageClass parameter " + parameterFilesystem, want: "none for a raw block volume"}
+		}
+		if other := capability.GetMount().GetFsType(); p.filesystem != "" && other != "" && other != p.filesystem {
+			return &invalidError{field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, want: other + ", which the capability asks for"}
+		}
+	}
+	return nil
 }

@@ -11,8 +11,6 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
-	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
-	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
 func TestPublishGivesEachHoldingItsOwnEpoch(t *testing.T) {
@@ -136,23 +134,6 @@ func TestTwoControllersAgreeOnOneHolder(t *testing.T) {
 	}
 	if len(failed) != 1 || codeOf(failed[0]) != codes.FailedPrecondition {
 		t.Errorf("failures: %v, want exactly one conflict", failed)
-	}
-}
-
-func TestACommonPublishTakesOneExec(t *testing.T) {
-	var execs int
-	simulator, config := simtest.Start(t, func(o *sim.Options) { o.Observe = func(sim.Execution) { execs++ } })
-	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
-	w.restart(t)
-	volume := w.create(t)
-	execs = 0
-	w.mustPublish(t, volume, nodeA)
-	if execs != 1 {
-		t.Errorf("publish took %d execs, want 1", execs)
-	}
-	execs = 0
-	if err := w.unpublish(t, volume, nodeA); err != nil || execs != 1 {
-		t.Errorf("unpublish took %d execs (%v), want 1", execs, err)
 	}
 }
 

@@ -67,6 +67,26 @@ func TestErrorsLeaveAsStatusOnceAndAreObserved(t *testing.T) {
 	}
 }
 
+// stumbling panics, as only a bug makes a handler do.
+type stumbling struct{ csi.UnimplementedControllerServer }
+
+func (stumbling) DeleteVolume(context.Context, *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	panic("nobody foresaw this")
+}
+
+func TestAPanicEndsOneCallOnly(t *testing.T) {
+	client, stop := serve(t, stumbling{}, func(string, string, time.Duration) {})
+	for range 2 {
+		_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: handle1})
+		if status.Code(err) != codes.Internal {
+			t.Errorf("got %v, want INTERNAL", err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
 // A call that is under way when the process is told to stop is finished, not cut off.
 func TestStoppingFinishesCallsInFlight(t *testing.T) {
 	controller := &stubController{entered: make(chan struct{}), released: make(chan struct{})}

@@ -150,7 +150,7 @@ func isAlphanumeric(c byte) bool {
 // FieldError says which input can't be used and what was expected of it.
 type FieldError struct{ Field, Value, Want string }
 
-// Error names field, value and expectation.
+// Error names field, value (its first 200 bytes) and expectation.
 func (e *FieldError) Error() string {
-	return fmt.Sprintf("%s %q: want %s", e.Field, e.Value, e.Want)
+	return fmt.Sprintf("%s %.200q: want %s", e.Field, e.Value, e.Want)
 }

@@ -1,0 +1,250 @@
+package csi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+// Pages of any size, one after another, give every volume once and in order, also when volumes vanish in between.
+func TestPagesGiveEveryVolumeOnce(t *testing.T) {
+	w := newControllerWorld(t)
+	var all []string
+	for i := range 5 {
+		response, err := w.CreateVolume(t.Context(), createRequest(fmt.Sprintf("pvc-%d", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, response.GetVolume().GetVolumeId())
+	}
+	slices.Sort(all)
+	for size := range int32(7) {
+		var got []string
+		request := &csi.ListVolumesRequest{MaxEntries: size}
+		for {
+			response, err := w.ListVolumes(t.Context(), request)
+			if err != nil || size > 0 && len(response.GetEntries()) > int(size) {
+				t.Fatalf("pages of %d: %v, %d entries", size, err, len(response.GetEntries()))
+			}
+			for _, entry := range response.GetEntries() {
+				got = append(got, entry.GetVolume().GetVolumeId())
+			}
+			if request.StartingToken = response.GetNextToken(); request.GetStartingToken() == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, all) {
+			t.Errorf("pages of %d: %v, want %v", size, got, all)
+		}
+	}
+	first, err := w.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: first.GetNextToken()}); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := w.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: first.GetNextToken()})
+	if err != nil || len(rest.GetEntries()) != 3 {
+		t.Errorf("after the volume that a page ended with is gone: %v, %v, want the other three", rest, err)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	w := newControllerWorld(t)
+	room := func(request *csi.GetCapacityRequest) int64 {
+		t.Helper()
+		response, err := w.GetCapacity(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.GetAvailableCapacity()
+	}
+	pool := &csi.GetCapacityRequest{Parameters: map[string]string{"pool": simtest.Pool}}
+	before := room(pool)
+	if all := room(&csi.GetCapacityRequest{}); all != before {
+		t.Errorf("all pools have %d, the only one has %d", all, before)
+	}
+	w.create(t)
+	if after := room(pool); before-after < 64*mebibyte {
+		t.Errorf("%d before and %d after a volume of 64 MiB: what is promised isn't free", before, after)
+	}
+	pool.VolumeCapabilities = []*csi.VolumeCapability{mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}
+	if none := room(pool); none != 0 {
+		t.Errorf("%d bytes for volumes that can't be made", none)
+	}
+}
+
+func (w *controllerWorld) expand(t *testing.T, volume string, required int64) (*csi.ControllerExpandVolumeResponse, error) {
+	t.Helper()
+	return w.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: volume, CapacityRange: &csi.CapacityRange{RequiredBytes: required}})
+}
+
+func TestAVolumeGrowsWhileNobodyHasIt(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	for _, size := range []int64{100 * mebibyte, 100 * mebibyte, 80 * mebibyte} {
+		if response, err := w.expand(t, volume, size); err != nil || response.GetCapacityBytes() != 100*mebibyte || !response.GetNodeExpansionRequired() {
+			t.Errorf("expand to %d: %v, %v, want 100 MiB, and the filesystem still to grow", size, response, err)
+		}
+	}
+	published := w.mustPublish(t, volume, nodeA)
+	if _, err := w.expand(t, volume, 128*mebibyte); !errors.Is(err, errInService) || codeOf(err) != codes.FailedPrecondition {
+		t.Errorf("expand while published: %v, want FAILED_PRECONDITION", err)
+	}
+	if response, err := w.expand(t, volume, 100*mebibyte); err != nil || response.GetCapacityBytes() != 100*mebibyte {
+		t.Errorf("to the size that it has, while published: %v, %v", response, err)
+	}
+	w.Controller.config.ExpandPublished = true
+	if response, err := w.expand(t, volume, 128*mebibyte); err != nil || response.GetCapacityBytes() != 128*mebibyte {
+		t.Errorf("online: %v, %v", response, err)
+	}
+	if again := w.mustPublish(t, volume, nodeA); again.target != published.target {
+		t.Errorf("growing moved the volume from %v to %v", published, again)
+	}
+	if _, err := w.expand(t, volume, 64<<30); codeOf(err) != codes.ResourceExhausted {
+		t.Errorf("beyond the pool: %v, want RESOURCE_EXHAUSTED", err)
+	}
+}
+
+func TestTheAppliancesWordOnHealth(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	check := func(what string, want ...string) {
+		t.Helper()
+		one, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		var got []string
+		for _, status := range one.GetVolumeHealth().GetHealthStatuses() {
+			got = append(got, status.GetReason())
+		}
+		all, err := w.ControllerListVolumeHealth(t.Context(), &csi.ControllerListVolumeHealthRequest{})
+		if err != nil || !slices.Equal(got, want) || len(all.GetEntries()) != min(1, len(want)) {
+			t.Errorf("%s: %v, %v, listed %v, want %v", what, got, err, all.GetEntries(), want)
+		}
+	}
+	check("all is well")
+	for kind, want := range map[sim.FaultKind]string{sim.PoolDegraded: reasonPoolState, sim.PoolUnmounted: reasonPoolAway} {
+		w.sim.Inject(sim.Fault{Kind: kind}, sim.When{})
+		check(string(kind), want)
+		w.sim.ClearFaults()
+	}
+	if _, err := w.sim.Exec(t.Context(), "/disk set [find where nvme-tcp-export=yes] nvme-tcp-export=no"); err != nil {
+		t.Fatal(err)
+	}
+	check("somebody took the export away", reasonExportDiffer)
+}
+
+// restricted is a controller that lets in the holder's host only.
+func restricted(t *testing.T, w *controllerWorld) {
+	t.Helper()
+	w.config.HostNQN = func(nodeID string) string {
+		id, err := attach.ParseNodeID(nodeID)
+		if err != nil {
+			t.Errorf("holder %q: %v", nodeID, err)
+		}
+		return nvme.HostOf(id.Machine).NQN
+	}
+	w.restart(t)
+}
+
+// allowed is the host that the appliance admits to the volume.
+func (w *controllerWorld) allowed(t *testing.T, volume string) string {
+	t.Helper()
+	id, err := rds.ParseVolumeID(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := w.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk.AllowedHost
+}
+
+func TestOnlyTheHoldersHostIsAllowed(t *testing.T) {
+	w := newControllerWorld(t)
+	restricted(t, w)
+	volume := w.create(t)
+	a, b := nvme.HostOf("machine-a").NQN, nvme.HostOf("machine-b").NQN
+	check := func(what, want string) {
+		t.Helper()
+		if got := w.allowed(t, volume); got != want {
+			t.Errorf("%s: allowed is %q, want %q", what, got, want)
+		}
+	}
+	join := func(node string) {
+		t.Helper()
+		w.standing(nodeA, attach.StandingAttached, time.Time{})
+		if _, err := w.publishAs(t, volume, node, sharedBlock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave := func(node string) {
+		t.Helper()
+		if err := w.unpublish(t, volume, node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("nobody holds it", "")
+	join(nodeA)
+	check("one holds it", a)
+	join(nodeB)
+	check("two hold it", "")
+	leave(nodeA)
+	check("the first left", b)
+	if _, err := w.sim.Exec(t.Context(), `/disk set [find where nvme-tcp-export=yes] nvme-tcp-server-allow-host-name=""`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.publishAs(t, volume, nodeB, sharedBlock()); err != nil {
+		t.Fatal(err)
+	}
+	check("somebody lifted it, and the holder was published again", b)
+	w.config.HostNQN = nil
+	w.restart(t)
+	if _, err := w.publishAs(t, volume, nodeB, sharedBlock()); err != nil {
+		t.Fatal(err)
+	}
+	check("switched off, and the holder was published again", "")
+	restricted(t, w)
+	leave(nodeB)
+	check("nobody holds it any more", "")
+}
+
+// How many execs each RPC takes where nothing stands in the way; the first four have a limit.
+func TestExecsOfEachRPC(t *testing.T) {
+	execs := 0
+	simulator, config := simtest.Start(t, func(o *sim.Options) { o.Observe = func(sim.Execution) { execs++ } })
+	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+	w.restart(t)
+	volume := w.create(t)
+	calls := w.calls(volume)
+	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); err != nil {
+		t.Fatal(err)
+	}
+	limits := map[string]int{"create": 3, "publish": 1, "unpublish": 1, "delete": 3}
+	for _, rpc := range []string{"create", "publish", "unpublish", "validate", "expand", "get", "health", "list", "unwell", "room", "delete"} {
+		execs = 0
+		if err := calls[rpc].call(t.Context(), calls[rpc].good); err != nil {
+			t.Fatalf("%s: %v", rpc, err)
+		}
+		t.Logf("%-9s %d execs", rpc, execs)
+		if limit, limited := limits[rpc]; limited && execs > limit {
+			t.Errorf("%s took %d execs, want at most %d", rpc, execs, limit)
+		}
+	}
+}
