@@ -68,7 +68,9 @@ func TestErrorsLeaveAsStatusOnceAndAreObserved(t *testing.T) {
 }
 
 // stumbling panics, as only a bug makes a handler do.
-type stumbling struct{ csi.UnimplementedControllerServer }
+type stumbling struct {
+	csi.UnimplementedControllerServer
+}
 
 func (stumbling) DeleteVolume(context.Context, *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	panic("nobody foresaw this")

@@ -48,6 +48,8 @@ type World struct {
 type Options struct {
 	// Sim changes the simulator before it starts.
 	Sim func(*sim.Options)
+	// Client, when set, changes the configuration of the appliance's client.
+	Client func(*rds.Config)
 	// Appliance, when set, stands between the controller and the appliance.
 	Appliance func(csi.Appliance, *sim.Sim) csi.Appliance
 }
@@ -63,6 +65,9 @@ func New(tb testing.TB, options Options) *World {
 			options.Sim(o)
 		}
 	})
+	if options.Client != nil {
+		options.Client(&config)
+	}
 	var appliance csi.Appliance = simtest.Client(tb, config)
 	if options.Appliance != nil {
 		appliance = options.Appliance(appliance, simulator)
@@ -70,7 +75,7 @@ func New(tb testing.TB, options Options) *World {
 	w := &World{Sim: simulator, gone: map[string]bool{}}
 	address := netip.MustParseAddrPort(Target)
 	controller, err := csi.NewController(csi.ControllerConfig{
-		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second,
+		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second, ExpandPublished: true,
 	}, appliance, nodes{w: w}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
 	if err != nil {
 		tb.Fatal(err)

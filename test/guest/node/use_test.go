@@ -1,0 +1,119 @@
+package node
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
+)
+
+// What a pod wrote is there under the next epoch, and nothing is left behind in between.
+func TestAVolumeGoesToItsPodAndBack(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "block"} {
+		t.Run(kind, func(t *testing.T) {
+			v := newRig(t, world.Options{}).create(t, "pvc-1", kind, map[string]string{"hdr_digest": "true", "nr_io_queues": "1"})
+			v.bring(t)
+			if err := v.write(1); err != nil {
+				t.Fatal(err)
+			}
+			if unwell := v.unwell(t); len(unwell) != 0 {
+				t.Errorf("unwell: %v", unwell)
+			}
+			first := v.nqn()
+			v.home(t)
+			v.bring(t)
+			if v.nqn() == first || !v.holds(t, 1) {
+				t.Errorf("under %s after %s: the data isn't what was written", v.nqn(), first)
+			}
+			v.home(t)
+		})
+	}
+}
+
+func TestAVolumeGrowsUnderItsPod(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "block"} {
+		t.Run(kind, func(t *testing.T) {
+			v := newRig(t, world.Options{}).create(t, "pvc-1", kind, nil)
+			v.bring(t)
+			if err := v.write(1); err != nil {
+				t.Fatal(err)
+			}
+			before := v.total(t)
+			capacity := &csi.CapacityRange{RequiredBytes: 2 * size}
+			expanded, err := v.r.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: v.id, CapacityRange: capacity, VolumeCapability: v.capability})
+			if err != nil || !expanded.GetNodeExpansionRequired() {
+				t.Fatalf("expand at the appliance: %v, %v", expanded, err)
+			}
+			twice(t, "expand on the node", func(t *testing.T) error {
+				t.Helper()
+				_, err := v.r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging(), CapacityRange: capacity, VolumeCapability: v.capability})
+				return err
+			})
+			if after := v.total(t); after < before+size*3/4 || !v.holds(t, 1) {
+				t.Errorf("%d bytes before, %d after, data there: %t", before, after, v.holds(t, 1))
+			}
+			v.home(t)
+		})
+	}
+}
+
+// total is the size that NodeGetVolumeStats gives, in bytes.
+func (v *volume) total(t *testing.T) int64 {
+	t.Helper()
+	response, err := v.r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(response.GetUsage(), func(usage *csi.VolumeUsage) bool { return usage.GetUnit() == csi.VolumeUsage_BYTES })
+	if i < 0 {
+		t.Fatalf("no bytes among %v", response.GetUsage())
+	}
+	return response.GetUsage()[i].GetTotal()
+}
+
+// What was granted before the volume went to another node leads nowhere.
+func TestADeadEpochIsRefused(t *testing.T) {
+	v := newRig(t, world.Options{}).create(t, "pvc-1", "ext4", nil)
+	v.attach(t, world.NodeA)
+	dead := v.context
+	v.detach(t, world.NodeA)
+	v.attach(t, world.NodeB)
+	v.context = dead
+	if err := v.stage(t); err == nil {
+		t.Error("staged under an epoch that ended")
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), v.staging()) || len(world.Controllers(v.nqn())) != 0 {
+		t.Errorf("%v, controllers %v; mounts:\n%s", err, world.Controllers(v.nqn()), mounts)
+	}
+}
+
+// With --restrict-hosts the target refuses every host but the holder's, although it knows the epoch.
+func TestAnotherHostIsRefused(t *testing.T) {
+	r := newRig(t, world.Options{Client: func(config *rds.Config) {
+		config.HostNQN = func(nodeID string) string {
+			id, err := attach.ParseNodeID(nodeID)
+			if err != nil {
+				t.Error(err)
+			}
+			return nvme.HostOf(id.Machine).NQN
+		}
+	}})
+	v := r.create(t, "pvc-1", "block", nil)
+	v.attach(t, world.NodeA)
+	if _, err := world.Connect(v.nqn(), nvme.HostOf("machine-b")); err == nil {
+		t.Error("another machine connected")
+	}
+	v.bring(t)
+	if err := v.write(1); err != nil {
+		t.Error(err)
+	}
+	v.home(t)
+}
