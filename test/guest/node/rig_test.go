@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/sha256"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -79,9 +80,7 @@ func (r *rig) create(t *testing.T, name, kind string, options map[string]string)
 		t.Fatal(err)
 	}
 	parameters := map[string]string{"pool": simtest.Pool}
-	for key, value := range options {
-		parameters[key] = value
-	}
+	maps.Copy(parameters, options)
 	response, err := r.CreateVolume(t.Context(), &csi.CreateVolumeRequest{
 		Name: name, Parameters: parameters, CapacityRange: &csi.CapacityRange{RequiredBytes: size}, VolumeCapabilities: []*csi.VolumeCapability{v.capability},
 	})

@@ -175,13 +175,17 @@ func (v *Volume) Publish(tb testing.TB, node string) string {
 	return nqn
 }
 
-// Unpublish takes the volume from the node.
+// Unpublish takes the volume from the node. It tries again as external-attacher does: somebody may have changed the disk.
 func (v *Volume) Unpublish(tb testing.TB, node string) {
 	tb.Helper()
 	request := &drivercsi.ControllerUnpublishVolumeRequest{VolumeId: v.ID, NodeId: node}
-	if _, err := v.w.ControllerUnpublishVolume(tb.Context(), request); err != nil {
-		tb.Fatalf("unpublish volume %s from %s: %v", v.ID, node, err)
-	}
+	Eventually(tb, "the volume is unpublished", func() bool {
+		_, err := v.w.ControllerUnpublishVolume(tb.Context(), request)
+		if err != nil {
+			tb.Logf("unpublish volume %s from %s: %v", v.ID, node, err)
+		}
+		return err == nil
+	})
 }
 
 // Delete removes a volume that nobody holds.
