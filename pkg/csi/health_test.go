@@ -230,3 +230,20 @@ func TestStatsOfADeadMountEnd(t *testing.T) {
 		close(hang)
 	})
 }
+
+// A bug that shows on one volume must not end the process, nor keep the volume locked.
+func TestAPanicOnANodeEndsItsCallOnly(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.mustPublish(t, epochA)
+	w.mounts.fullness = func(string) (unix.Statfs_t, error) { panic("nobody foresaw this") }
+	for range 2 {
+		_, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.target})
+		if codeOf(err) != codes.Internal {
+			t.Errorf("stats: %v, want Internal", err)
+		}
+	}
+	if err := w.unpublish(t); err != nil {
+		t.Errorf("unpublish: %v", err)
+	}
+}

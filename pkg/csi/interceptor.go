@@ -35,7 +35,12 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 			logger = logger.WithValues("node", node.GetNodeId())
 		}
 		start := time.Now()
-		response, err := recovered(klog.NewContext(ctx, logger), request, handle)
+		var response any
+		ctx = klog.NewContext(ctx, logger)
+		err := recovered(ctx, func() (err error) {
+			response, err = handle(ctx, request)
+			return err
+		})
 		took := time.Since(start)
 		err = asStatus(err)
 		observe(method, status.Code(err).String(), took)
@@ -52,13 +57,13 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 }
 
 // recovered turns a panic into an error: one request that nobody foresaw must not end the others, nor the process that
-// every volume depends on.
-func recovered(ctx context.Context, request any, handle grpc.UnaryHandler) (response any, err error) {
+// every volume depends on. A goroutine has to call it itself: nobody else can recover for it.
+func recovered(ctx context.Context, operate func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("%w: %v", errPanic, reason)
 			klog.FromContext(ctx).Error(err, "Panic", "stack", string(debug.Stack()))
 		}
 	}()
-	return handle(ctx, request)
+	return operate()
 }

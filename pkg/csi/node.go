@@ -124,7 +124,7 @@ func bounded(ctx context.Context, locks *volumeLocks, volumeID string, operate f
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := operate(ctx)
+		err := recovered(ctx, func() error { return operate(ctx) })
 		unlock()
 		done <- err
 	}()

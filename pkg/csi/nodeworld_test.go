@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -133,6 +134,7 @@ func (w *nodeWorld) mountedAt(path string) []string {
 // fakeMounts is a kernel with a mount table and numbered devices. It can fail to be read, to mount, and to end unmounting.
 type fakeMounts struct {
 	linux
+	mutex                 sync.Mutex // of the table, which may be read beside a change
 	table                 []mount.MountInfo
 	numbers               map[string]deviceNumber // by path, of devices
 	nodes                 map[string]deviceNumber // by path, of mounted device nodes
@@ -151,6 +153,8 @@ func (m *fakeMounts) mounts() ([]mount.MountInfo, error) {
 	if m.listFails != nil {
 		return nil, m.listFails
 	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
 	return slices.Clone(m.table), nil
 }
 
@@ -195,6 +199,8 @@ func (m *fakeMounts) Mount(source, target, kind string, options []string) error 
 	if resolved, err := filepath.EvalSymlinks(target); err == nil {
 		target = resolved
 	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
 	entry := mount.MountInfo{Source: source, MountPoint: target, FsType: kind, Root: "/", MountOptions: options, SuperOptions: []string{"rw"}}
 	number, isDevice := m.numbers[source]
 	if isDevice {
@@ -221,6 +227,8 @@ func (m *fakeMounts) Unmount(path string) error {
 	if m.hang != nil {
 		<-m.hang
 	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
 	for i, entry := range slices.Backward(m.table) {
 		if entry.MountPoint == path {
 			m.table = slices.Delete(m.table, i, i+1)

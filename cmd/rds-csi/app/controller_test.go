@@ -219,8 +219,8 @@ func TestControllerStartErrors(t *testing.T) {
 func TestMainTellsUsageErrorsFromFailures(t *testing.T) {
 	for want, lines := range map[int][][]string{
 		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}},
-		exitUsage:  {{}, {"controllr"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}},
-		exitFailed: {{"node"}},
+		exitUsage:  {{}, {"controllr"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}, {"node"}},
+		exitFailed: {{"node", "--node-name=n", "--machine-id=m", "--endpoint=unix:///no/such/folder/csi.sock"}},
 	} {
 		for _, line := range lines {
 			if got := Main(line); got != want {
