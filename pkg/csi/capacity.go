@@ -12,14 +12,27 @@ const (
 	sizeStep = mebibyte
 	// minimumSize leaves room for a filesystem with a journal.
 	minimumSize = 16 * mebibyte
+	// minimumXFS is the least that mkfs.xfs makes a filesystem on, since xfsprogs 5.19. It refuses on the node, too late.
+	minimumXFS = 300 * mebibyte
 	// maximumSize, 1 PiB, is beyond any pool of the appliance and far from where sums of sizes would overflow.
 	maximumSize = int64(1) << 50
 	// defaultSize is for a request that names none.
 	defaultSize = 1024 * mebibyte
 )
 
-// sizeOf gives the size in bytes of a new volume: at least what is required, within the limit, in whole steps.
-func sizeOf(capacity *csi.CapacityRange) (int64, error) {
+// leastFor is the least size in bytes of a volume that must serve these capabilities.
+func leastFor(capabilities []*csi.VolumeCapability) int64 {
+	for _, capability := range capabilities {
+		if capability.GetMount().GetFsType() == "xfs" {
+			return minimumXFS
+		}
+	}
+	return minimumSize
+}
+
+// sizeOf gives the size in bytes of a new volume: at least what is required and at least least, within the limit, in
+// whole steps.
+func sizeOf(capacity *csi.CapacityRange, least int64) (int64, error) {
 	required, limit := capacity.GetRequiredBytes(), capacity.GetLimitBytes()
 	switch {
 	case required < 0 || limit < 0:
@@ -36,9 +49,9 @@ func sizeOf(capacity *csi.CapacityRange) (int64, error) {
 			size = min(size, limit/sizeStep*sizeStep)
 		}
 	}
-	size = max((size+sizeStep-1)/sizeStep*sizeStep, minimumSize)
+	size = max((size+sizeStep-1)/sizeStep*sizeStep, least)
 	if limit > 0 && size > limit {
-		return 0, fmt.Errorf("%w: at most %d bytes are wanted, but sizes are multiples of %d from %d on", errOutOfRange, limit, sizeStep, minimumSize)
+		return 0, fmt.Errorf("%w: at most %d bytes are wanted, but sizes are multiples of %d from %d on", errOutOfRange, limit, sizeStep, least)
 	}
 	return size, nil
 }

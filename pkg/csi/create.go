@@ -64,7 +64,7 @@ func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, e
 	if err := parameters.checkFilesystem(request.GetVolumeCapabilities()); err != nil {
 		return newVolume{}, err
 	}
-	size, err := sizeOf(request.GetCapacityRange())
+	size, err := sizeOf(request.GetCapacityRange(), leastFor(request.GetVolumeCapabilities()))
 	if err != nil {
 		return newVolume{}, err
 	}

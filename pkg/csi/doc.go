@@ -7,14 +7,17 @@
 //   - server.go, interceptor.go   the gRPC server on its socket, one log line and one status code per call
 //   - identity.go                 who we are
 //   - controller.go               the controller service: what it needs, what it can do; one file per RPC:
-//     create.go, delete.go, publish.go, unpublish.go, validate.go
+//     create.go, delete.go, publish.go, unpublish.go, validate.go, list.go (ListVolumes, ControllerGetVolume), room.go
+//     (GetCapacity), expand.go, volumehealth.go
 //   - door.go                     publish requests that wait for a conflict to end, in order and bounded
 //   - restore.go                  volumes of which the appliance forgot something
 //   - nodes.go, records.go        what Kubernetes and the appliance say, in the words of package attach
 //   - audit.go                    the appliance as attach.Auditor sees it
-//   - node.go                     the node service: what it needs, what it can do; one file per pair of RPCs:
-//     stage.go, nodepublish.go; staging.go checks their requests, restage.go judges which epoch is the living one,
-//     filesystem.go formats and mounts, blank.go proves that a device is blank, mountpoint.go reads the mount table
+//   - node.go                     the node service: what it needs, what it can do; its RPCs: stage.go, unstage.go,
+//     nodepublish.go, grow.go (NodeExpandVolume), stats.go, health.go
+//   - staging.go, mountoptions.go what their requests ask for; restage.go judges which epoch is the living one
+//   - filesystem.go, repair.go    formatting, checking, mounting; blank.go proves that a device is blank
+//   - kernel.go, mountpoint.go    devices by their numbers, and the mount table; remember.go connects lost volumes again
 //   - capability.go, parameters.go, capacity.go   what a request may ask for
 //   - publishcontext.go           what the controller tells the node, as both ends encode it
 //   - errors.go                   the one place where errors become gRPC codes

@@ -17,7 +17,7 @@ func (c *Controller) ControllerExpandVolume(ctx context.Context, request *csi.Co
 	if err != nil {
 		return nil, err
 	}
-	size, err := sizeOf(request.GetCapacityRange())
+	size, err := sizeOf(request.GetCapacityRange(), minimumSize)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,6 @@ func (c *Controller) GetCapacity(ctx context.Context, request *csi.GetCapacityRe
 	return &csi.GetCapacityResponse{
 		AvailableCapacity: available,
 		MaximumVolumeSize: wrapperspb.Int64(min(available/sizeStep*sizeStep, maximumSize)),
-		MinimumVolumeSize: wrapperspb.Int64(minimumSize),
+		MinimumVolumeSize: wrapperspb.Int64(leastFor(request.GetVolumeCapabilities())),
 	}, nil
 }

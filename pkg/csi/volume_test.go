@@ -114,9 +114,25 @@ func TestSizes(t *testing.T) {
 		"the most":         {&csi.CapacityRange{RequiredBytes: maximumSize}, maximumSize},
 		"limit is the use": {&csi.CapacityRange{RequiredBytes: 20 * mebibyte, LimitBytes: 20 * mebibyte}, 20 * mebibyte},
 	} {
-		if got, err := sizeOf(test.capacity); err != nil || got != test.want {
+		if got, err := sizeOf(test.capacity, minimumSize); err != nil || got != test.want {
 			t.Errorf("%s: got %d, %v, want %d", name, got, err, test.want)
 		}
+	}
+}
+
+// mkfs.xfs refuses less on the node, where nobody can change the size any more.
+func TestXFSGetsWhatItNeeds(t *testing.T) {
+	w := newControllerWorld(t)
+	request := createRequest("pvc-1")
+	request.VolumeCapabilities[0] = writerOf("xfs")
+	request.CapacityRange = &csi.CapacityRange{RequiredBytes: 20 * mebibyte}
+	response, err := w.CreateVolume(t.Context(), request)
+	if err != nil || response.GetVolume().GetCapacityBytes() != minimumXFS {
+		t.Errorf("got %v, %v, want %d bytes", response, err, minimumXFS)
+	}
+	request.Name, request.CapacityRange.LimitBytes = "pvc-2", 30*mebibyte
+	if _, err := w.CreateVolume(t.Context(), request); codeOf(err) != codes.OutOfRange {
+		t.Errorf("got %v, want OUT_OF_RANGE", err)
 	}
 }
 

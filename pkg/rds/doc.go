@@ -3,7 +3,8 @@
 //
 // Where to find what:
 //
-//   - client.go     Client: the operations, one file each: create.go, read.go, publish.go, unpublish.go, delete.go
+//   - client.go     Client: the operations, one file each: create.go, read.go, publish.go, unpublish.go, delete.go,
+//     expand.go, capacity.go, health.go
 //   - volumeid.go   VolumeID: the name of a volume, from which slot, backing file and subsystem NQN follow
 //   - record.go     Record: who holds a volume, as it is written in the disk's comment (recordtext.go)
 //   - command.go    the one place that quotes text for RouterOS and wraps statements so that their outcome can be told
