@@ -1,7 +1,6 @@
 package csi
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,22 +67,7 @@ func TestBlockVolumeLivesTwice(t *testing.T) {
 		if got := codeOf(w.unstage(t)); got != codes.FailedPrecondition || len(w.connector.devices) != 1 {
 			t.Errorf("unstage under a pod: %v, connections %v, want FailedPrecondition and the connection kept", got, w.connector.devices)
 		}
-		for range 2 {
-			if err := w.unpublish(t); err != nil {
-				t.Fatalf("unpublish: %v", err)
-			}
-		}
-		if _, err := os.Lstat(w.target); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("target path after unpublish: %v, want it gone", err)
-		}
-		for range 2 {
-			if err := w.unstage(t); err != nil {
-				t.Fatalf("unstage: %v", err)
-			}
-		}
-		if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
-			t.Fatalf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
-		}
+		w.letGo(t)
 	}
 	life()
 	life()

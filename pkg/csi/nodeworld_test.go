@@ -411,3 +411,24 @@ func (o *fakeNodeObserver) CountReconnect(err error) {
 	}
 	o.reconnected++
 }
+
+// letGo unpublishes and unstages the volume, each once more than needed, and leaves nothing behind.
+func (w *nodeWorld) letGo(t *testing.T) {
+	t.Helper()
+	for range 2 {
+		if err := w.unpublish(t); err != nil {
+			t.Fatalf("unpublish: %v", err)
+		}
+	}
+	if _, err := os.Lstat(w.target); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("target path after unpublish: %v, want it gone", err)
+	}
+	for range 2 {
+		if err := w.unstage(t); err != nil {
+			t.Fatalf("unstage: %v", err)
+		}
+	}
+	if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
+		t.Fatalf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
+	}
+}

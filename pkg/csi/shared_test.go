@@ -15,8 +15,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// record is the volume's record as the appliance has it.
-func (w *controllerWorld) record(t *testing.T, volume string) rds.Record {
+// disk is the volume's disk as the appliance has it.
+func (w *controllerWorld) disk(t *testing.T, volume string) rds.Disk {
 	t.Helper()
 	id, err := rds.ParseVolumeID(volume)
 	if err != nil {
@@ -26,6 +26,13 @@ func (w *controllerWorld) record(t *testing.T, volume string) rds.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return disk
+}
+
+// record is the volume's record as the appliance has it.
+func (w *controllerWorld) record(t *testing.T, volume string) rds.Record {
+	t.Helper()
+	disk := w.disk(t, volume)
 	if !disk.Consistent() {
 		t.Errorf("the export disagrees with the record: %+v", disk)
 	}

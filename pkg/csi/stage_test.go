@@ -36,22 +36,7 @@ func TestWholeLifeTwice(t *testing.T) {
 		if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); len(staged) != 1 || !cmp.Equal(staged, published) {
 			t.Fatalf("mounted: staged %v, published %v, want one and the same device once", staged, published)
 		}
-		for range 2 {
-			if err := w.unpublish(t); err != nil {
-				t.Fatalf("unpublish: %v", err)
-			}
-		}
-		if _, err := os.Lstat(w.target); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("target path after unpublish: %v, want it gone", err)
-		}
-		for range 2 {
-			if err := w.unstage(t); err != nil {
-				t.Fatalf("unstage: %v", err)
-			}
-		}
-		if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
-			t.Fatalf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
-		}
+		w.letGo(t)
 	}
 	if got := w.commands.count("mkfs"); got != 1 {
 		t.Errorf("formatted %d times, want once: %v", got, w.commands.ran)

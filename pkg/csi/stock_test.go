@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,6 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
@@ -165,15 +165,7 @@ func restricted(t *testing.T, w *controllerWorld) {
 // allowed is the host that the appliance admits to the volume.
 func (w *controllerWorld) allowed(t *testing.T, volume string) string {
 	t.Helper()
-	id, err := rds.ParseVolumeID(volume)
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk, err := w.client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return disk.AllowedHost
+	return w.disk(t, volume).AllowedHost
 }
 
 func TestOnlyTheHoldersHostIsAllowed(t *testing.T) {
@@ -223,6 +215,41 @@ func TestOnlyTheHoldersHostIsAllowed(t *testing.T) {
 	restricted(t, w)
 	leave(nodeB)
 	check("nobody holds it any more", "")
+}
+
+// Switching --restrict-hosts on or off must not cut anybody off, and volumes are well all the while.
+func TestRestrictingHostsLeavesConnectionsAlone(t *testing.T) {
+	withdrawn := 0
+	simulator, config := simtest.Start(t, func(o *sim.Options) {
+		o.Observe = func(done sim.Execution) {
+			if strings.Contains(done.Command, "nvme-tcp-export=no") {
+				withdrawn++
+			}
+		}
+	})
+	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+	w.restart(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	withdrawn = 0
+	restricted(t, w)
+	response, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
+	if err != nil || len(response.GetVolumeHealth().GetHealthStatuses()) != 0 {
+		t.Errorf("health: %v, %v, want nothing wrong", response, err)
+	}
+	w.mustPublish(t, volume, nodeA)
+	if got, want := w.allowed(t, volume), nvme.HostOf("machine-a").NQN; got != want {
+		t.Errorf("switched on: allowed is %q, want %q", got, want)
+	}
+	w.config.HostNQN = nil
+	w.restart(t)
+	w.mustPublish(t, volume, nodeA)
+	if got := w.allowed(t, volume); got != "" {
+		t.Errorf("switched off: allowed is %q, want any", got)
+	}
+	if withdrawn != 0 {
+		t.Errorf("the export was taken away %d times", withdrawn)
+	}
 }
 
 // How many execs each RPC takes where nothing stands in the way; the first four have a limit.

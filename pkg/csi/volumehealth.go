@@ -79,9 +79,9 @@ func healthOf(health rds.Health) *csi.VolumeHealth {
 	if health.About != "" {
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance says about disk %s: %s", disk.ID.Slot(), health.About)
 	}
-	if disk.Record.Held() && !disk.Consistent() {
+	if disk.Record.Held() && !disk.Admits() {
 		add(csi.VolumeHealthErrorType_INACCESSIBLE, reasonExportDiffer,
-			"Disk %s should be exported as %s and is not; the next publish, or the next resync, mends it.", disk.ID.Slot(), disk.Record.SubsystemNQN(disk.ID))
+			"Disk %s should be exported to its holders as %s and is not; the next publish, or the next resync, mends it.", disk.ID.Slot(), disk.Record.SubsystemNQN(disk.ID))
 	}
 	return result
 }

@@ -32,7 +32,16 @@ type Disk struct {
 // Consistent tells whether the export agrees with the record: on under the NQN of the holding, off without a holder, and
 // for the right host.
 func (d Disk) Consistent() bool {
-	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held() && d.AllowedHost == d.expectedHost
+	return d.exportFits() && d.AllowedHost == d.expectedHost
+}
+
+// Admits tells whether every holder can connect: a volume that more hosts may reach than should is reachable all the same.
+func (d Disk) Admits() bool {
+	return d.Record.Held() && d.exportFits() && (d.AllowedHost == "" || d.AllowedHost == d.expectedHost)
+}
+
+func (d Disk) exportFits() bool {
+	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held()
 }
 
 // The properties that are read, and no more, which keeps replies small.

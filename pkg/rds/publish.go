@@ -10,11 +10,13 @@ import (
 // disk in between, nothing is changed and the error is a *ChangedError. Other errors: those of Get, ErrUnknownOutcome,
 // or a *CommandError.
 //
-// A holder that comes in under the epoch of one that is connected doesn't switch anything: only the record changes.
+// A holder that comes in under the epoch of one that is connected doesn't switch anything: only the record changes, and
+// which host is allowed. So does a host that wasn't the right one: whoever is connected must not be cut off when hosts begin
+// to be restricted.
 //
 // It also repairs: with next equal to the record that the disk carries, it sets NQN and export to agree with it.
 func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	joins := seen.Consistent() && seen.Record.Held() && next.Holding.Epoch == seen.Record.Holding.Epoch
+	joins := seen.exportFits() && seen.Record.Held() && next.Holding.Epoch == seen.Record.Holding.Epoch
 	if joins {
 		// Whichever of the two leaves first, its departure has to fit into the record as well.
 		for _, holder := range next.Holding.Holders {
@@ -95,7 +97,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 		}
 		disk = c.remember(disk)
 		switch {
-		case disk.comment == comment && (disk.Consistent() || !change.fence) && disk.Size >= change.size:
+		case disk.comment == comment && (disk.Consistent() || !change.fence && comment != change.seen.comment) && disk.Size >= change.size:
 			return disk, nil
 		case disk.comment != comment && disk.comment != change.seen.comment:
 			return Disk{}, &ChangedError{Now: disk}
