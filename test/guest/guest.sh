@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# guest.sh CACHE KERNEL ARGUMENTS...: runs `go test ARGUMENTS` as root inside throw-away QEMU guests, one boot for each
-# test package. KERNEL is a Debian package that depends on the kernel to run, such as linux-image-6.12-cloud-amd64. What is
+# guest.sh CACHE KERNEL [--pair] ARGUMENTS...: runs `go test ARGUMENTS` as root inside throw-away QEMU guests, one boot for each
+# test package, or two that reach each other. KERNEL is a Debian package that depends on the kernel to run, such as linux-image-6.12-cloud-amd64. What is
 # downloaded or built stays in CACHE/guest; what is there is not fetched again.
 set -euo pipefail
 cache=$1/guest kernel=$2
 shift 2
+pair=
+if [ "$1" = --pair ]; then pair=--pair && shift; fi
 here=$(cd "$(dirname "$0")" && pwd)
 
 # apt runs apt-get, and once more after reading the package lists if that fails: they may be missing or outdated.
@@ -49,4 +51,4 @@ if [ ! -e "$base" ]; then
 fi
 
 go build -o "$cache/vmrun" "$here/vmrun"
-CGO_ENABLED=0 go test -count=1 -exec "$cache/vmrun $base" "$@"
+CGO_ENABLED=0 go test -count=1 -exec "$cache/vmrun $pair $base" "$@"

@@ -12,15 +12,23 @@ import (
 
 var rounds = flag.Int("fence-rounds", 10, "how many take-overs to try")
 
-// newWorld is as kind to the old node as an appliance can be: its disks keep their identity over everything, so that a
+// field is where a siege takes place: the appliance and node A in this guest, node B in the other.
+type field struct {
+	*world.World
+
+	b *other
+}
+
+// newField is as kind to the old node as an appliance can be: its disks keep their identity over everything, so that a
 // kernel has no reason of its own to give up.
-func newWorld(t *testing.T, broken func(csi.Appliance, *sim.Sim) csi.Appliance) *world.World {
+func newField(t *testing.T, broken func(csi.Appliance, *sim.Sim) csi.Appliance) *field {
 	t.Helper()
-	return world.New(t, world.Options{Appliance: broken, Sim: func(o *sim.Options) { o.Exports.StableIdentity = true }})
+	w := world.New(t, world.Options{Appliance: broken, Sim: func(o *sim.Options) { o.Exports.StableIdentity = true }})
+	return &field{World: w, b: dialOther(t)}
 }
 
 func TestTheOldNodeNeverWritesAgain(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newField(t, nil)
 	for round := range *rounds {
 		variant := variants()[round%len(variants())]
 		t.Run(fmt.Sprintf("%d %s", round+1, variant.name), func(t *testing.T) {

@@ -48,7 +48,7 @@ func TestWhatIsNoFenceIsFoundOut(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(appliance csi.Appliance, s *sim.Sim) csi.Appliance {
+			w := newField(t, func(appliance csi.Appliance, s *sim.Sim) csi.Appliance {
 				return noFence{Appliance: appliance, sim: s, instead: instead}
 			})
 			for attempt := range attempts {

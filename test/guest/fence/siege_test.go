@@ -19,7 +19,7 @@ const watched = 2500 * time.Millisecond
 
 // siege is one volume that goes from node A to node B while A's programs write.
 type siege struct {
-	w          *world.World
+	w          *field
 	volume     *world.Volume
 	host       nvme.HostIdentity // of node A
 	nqn        string            // of A's epoch
@@ -39,6 +39,8 @@ type outcome struct {
 	// late is how many blocks were in the backing file in the end that the old node wrote after the take-over, or that
 	// weren't what they were right after it.
 	late int
+	// lateForB is the same as node B reads it.
+	lateForB int
 	// lateAcknowledged says that a write which was begun after the take-over was acknowledged.
 	lateAcknowledged bool
 	// errors is how many of its attempts to write failed, connects how often its programs tried to connect.
@@ -47,15 +49,15 @@ type outcome struct {
 	state string
 }
 
-func (o outcome) fenced() bool { return o.late == 0 && !o.lateAcknowledged }
+func (o outcome) fenced() bool { return o.late == 0 && o.lateForB == 0 && !o.lateAcknowledged }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%d writes before, taken over in %.2f s, then %d late blocks, late acknowledgement %t, %d errors, %d connects, controller %s",
-		o.before, o.took.Seconds(), o.late, o.lateAcknowledged, o.errors, o.connects, o.state)
+	return fmt.Sprintf("%d writes before, taken over in %.2f s, then %d late blocks (%d for B), late acknowledgement %t, %d errors, %d connects, controller %s",
+		o.before, o.took.Seconds(), o.late, o.lateForB, o.lateAcknowledged, o.errors, o.connects, o.state)
 }
 
 // besiege has node A hold a new volume and write to it, takes the volume over for node B, and tells what A could still do.
-func besiege(t *testing.T, w *world.World, name string, v variant) outcome {
+func besiege(t *testing.T, w *field, name string, v variant) outcome {
 	t.Helper()
 	s := &siege{w: w, host: nvme.HostOf("machine-a"), atEnd: func() {}}
 	s.volume = w.Create(t, name, volumeSize)
@@ -69,17 +71,20 @@ func besiege(t *testing.T, w *world.World, name string, v variant) outcome {
 	then := v.before(t, s)
 	started := time.Now()
 	w.Lose(world.NodeA)
-	s.volume.Publish(t, world.NodeB)
+	granted := s.volume.Publish(t, world.NodeB)
 	o.took = time.Since(started)
 	begun := s.writers.begun.Load()
 	expected := s.read(t)
 	then()
 
-	s.useAsB(t, expected)
+	content := bytes.Repeat([]byte("B's data"), len(expected)/2/8)
+	w.b.ask(t, "Write", Order{NQN: granted, Content: content})
+	copy(expected, content)
 	v.after(t, s)
 	<-time.After(watched)
 	o.lateAcknowledged = s.writers.acknowledged.Load() > begun
 	o.late = late(expected, s.read(t), begun)
+	o.lateForB = late(expected, w.b.ask(t, "Read", Order{NQN: granted, Length: len(expected)}), begun)
 	o.connects = s.connects.Load()
 	o.errors, o.state = s.writers.errors.Load(), world.State(s.controller)
 	return o
@@ -92,22 +97,6 @@ func (s *siege) end(t *testing.T) {
 	s.writers.end()
 	s.volume.Unpublish(t, world.NodeB)
 	s.volume.Delete(t)
-}
-
-// useAsB writes to the volume as its new holder does, and has that expected. It writes to the backing file: the kernel under
-// test, which still has A's device, would refuse a second one with the same identity.
-func (s *siege) useAsB(t *testing.T, expected []byte) {
-	t.Helper()
-	content := bytes.Repeat([]byte("B's data"), blocks*blockSize/2/8)
-	file, err := os.OpenFile(s.volume.File, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = file.Write(content)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		t.Errorf("write as the new holder: %v", err)
-	}
-	copy(expected, content)
 }
 
 // read gives what the backing file has where A writes.

@@ -27,7 +27,7 @@ func moveOutputs(args []string) (moved []string, outputs map[string]string) {
 
 // command is the script that the guest's init runs.
 func (g guest) command() string {
-	lines := []string{"export RDS_CSI_GUEST=1", "cd /tmp"}
+	lines := append([]string{"export RDS_CSI_GUEST=1", "cd /tmp"}, g.link.commands()...)
 	if _, covered := g.outputs["gocoverdir"]; covered {
 		lines = append(lines, "mkdir /out/gocoverdir")
 	}

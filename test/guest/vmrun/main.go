@@ -32,18 +32,30 @@ func main() {
 	os.Exit(code)
 }
 
-// start boots until a test has begun, and returns its exit code.
+// start runs the program in one guest, or in the first of a pair, and returns its exit code.
 func start(ctx context.Context, args []string) (int, error) {
+	pair := len(args) > 0 && args[0] == "--pair"
+	if pair {
+		args = args[1:]
+	}
 	if len(args) < 2 {
-		return exitFailure, errors.New("usage: vmrun FOLDER PROGRAM [ARGUMENT]")
+		return exitFailure, errors.New("usage: vmrun [--pair] FOLDER PROGRAM [ARGUMENT]")
 	}
 	work, err := os.MkdirTemp("", "vmrun-")
 	if err != nil {
 		return exitFailure, fmt.Errorf("make a folder for the guest: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	g := guest{folder: args[0], work: work, program: args[1], limit: limit(args[2:])}
+	g := guest{folder: args[0], work: work, program: args[1], limit: limit(args[2:]), shown: os.Stdout}
 	g.arguments, g.outputs = moveOutputs(args[2:])
+	if !pair {
+		return g.run(ctx)
+	}
+	return g.runBeside(ctx)
+}
+
+// run boots the guest until its program has begun, and returns the program's exit code.
+func (g guest) run(ctx context.Context) (int, error) {
 	if err := g.writeInitrd(); err != nil {
 		return exitFailure, fmt.Errorf("make the initial RAM disk: %w", err)
 	}

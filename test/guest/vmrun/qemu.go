@@ -32,6 +32,10 @@ type guest struct {
 	arguments    []string
 	outputs      map[string]string
 	limit        time.Duration
+	// shown is where the program's output goes.
+	shown io.Writer
+	// link, unless nil, is the network to another guest.
+	link *link
 }
 
 // boot starts the guest, shows what its program prints, and returns the program's exit code.
@@ -60,7 +64,7 @@ func (g guest) boot(ctx context.Context) (int, error) {
 	_, _ = outputEnd.Close(), consoleEnd.Close()
 	kernel := make(chan string)
 	go func() { kernel <- readAll(console) }()
-	began := show(output, func() {
+	began := show(g.shown, output, func() {
 		clock.Reset(g.limit)
 		fmt.Fprintf(os.Stderr, "vmrun: booted in %.1f s\n", time.Since(started).Seconds())
 	})
@@ -88,7 +92,7 @@ func (g guest) qemuArguments(result string) []string {
 		"initcall_blacklist=init_encrypted,crypto_kdf108_init,jent_mod_init,load_system_certificate_list,bpf_tcp_ca_kfunc_init",
 		os.Getenv("RDS_CSI_GUEST_APPEND"),
 	}
-	return []string{
+	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35,accel=tcg,vmport=off,hpet=off", "-smp", "2", "-m", "1024",
 		// QEMU 7.2 emulates cmpxchg16b wrongly enough to crash Linux 6.12.
@@ -98,18 +102,18 @@ func (g guest) qemuArguments(result string) []string {
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=output,path=/dev/fd/3", "-device", "virtserialport,nr=1,chardev=output",
 		"-chardev", "file,id=result,path=" + result, "-device", "virtserialport,nr=2,chardev=result",
-	}
+	}, g.link.qemuArguments()...)
 }
 
-// show copies the program's output, of which the line that says ready is not a part. It tells whether that line came.
-func show(output io.Reader, begin func()) bool {
+// show copies the program's output to shown, of which the line that says ready is not a part. It tells whether that line came.
+func show(shown io.Writer, output io.Reader, begin func()) bool {
 	lines := bufio.NewReader(output)
 	line, err := lines.ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != ready {
 		return false
 	}
 	begin()
-	_, _ = io.Copy(os.Stdout, lines)
+	_, _ = io.Copy(shown, lines)
 	return true
 }
 

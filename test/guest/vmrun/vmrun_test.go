@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,10 +92,10 @@ func TestAGuestThatDiedIsNoSuccess(t *testing.T) {
 
 func TestTheProgramsOutputBeginsAfterTheGuestSaidReady(t *testing.T) {
 	begun := false
-	if show(bytes.NewBufferString("Kernel panic\n"), func() { begun = true }) || begun {
+	if show(io.Discard, bytes.NewBufferString("Kernel panic\n"), func() { begun = true }) || begun {
 		t.Error("output of a guest that isn't ready counts as its program's")
 	}
-	if !show(bytes.NewBufferString(ready+"\n"), func() { begun = true }) || !begun {
+	if !show(io.Discard, bytes.NewBufferString(ready+"\n"), func() { begun = true }) || !begun {
 		t.Error("the line that says ready went by unseen")
 	}
 }

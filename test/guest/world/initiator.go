@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
@@ -28,7 +31,12 @@ func Eventually(tb testing.TB, what string, holds func() bool) {
 // Connect asks the kernel for a controller of the subsystem, with more options such as "reconnect_delay=1", and returns
 // the controller's name. The caller disconnects.
 func Connect(nqn string, host nvme.HostIdentity, options ...string) (controller string, err error) {
-	address, port, _ := strings.Cut(Target, ":")
+	return ConnectTo(Target, nqn, host, options...)
+}
+
+// ConnectTo is Connect with a target elsewhere, as host:port.
+func ConnectTo(target, nqn string, host nvme.HostIdentity, options ...string) (controller string, err error) {
+	address, port, _ := strings.Cut(target, ":")
 	wish := append([]string{
 		"transport=tcp", "traddr=" + address, "trsvcid=" + port, "nqn=" + nqn, "hostnqn=" + host.NQN, "hostid=" + host.ID,
 	}, options...)
@@ -93,10 +101,25 @@ func Reset(controller string) {
 	_ = os.WriteFile("/sys/class/nvme/"+controller+"/reset_controller", []byte("1"), 0)
 }
 
-// DisconnectAll removes every controller of the subsystem.
+// DisconnectAll removes every controller of the subsystem. Linux 6.1 sometimes hangs for ever in removing one that was refused
+// while it was being reset. So programs of their own do it, which are left behind then: a process that hangs in the kernel
+// can't end.
 func DisconnectAll(nqn string) {
 	for _, controller := range Controllers(nqn) {
-		_ = os.WriteFile("/sys/class/nvme/"+controller+"/delete_controller", []byte("1"), 0)
+		remove := exec.Command("sh", "-c", `echo 1 > "$0"`, "/sys/class/nvme/"+controller+"/delete_controller") //nolint:noctx // nothing ends it
+		if remove.Start() != nil {
+			continue
+		}
+		ended := make(chan struct{})
+		go func() {
+			_ = remove.Wait() // somebody else may have removed it
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(Patience):
+			klog.Background().Info("The kernel hangs in removing a controller", "controller", controller, "subsystemNQN", nqn)
+		}
 	}
 }
 

@@ -23,8 +23,12 @@ const (
 	NodeB = "node-b/machine-b"
 )
 
-// Target is where the kernel's target listens.
-const Target = "127.0.0.1:4420"
+// Target is where the kernel's target is reached from this machine. It listens on every address, for the other guest of a
+// pair; a guest has no other network.
+const (
+	Target   = "127.0.0.1:4420"
+	listened = "0.0.0.0:4420"
+)
 
 // InGuest tells whether this is a guest.
 func InGuest() bool { return os.Getenv("RDS_CSI_GUEST") != "" }
@@ -88,7 +92,7 @@ func New(tb testing.TB, options Options) *World {
 func Export(tb testing.TB) *kernel.Target {
 	tb.Helper()
 	Guest(tb)
-	target, err := kernel.Open(netip.MustParseAddrPort(Target), func(err error) { tb.Errorf("the kernel's target: %v", err) })
+	target, err := kernel.Open(netip.MustParseAddrPort(listened), func(err error) { tb.Errorf("the kernel's target: %v", err) })
 	if err != nil {
 		tb.Fatal(err)
 	}
