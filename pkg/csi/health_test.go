@@ -247,3 +247,28 @@ func TestAPanicOnANodeEndsItsCallOnly(t *testing.T) {
 		t.Errorf("unpublish: %v", err)
 	}
 }
+
+// What goes on in the background of a call has nobody else to recover for it.
+func TestAPanicInTheBackgroundEndsItsWorkOnly(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	synctest.Test(t, func(t *testing.T) {
+		w.mounts.onUnmount = func() { panic("nobody foresaw this") }
+		if err := w.unstage(t); codeOf(err) != codes.Internal {
+			t.Errorf("unstage: %v, want Internal", err)
+		}
+		w.mounts.onUnmount = nil
+		w.connector.lose(subsystemNQN(t, epochA))
+		w.connector.onConnect = func() { panic("nobody foresaw this") }
+		if got := w.reasons(t); !slices.Equal(got, []string{reasonLost}) {
+			t.Errorf("health: %v, want the loss", got)
+		}
+		synctest.Wait()
+		if w.observer.failed != 1 {
+			t.Errorf("attempts to connect again: %+v, want one that failed", *w.observer)
+		}
+		if err := w.unstage(t); err != nil {
+			t.Errorf("unstage: %v", err)
+		}
+	})
+}

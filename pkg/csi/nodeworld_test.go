@@ -143,6 +143,7 @@ type fakeMounts struct {
 	fullness              func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
 	hang                  chan struct{} // unmounting waits until it is closed
+	onUnmount             func()
 }
 
 func newFakeMounts() *fakeMounts {
@@ -227,6 +228,9 @@ func (m *fakeMounts) Unmount(path string) error {
 	if m.hang != nil {
 		<-m.hang
 	}
+	if m.onUnmount != nil {
+		m.onUnmount()
+	}
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	for i, entry := range slices.Backward(m.table) {
@@ -251,6 +255,7 @@ type fakeConnector struct {
 	rescanned    []string
 	onRescan     func()
 	onDisconnect func()
+	onConnect    func()
 	made         int
 	connects     int
 	connecting   chan struct{}
@@ -262,6 +267,9 @@ func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, 
 	c.connects++
 	if c.connecting != nil {
 		<-c.connecting
+	}
+	if c.onConnect != nil {
+		c.onConnect()
 	}
 	if device := c.devices[target.SubsystemNQN]; device != "" {
 		return device, nil

@@ -87,7 +87,11 @@ func (n *Node) rejoin(ctx context.Context, volume rds.VolumeID) {
 		if !known {
 			return // unstaged just now
 		}
-		live, err := n.connect(ctx, target)
+		var live device
+		err := recovered(ctx, func() (err error) {
+			live, err = n.connect(ctx, target)
+			return err
+		})
 		n.observer.CountReconnect(err)
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "A staged volume has no connection, and can't be connected again now", "subsystem", target.SubsystemNQN)

@@ -126,7 +126,7 @@ func (n *Node) devicesOf(connections []nvme.Connection, stagingPath string) (map
 func (n *Node) flush(ctx context.Context, volume rds.VolumeID, path string) error {
 	ctx = context.WithoutCancel(ctx)
 	unmounted := make(chan error, 1)
-	go func() { unmounted <- n.unmount(ctx, path) }()
+	go func() { unmounted <- recovered(ctx, func() error { return n.unmount(ctx, path) }) }()
 	patience := time.NewTicker(flushPatience)
 	defer patience.Stop()
 	for {
