@@ -17,6 +17,7 @@
 //     nodepublish.go, grow.go (NodeExpandVolume), stats.go, health.go
 //   - staging.go, mountoptions.go what their requests ask for; restage.go judges which epoch is the living one
 //   - filesystem.go, repair.go    formatting, checking, mounting; blank.go proves that a device is blank
+//   - device.go                   a device that is held, so that its name stays its own
 //   - kernel.go, mountpoint.go    devices by their numbers, and the mount table; remember.go connects lost volumes again
 //   - capability.go, parameters.go, capacity.go   what a request may ask for
 //   - publishcontext.go           what the controller tells the node, as both ends encode it

@@ -77,31 +77,32 @@ func placeOf(volumeID, path string) (rds.VolumeID, string, error) {
 }
 
 func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, required int64) (int64, error) {
-	live, err := n.connected(ctx, volume)
+	connection, err := n.connected(ctx, volume)
 	if err != nil {
 		return 0, err
 	}
+	live, err := n.hold(ctx, connection.SubsystemNQN, connection.Device)
+	if err != nil {
+		return 0, err
+	}
+	defer live.release(ctx)
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return 0, fmt.Errorf("%w: nothing is at %s", errNotHere, path)
 	}
-	if err := n.connector.Rescan(ctx, live.SubsystemNQN); err != nil {
-		return 0, fmt.Errorf("%w: rescan %s: %w", errConnection, live.SubsystemNQN, err)
+	if err := n.connector.Rescan(ctx, connection.SubsystemNQN); err != nil {
+		return 0, fmt.Errorf("%w: rescan %s: %w", errConnection, connection.SubsystemNQN, err)
 	}
-	size, err := n.awaitSize(ctx, live.Device, required)
+	size, err := n.awaitSize(ctx, live.path, required)
 	if err != nil {
 		return 0, err
 	}
-	number, err := n.kernel.number(live.Device)
-	if err != nil {
-		return 0, fmt.Errorf("%w: look at the device of %s: %w", errConnection, live.SubsystemNQN, err)
-	}
-	mounts, err := n.mountsOf(number)
+	mounts, err := n.mountsOf(live.number)
 	if err != nil {
 		return 0, err
 	}
 	for _, m := range mounts {
 		if !isNode(m) && !readOnly(m) {
-			return size, n.grow(ctx, live.Device, m.MountPoint)
+			return size, n.grow(ctx, live.path, m.MountPoint)
 		}
 	}
 	return size, nil

@@ -27,6 +27,8 @@ type kernel interface {
 	// number gives the number of the block device whose node is at path, errNoDevice if something else is there, and
 	// os.ErrNotExist if nothing is. A symbolic link is something else.
 	number(path string) (deviceNumber, error)
+	// open holds the block device at path open until it is closed, and gives its number; errNoDevice if it is something else.
+	open(path string) (io.Closer, deviceNumber, error)
 	// size of a block device in bytes.
 	size(device string) (int64, error)
 	// protect keeps everybody from writing the device, also who has it open; unprotect allows it again.
@@ -46,6 +48,26 @@ func (linux) number(path string) (deviceNumber, error) {
 	if err := unix.Lstat(path, &stat); err != nil {
 		return 0, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
+	return numberOf(path, stat)
+}
+
+func (linux) open(path string) (io.Closer, deviceNumber, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	var stat unix.Stat_t
+	number := deviceNumber(0)
+	if err = unix.Fstat(int(file.Fd()), &stat); err == nil {
+		number, err = numberOf(path, stat)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, number, nil
+}
+
+func numberOf(path string, stat unix.Stat_t) (deviceNumber, error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return 0, fmt.Errorf("%s is %w", path, errNoDevice)
 	}

@@ -43,6 +43,7 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 	if err != nil {
 		return err
 	}
+	defer live.release(ctx)
 	if err := n.restage(ctx, live, p.staging); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,13 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 		t.Fatal(err)
 	}
 	w.kernel = w.mounts
+	t.Cleanup(func() {
+		for path, times := range w.mounts.held {
+			if times != 0 {
+				t.Errorf("%s is still held %d times", path, times)
+			}
+		}
+	})
 	return w
 }
 
@@ -140,14 +148,16 @@ type fakeMounts struct {
 	nodes                 map[string]deviceNumber // by path, of mounted device nodes
 	unwritable            map[string]bool         // by path
 	sizes                 map[string]int64        // by path, where it isn't the file's
+	held                  map[string]int          // by path: how often a device is open
 	fullness              func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
 	hang                  chan struct{} // unmounting waits until it is closed
 	onUnmount             func()
+	onOpen                func(path string)
 }
 
 func newFakeMounts() *fakeMounts {
-	return &fakeMounts{numbers: map[string]deviceNumber{}, nodes: map[string]deviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}}
+	return &fakeMounts{numbers: map[string]deviceNumber{}, nodes: map[string]deviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, held: map[string]int{}}
 }
 
 func (m *fakeMounts) mounts() ([]mount.MountInfo, error) {
@@ -170,6 +180,40 @@ func (m *fakeMounts) number(path string) (deviceNumber, error) {
 		return 0, err
 	}
 	return 0, errNoDevice
+}
+
+// holding is a device that is open until it is closed.
+type holding func()
+
+func (h holding) Close() error {
+	h()
+	return nil
+}
+
+func (m *fakeMounts) open(path string) (io.Closer, deviceNumber, error) {
+	number, err := m.number(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	m.hold(path, 1)
+	if m.onOpen != nil {
+		m.onOpen(path)
+	}
+	return holding(func() { m.hold(path, -1) }), number, nil
+}
+
+func (m *fakeMounts) hold(path string, change int) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.held[path] += change
+}
+
+// loose tells whether path is that of a device that nobody holds: a kernel might have given it to another volume by now.
+func (m *fakeMounts) loose(path string) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	_, isDevice := m.numbers[path]
+	return isDevice && m.held[path] == 0
 }
 
 func (m *fakeMounts) size(device string) (int64, error) {
@@ -199,6 +243,9 @@ func (m *fakeMounts) unprotect(device string) error {
 func (m *fakeMounts) Mount(source, target, kind string, options []string) error {
 	if resolved, err := filepath.EvalSymlinks(target); err == nil {
 		target = resolved
+	}
+	if m.loose(source) {
+		return fmt.Errorf("%s may be another volume's by now", source)
 	}
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -367,6 +414,9 @@ func (c *fakeCommands) Command(name string, arguments ...string) utilexec.Cmd {
 
 func (c *fakeCommands) play(name string, arguments []string) answer {
 	last := arguments[len(arguments)-1]
+	if c.mounts.loose(last) {
+		return answer{output: last + " may be another volume's by now", status: 8}
+	}
 	switch name {
 	case "blkid":
 		content, err := os.ReadFile(last)

@@ -87,9 +87,11 @@ func (n *Node) rejoin(ctx context.Context, volume rds.VolumeID) {
 		if !known {
 			return // unstaged just now
 		}
-		var live device
-		err := recovered(ctx, func() (err error) {
-			live, err = n.connect(ctx, target)
+		err := recovered(ctx, func() error {
+			live, err := n.connect(ctx, target)
+			if err == nil {
+				live.release(ctx)
+			}
 			return err
 		})
 		n.observer.CountReconnect(err)
@@ -98,6 +100,6 @@ func (n *Node) rejoin(ctx context.Context, volume rds.VolumeID) {
 			return
 		}
 		n.memory.keep(volume, target)
-		klog.FromContext(ctx).Info("Connected a lost volume again; pods that use it must be started again", "subsystem", target.SubsystemNQN, "device", live.path)
+		klog.FromContext(ctx).Info("Connected a lost volume again; pods that use it must be started again", "subsystem", target.SubsystemNQN)
 	}()
 }

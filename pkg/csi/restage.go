@@ -7,27 +7,23 @@ import (
 
 	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
-
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
-
-// device is a block device: the path where the connector found it, and the number by which it is told from every other
-// one. The path alone says nothing: after a reconnect the same volume may have another one, and another volume this one.
-type device struct {
-	path   string
-	number deviceNumber
-}
 
 // reach connects the requested subsystem and clears away what an earlier epoch left at the staging path.
 //
 // If something else is staged there, the target is the judge: a disk has one subsystem NQN at a time, so if the
 // requested one lets us in, the other one is dead for good. If it doesn't, nothing here is touched: the request may be
-// the old one.
-func (n *Node) reach(ctx context.Context, s staging) (device, error) {
+// the old one. The caller releases the device.
+func (n *Node) reach(ctx context.Context, s staging) (_ device, err error) {
 	live, err := n.connect(ctx, s.target)
 	if err != nil {
 		return device{}, err
 	}
+	defer func() {
+		if err != nil {
+			live.release(ctx)
+		}
+	}()
 	if err := n.detachDead(ctx, s.path, live); err != nil {
 		return device{}, err
 	}
@@ -46,18 +42,6 @@ func (n *Node) reach(ctx context.Context, s staging) (device, error) {
 	}
 	n.memory.keep(s.volume, s.target)
 	return live, nil
-}
-
-func (n *Node) connect(ctx context.Context, target nvme.Target) (device, error) {
-	path, err := n.connector.Connect(ctx, target)
-	if err != nil {
-		return device{}, fmt.Errorf("%w: connect %s at %s: %w", errConnection, target.SubsystemNQN, target.Address, err)
-	}
-	number, err := n.kernel.number(path)
-	if err != nil {
-		return device{}, fmt.Errorf("%w: look at the device of %s: %w", errConnection, target.SubsystemNQN, err)
-	}
-	return device{path: path, number: number}, nil
 }
 
 // detachDead takes mounts of any other device than the live one away from path. It detaches lazily: nothing that is

@@ -26,6 +26,7 @@ func (n *Node) stage(ctx context.Context, s staging) error {
 	if err != nil {
 		return err
 	}
+	defer live.release(ctx)
 	if err := n.checkUse(live, s); err != nil {
 		return err
 	}
