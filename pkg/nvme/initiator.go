@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,7 @@ type Initiator struct {
 	root    string
 	sysfs   sysfs
 	pending singleflight.Group
+	dials   dials
 	ask     func(wish string) (answer string, err error)
 	check   func(path string, device blockDevice) error
 }
@@ -57,7 +59,7 @@ func (i *Initiator) Ready() error {
 
 // Connect returns the path of the block device of the target's subsystem, once it is there and its connection is live. A
 // connection that exists is used, and waited for while the kernel restores it; otherwise a new one is made. Errors are
-// ErrRefused, ErrUnreachable, ErrNoDevice, ErrNoModule, ErrInvalid and those of ctx.
+// ErrRefused, ErrUnreachable, ErrNoDevice, ErrNoModule, ErrUnwilling, ErrInvalid and those of ctx.
 func (i *Initiator) Connect(ctx context.Context, target Target) (string, error) {
 	for delay := time.Duration(0); ; {
 		found, err := i.find(target.SubsystemNQN)
@@ -120,7 +122,7 @@ func (i *Initiator) path(found subsystem) (string, error) {
 }
 
 // dial has the kernel connect. If ctx ends first, the kernel goes on, and what it makes is found by the next Connect or
-// ended by the next Disconnect.
+// ended by the next Disconnect, which waits for it.
 func (i *Initiator) dial(ctx context.Context, target Target) error {
 	address, err := resolve(ctx, target.Address)
 	if err != nil {
@@ -132,6 +134,7 @@ func (i *Initiator) dial(ctx context.Context, target Target) error {
 	}
 	logger := klog.FromContext(ctx)
 	err = i.inBackground(ctx, "connect "+wish, func() error {
+		defer i.dials.begin(target.SubsystemNQN)()
 		answer, err := i.ask(wish)
 		if errors.Is(err, syscall.EALREADY) {
 			return nil // somebody else was faster
@@ -162,7 +165,8 @@ func (i *Initiator) inBackground(ctx context.Context, key string, work func() er
 }
 
 // Connections lists the subsystems that the kernel knows whose NQN begins with the prefix, also those that have lost every
-// controller and stay only because their device is in use: their State is empty.
+// controller and stay only because their device is in use: their State is empty. It also lists, as new, those that the
+// kernel was asked for by this Initiator and that it shows only when the target has answered.
 func (i *Initiator) Connections(_ context.Context, nqnPrefix string) ([]Connection, error) {
 	found, err := i.sysfs.subsystems(func(nqn string) bool { return strings.HasPrefix(nqn, nqnPrefix) })
 	if err != nil {
@@ -178,15 +182,21 @@ func (i *Initiator) Connections(_ context.Context, nqnPrefix string) ([]Connecti
 		}
 		connections = append(connections, connection)
 	}
+	for _, nqn := range i.dials.underWay(nqnPrefix) {
+		if !slices.ContainsFunc(connections, func(c Connection) bool { return c.SubsystemNQN == nqn && c.State != "" }) {
+			connections = append(connections, Connection{SubsystemNQN: nqn, State: "new"})
+		}
+	}
 	return connections, nil
 }
 
-// Disconnect ends every connection to the subsystem and to no other; having none is success. It can take a minute where
-// the network swallows everything; if ctx ends first the kernel goes on.
+// Disconnect ends every connection to the subsystem and to no other, also one that the kernel is still making; having none is
+// success. It can take a minute or two where the network swallows everything; if ctx ends first the kernel goes on.
 func (i *Initiator) Disconnect(ctx context.Context, subsystemNQN string) error {
 	for delay := time.Duration(0); ; {
+		dialing := i.dials.isUnderWay(subsystemNQN) // what it makes is found now, or it is still making it
 		found, err := i.find(subsystemNQN)
-		if err != nil || len(found.controllers) == 0 {
+		if err != nil || len(found.controllers) == 0 && !dialing {
 			return err
 		}
 		for _, c := range found.controllers {

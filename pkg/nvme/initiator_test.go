@@ -109,7 +109,7 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 	k := newTree(t, true)
 	for err, want := range map[error]error{
 		syscall.EIO: ErrRefused, syscall.ECONNREFUSED: ErrUnreachable, syscall.EHOSTUNREACH: ErrUnreachable,
-		syscall.ETIMEDOUT: ErrUnreachable, syscall.EINVAL: ErrNoModule, fs.ErrNotExist: ErrNoModule, syscall.EKEYREJECTED: syscall.EKEYREJECTED,
+		syscall.ETIMEDOUT: ErrUnreachable, syscall.EINVAL: ErrUnwilling, fs.ErrNotExist: ErrNoModule, syscall.EKEYREJECTED: syscall.EKEYREJECTED,
 	} {
 		i := k.initiator()
 		i.ask = func(string) (string, error) { return "", err }
@@ -255,6 +255,45 @@ func TestConnections(t *testing.T) {
 			if (c.Device == "") != lost || c.State != map[bool]string{true: "", false: "connecting"}[lost] {
 				t.Errorf("got %+v", c)
 			}
+		}
+	})
+}
+
+// While a network swallows everything, the kernel shows nothing of a connection that it is making. It must not be left behind.
+func TestAConnectionThatIsBeingMadeIsEnded(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.exported[volume] = true
+		i, back := k.initiator(), make(chan struct{})
+		i.ask = func(wish string) (string, error) { <-back; return k.ask(wish) }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("Connect: %v, want ErrUnreachable", err)
+		}
+		if got, err := i.Connections(t.Context(), volume); err != nil || !cmp.Equal(got, []Connection{{SubsystemNQN: volume, State: "new"}}) {
+			t.Errorf("Connections: %+v, %v, want the one that is being made", got, err)
+		}
+		if err := i.Disconnect(ctx, volume); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Disconnect within a second: %v, want it to wait", err)
+		}
+		time.AfterFunc(time.Minute, func() { close(back) })
+		time.AfterFunc(2*time.Minute, func() {
+			found, err := i.find(volume)
+			if err != nil || len(found.controllers) != 1 || k.written(found.controllers[0].name, "delete_controller") != "1" {
+				t.Errorf("what was made: %+v, %v, want one controller that is being deleted", found, err)
+				return
+			}
+			k.remove(found.controllers[0].name)
+		})
+		if err := i.Disconnect(t.Context(), volume); err != nil {
+			t.Errorf("Disconnect: %v", err)
+		}
+		if got, err := i.Connections(t.Context(), volume); err != nil || len(got) != 1 || got[0].State != "" {
+			t.Errorf("Connections: %+v, %v, want no controller", got, err)
+		}
+		if len(k.asked) != 1 {
+			t.Errorf("asked the kernel %d times, want once", len(k.asked))
 		}
 	})
 }

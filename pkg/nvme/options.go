@@ -30,8 +30,9 @@ type Options struct {
 }
 
 // DefaultOptions are what a StorageClass gets that says nothing. A connection that broke is restored for ever, and I/O
-// waits for it: an appliance that reboots must not turn filesystems read-only, and a volume that was given to another
-// node is refused by the target, which ends the wait. The rest are the kernel's own defaults.
+// waits for it: an appliance that reboots must not turn filesystems read-only. Where a volume was given to another node, the
+// target's refusal ends the wait; kernels that take a refusal for an outage, such as 6.1, need a bound (docs/nvme.md). The
+// rest are the kernel's own defaults.
 func DefaultOptions() Options {
 	return Options{
 		CtrlLossTimeout: -1, ReconnectDelay: 2 * time.Second, FastIOFailTimeout: -1, KeepAliveTimeout: 5 * time.Second, QueueSize: 128,
