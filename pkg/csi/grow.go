@@ -32,8 +32,8 @@ func (n *Node) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolu
 	if err := checkOptionalPath("staging_target_path", request.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
-	required, limit := request.GetCapacityRange().GetRequiredBytes(), request.GetCapacityRange().GetLimitBytes()
-	if required < 0 || limit < 0 || limit > 0 && required > limit {
+	wanted := request.GetCapacityRange()
+	if required, limit := wanted.GetRequiredBytes(), wanted.GetLimitBytes(); required < 0 || limit < 0 || limit > 0 && required > limit {
 		return nil, fmt.Errorf("capacity_range: %w: required_bytes %d, limit_bytes %d", errOutOfRange, required, limit)
 	}
 	if capability := request.GetVolumeCapability(); capability != nil {
@@ -43,7 +43,7 @@ func (n *Node) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolu
 	}
 	var size int64
 	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) (err error) {
-		size, err = n.expand(ctx, volume, path, required)
+		size, err = n.expand(ctx, volume, path, wanted)
 		return err
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func placeOf(volumeID, path string) (rds.VolumeID, string, error) {
 	return volume, filepath.Clean(path), nil
 }
 
-func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, required int64) (int64, error) {
+func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, wanted *csi.CapacityRange) (int64, error) {
 	connection, err := n.connected(ctx, volume)
 	if err != nil {
 		return 0, err
@@ -92,9 +92,12 @@ func (n *Node) expand(ctx context.Context, volume rds.VolumeID, path string, req
 	if err := n.connector.Rescan(ctx, connection.SubsystemNQN); err != nil {
 		return 0, fmt.Errorf("%w: rescan %s: %w", errConnection, connection.SubsystemNQN, err)
 	}
-	size, err := n.awaitSize(ctx, live.path, required)
+	size, err := n.awaitSize(ctx, live.path, wanted.GetRequiredBytes())
 	if err != nil {
 		return 0, err
+	}
+	if limit := wanted.GetLimitBytes(); limit > 0 && size > limit {
+		return 0, fmt.Errorf("capacity_range: %w: %s has %d bytes, limit_bytes is %d", errOutOfRange, live.path, size, limit)
 	}
 	mounts, err := n.mountsOf(live.number)
 	if err != nil {

@@ -41,6 +41,21 @@ func TestFilesystemThatCannotBeGrown(t *testing.T) {
 	}
 }
 
+func TestAFilesystemIsNotGrownBeyondTheLimit(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.commands.ran = nil
+	request := w.expandRequest(w.staging, 0)
+	request.CapacityRange.LimitBytes = 4<<20 - 1
+	if _, err := w.NodeExpandVolume(t.Context(), request); codeOf(err) != codes.OutOfRange || w.commands.count("resize2fs") != 0 {
+		t.Errorf("expand beyond limit_bytes: %v, commands %v, want OutOfRange and nothing grown", err, w.commands.ran)
+	}
+	request.CapacityRange.LimitBytes++
+	if _, err := w.NodeExpandVolume(t.Context(), request); err != nil {
+		t.Errorf("expand to limit_bytes: %v", err)
+	}
+}
+
 func TestReadOnlyFilesystemIsNotGrown(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)

@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ type NodeConfig struct {
 	MachineIdentity string
 	// MaxVolumes is how many volumes may be attached to this node at once, 1 or more.
 	MaxVolumes int64
+	// FlushPatience is how long unmounting waits for a target that is away before it gives up what was never written; 0
+	// stands for DefaultFlushPatience. It must be less than callLimit.
+	FlushPatience time.Duration
 }
 
 // Node is the CSI node service.
@@ -62,8 +66,9 @@ type Node struct {
 	kernel    kernel
 	memory    memory
 	// locks are held by what changes a volume's connections or mounts, looks by what only looks at it.
-	locks, looks volumeLocks
-	maxVolumes   int64
+	locks, looks  volumeLocks
+	maxVolumes    int64
+	flushPatience time.Duration
 }
 
 // NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
@@ -78,8 +83,11 @@ func NewNode(config NodeConfig, connector Connector, mounter Mounter, commands u
 	if err != nil {
 		return nil, fmt.Errorf("node service: %w", err)
 	}
+	if config.FlushPatience < 0 || config.FlushPatience >= callLimit {
+		return nil, fmt.Errorf("node service: want a patience of less than %s, not %s", callLimit, config.FlushPatience)
+	}
 	return &Node{
-		id: id, maxVolumes: config.MaxVolumes, connector: connector, mounter: mounter, commands: commands, observer: observer, kernel: linux{},
+		id: id, maxVolumes: config.MaxVolumes, flushPatience: cmp.Or(config.FlushPatience, DefaultFlushPatience), connector: connector, mounter: mounter, commands: commands, observer: observer, kernel: linux{},
 	}, nil
 }
 

@@ -307,6 +307,7 @@ type fakeConnector struct {
 	connects     int
 	connecting   chan struct{}
 	disconnected []string
+	hangs        bool // in disconnecting
 	fails        error
 }
 
@@ -352,7 +353,11 @@ func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Co
 	return connections, c.fails
 }
 
-func (c *fakeConnector) Disconnect(_ context.Context, nqn string) error {
+func (c *fakeConnector) Disconnect(ctx context.Context, nqn string) error {
+	if c.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	delete(c.devices, nqn)
 	c.disconnected = append(c.disconnected, nqn)
 	if c.onDisconnect != nil {
@@ -380,6 +385,7 @@ type fakeCommands struct {
 	utilexec.Interface
 	mounts  *fakeMounts
 	ran     []string
+	onRun   func(name string)
 	answers map[string]answer
 }
 
@@ -396,6 +402,9 @@ const (
 func (c *fakeCommands) CommandContext(_ context.Context, name string, arguments ...string) utilexec.Cmd {
 	c.ran = append(c.ran, strings.Join(append([]string{name}, arguments...), " "))
 	return &testingexec.FakeCmd{CombinedOutputScript: []testingexec.FakeAction{func() ([]byte, []byte, error) {
+		if c.onRun != nil {
+			c.onRun(name)
+		}
 		given, overridden := c.answers[name]
 		if !overridden {
 			given = c.play(name, arguments)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
@@ -27,21 +28,36 @@ func (n *Node) reach(ctx context.Context, s staging) (_ device, err error) {
 	if err := n.detachDead(ctx, s.path, live); err != nil {
 		return device{}, err
 	}
-	connections, err := n.connector.Connections(ctx, s.volume.SubsystemPrefix())
-	if err != nil {
-		return device{}, fmt.Errorf("%w: list connections: %w", errConnection, err)
+	if err := n.dropDead(ctx, s); err != nil {
+		return device{}, err
 	}
+	n.memory.keep(s.volume, s.target)
+	return live, nil
+}
+
+// dropLimit bounds the disconnection of an earlier epoch: kernels were seen to hang in that for ever.
+const dropLimit = 10 * time.Second
+
+// dropDead disconnects every epoch of the volume but the one that let us in. One that can't be disconnected is left behind:
+// it is dead at the target, so it does no harm, and the living one mustn't wait for it.
+func (n *Node) dropDead(ctx context.Context, s staging) error {
+	connections, err := n.connections(ctx, s.volume)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dropLimit)
+	defer cancel()
 	for _, connection := range connections {
 		if connection.SubsystemNQN == s.target.SubsystemNQN {
 			continue
 		}
 		if err := n.connector.Disconnect(ctx, connection.SubsystemNQN); err != nil {
-			return device{}, fmt.Errorf("%w: disconnect the earlier %s: %w", errConnection, connection.SubsystemNQN, err)
+			klog.FromContext(ctx).Error(err, "Could not disconnect an earlier epoch, which is dead; unstaging tries again", "subsystem", connection.SubsystemNQN)
+			continue
 		}
 		klog.FromContext(ctx).V(2).Info("Disconnected an earlier epoch", "subsystem", connection.SubsystemNQN, "device", connection.Device)
 	}
-	n.memory.keep(s.volume, s.target)
-	return live, nil
+	return nil
 }
 
 // detachDead takes mounts of any other device than the live one away from path. It detaches lazily: nothing that is

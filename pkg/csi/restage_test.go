@@ -3,6 +3,7 @@ package csi
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -40,6 +41,21 @@ func TestNewEpochIsStagedAgain(t *testing.T) {
 				t.Errorf("formatted %d times, want only at the first stage", got)
 			}
 		})
+	}
+}
+
+// A kernel that hangs in disconnecting the dead epoch must not keep the living one from its pod.
+func TestADeadEpochThatCantBeDisconnectedIsLeftBehind(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.fence(t)
+	w.connector.hangs = true
+	synctest.Test(t, func(t *testing.T) {
+		w.mustStage(t, epochB)
+		w.mustPublish(t, epochB)
+	})
+	if published := w.mountedAt(w.target); !slices.Equal(published, []string{"nvme1n1"}) {
+		t.Errorf("published %v, want the new epoch's device", published)
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// flushPatience is how long unmounting waits for a target that is away. It is more than a short outage takes and less
+// DefaultFlushPatience is how long unmounting waits for a target that is away. It is more than a short outage takes and less
 // than kubelet's patience with one call. What is lost after it was never synced, and no pod is there to miss it; what it
 // buys is that a node whose storage network is broken lets go of the volume.
-const flushPatience = 90 * time.Second
+const DefaultFlushPatience = 90 * time.Second
 
 // NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch.
 func (n *Node) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
@@ -25,13 +25,43 @@ func (n *Node) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVo
 	if err != nil {
 		return nil, err
 	}
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
-		return n.unstage(ctx, request.GetVolumeId(), path)
-	})
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	for {
+		err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
+			return n.unstage(ctx, request.GetVolumeId(), path)
+		})
+		if err == nil {
+			return &csi.NodeUnstageVolumeResponse{}, nil
+		}
+		if !errors.Is(err, errBusy) || !n.outlast(ctx, request.GetVolumeId(), path) {
+			return nil, err
+		}
 	}
-	return &csi.NodeUnstageVolumeResponse{}, nil
+}
+
+// outlast waits for another operation on the volume, and tells whether it ended. Staging hangs when its target goes away
+// meanwhile, and holds the volume until it is back, however long that takes. Now that nobody wants the volume here any more,
+// it is ended as flush ends unmounting.
+func (n *Node) outlast(ctx context.Context, volumeID, path string) bool {
+	patience := time.NewTicker(n.flushPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-n.locks.unlocked(volumeID):
+			return true
+		case <-ctx.Done():
+			return false
+		case <-patience.C:
+			volume, err := rds.ParseVolumeID(volumeID)
+			if err == nil {
+				err = n.giveUp(ctx, volume, path)
+			}
+			if err != nil {
+				klog.FromContext(ctx).Error(err, "Still waiting for another operation on the volume", "path", path)
+			}
+		}
+	}
 }
 
 func (n *Node) unstage(ctx context.Context, volumeID, path string) error {
@@ -53,7 +83,7 @@ func (n *Node) unstage(ctx context.Context, volumeID, path string) error {
 	}
 	// Forgotten before it is disconnected, so that nobody connects it again.
 	n.memory.forget(volume)
-	return n.disconnect(ctx, connections)
+	return n.disconnect(context.WithoutCancel(ctx), connections)
 }
 
 func (n *Node) connections(ctx context.Context, volume rds.VolumeID) ([]nvme.Connection, error) {
@@ -127,24 +157,27 @@ func (n *Node) flush(ctx context.Context, volume rds.VolumeID, path string) erro
 	ctx = context.WithoutCancel(ctx)
 	unmounted := make(chan error, 1)
 	go func() { unmounted <- recovered(ctx, func() error { return n.unmount(ctx, path) }) }()
-	patience := time.NewTicker(flushPatience)
+	patience := time.NewTicker(n.flushPatience)
 	defer patience.Stop()
 	for {
 		select {
 		case err := <-unmounted:
 			return err
 		case <-patience.C:
-			if err := n.giveUp(ctx, volume); err != nil {
+			if err := n.giveUp(ctx, volume, path); err != nil {
 				klog.FromContext(ctx).Error(err, "Still unmounting", "path", path)
 			}
 		}
 	}
 }
 
-// giveUp disconnects the volume unless its target is connected.
-func (n *Node) giveUp(ctx context.Context, volume rds.VolumeID) error {
+// giveUp disconnects the volume unless its target is connected, or it is mounted elsewhere than at the staging path.
+func (n *Node) giveUp(ctx context.Context, volume rds.VolumeID, stagingPath string) error {
 	connections, err := n.connections(ctx, volume)
 	if err != nil {
+		return err
+	}
+	if err := n.checkUnused(connections, stagingPath); err != nil {
 		return err
 	}
 	for _, connection := range connections {
@@ -152,7 +185,7 @@ func (n *Node) giveUp(ctx context.Context, volume rds.VolumeID) error {
 			return fmt.Errorf("%s is connected and may be writing", connection.SubsystemNQN)
 		}
 	}
-	klog.FromContext(ctx).Info("The target is away: what was never written to it is given up, so that the volume can be unmounted", "waited", flushPatience)
+	klog.FromContext(ctx).Info("The target is away: what was never written to it is given up, so that the volume can be unmounted", "waited", n.flushPatience)
 	return n.disconnect(ctx, connections)
 }
 
@@ -160,7 +193,7 @@ func (n *Node) giveUp(ctx context.Context, volume rds.VolumeID) error {
 const disconnectLimit = 75 * time.Second
 
 func (n *Node) disconnect(ctx context.Context, connections []nvme.Connection) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disconnectLimit)
+	ctx, cancel := context.WithTimeout(ctx, disconnectLimit)
 	defer cancel()
 	for _, connection := range connections {
 		if err := n.connector.Disconnect(ctx, connection.SubsystemNQN); err != nil {

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,8 @@ func TestUnstageEndsThoughTheTargetIsGone(t *testing.T) {
 			w.mustStage(t, epochA)
 			synctest.Test(t, func(t *testing.T) {
 				took, err := unstageAt(t, w, state)
-				if err != nil || took < flushPatience || took > flushPatience+time.Second {
-					t.Errorf("unstage took %v, %v, want success after %v", took, err, flushPatience)
+				if err != nil || took < DefaultFlushPatience || took > DefaultFlushPatience+time.Second {
+					t.Errorf("unstage took %v, %v, want success after %v", took, err, DefaultFlushPatience)
 				}
 			})
 			if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
@@ -52,7 +53,7 @@ func TestUnstageNeverCutsALiveTargetOff(t *testing.T) {
 		if codeOf(err) != codes.DeadlineExceeded || took != callLimit {
 			t.Errorf("unstage took %v: %v, want DeadlineExceeded after %v", took, err, callLimit)
 		}
-		<-time.After(10 * flushPatience)
+		<-time.After(10 * DefaultFlushPatience)
 		if len(w.connector.disconnected) != 0 {
 			t.Errorf("disconnected %v while it was live", w.connector.disconnected)
 		}
@@ -78,13 +79,56 @@ func TestUnstageWaitsForATargetThatComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.mounts.hang = make(chan struct{})
 		w.connector.states[subsystemNQN(t, epochA)] = "connecting"
-		back := time.AfterFunc(flushPatience-time.Second, func() { close(w.mounts.hang) })
+		back := time.AfterFunc(DefaultFlushPatience-time.Second, func() { close(w.mounts.hang) })
 		defer back.Stop()
 		start := time.Now()
-		if err := w.unstage(t); err != nil || time.Since(start) != flushPatience-time.Second {
+		if err := w.unstage(t); err != nil || time.Since(start) != DefaultFlushPatience-time.Second {
 			t.Errorf("unstage: %v after %v, want success as soon as it was back", err, time.Since(start))
 		}
 	})
+}
+
+// A target that goes away while a volume is staged keeps the volume locked, also when the pod is gone. Then unstaging lets go of
+// it, unless somebody uses it or the target may be writing.
+func TestUnstageEndsAStagingThatHangs(t *testing.T) {
+	for name, c := range map[string]struct {
+		state string
+		pod   bool
+		want  codes.Code
+	}{
+		"target away":           {state: "connecting", want: codes.OK},
+		"target away, pod left": {state: "connecting", pod: true, want: codes.Aborted},
+		"target at work":        {state: stateLive, want: codes.Aborted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newNodeWorld(t)
+			w.mustStage(t, epochA)
+			if c.pod {
+				w.mustPublish(t, epochA)
+			} else if err := w.mounts.Unmount(w.staging); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				back := make(chan struct{})
+				w.commands.onRun = func(string) { <-back }
+				w.connector.onDisconnect = sync.OnceFunc(func() { close(back) })
+				w.connector.states[subsystemNQN(t, epochA)] = c.state
+				if _, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA)); codeOf(err) != codes.DeadlineExceeded {
+					t.Errorf("stage: %v, want DeadlineExceeded", err)
+				}
+				start := time.Now()
+				err := w.unstage(t)
+				if (c.want == codes.OK) != (err == nil) || err != nil && codeOf(err) != c.want || time.Since(start) > callLimit {
+					t.Errorf("unstage: %v after %v, want %v", err, time.Since(start), c.want)
+				}
+				if cut := len(w.connector.disconnected) > 0; cut != (c.want == codes.OK) {
+					t.Errorf("disconnected %v", w.connector.disconnected)
+				}
+				w.connector.onDisconnect()
+				synctest.Wait()
+			})
+		})
+	}
 }
 
 // The connection may be gone while a pod still has the dead mount; taking the staging mount away would leave it alone.
