@@ -28,13 +28,21 @@ func (d device) release(ctx context.Context) {
 	}
 }
 
-// connect connects the subsystem, and returns its device. The caller releases it.
-func (n *Node) connect(ctx context.Context, target nvme.Target) (device, error) {
-	path, err := n.connector.Connect(ctx, target)
-	if err != nil {
-		return device{}, fmt.Errorf("%w: connect %s at %s: %w", errConnection, target.SubsystemNQN, target.Address, err)
+// connect connects the subsystem.
+func (n *Node) connect(ctx context.Context, target nvme.Target) error {
+	if err := n.connector.Connect(ctx, target); err != nil {
+		return fmt.Errorf("%w: connect %s at %s: %w", errConnection, target.SubsystemNQN, target.Address, err)
 	}
-	return n.hold(ctx, target.SubsystemNQN, path)
+	return nil
+}
+
+// await waits for the device of a subsystem that is connected, and holds it. The caller releases it.
+func (n *Node) await(ctx context.Context, subsystemNQN string) (device, error) {
+	path, err := n.connector.Device(ctx, subsystemNQN)
+	if err != nil {
+		return device{}, fmt.Errorf("%w: wait for the device of %s: %w", errConnection, subsystemNQN, err)
+	}
+	return n.hold(ctx, subsystemNQN, path)
 }
 
 // hold opens the device that was found at path, and then looks whether it is still there: between the two, the path may

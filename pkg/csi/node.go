@@ -23,9 +23,12 @@ const stateLive = "live"
 // Connector connects this node to subsystems. Implementations are safe for concurrent use, and none of the methods
 // waits longer than its context.
 type Connector interface {
-	// Connect returns the block device of the target's subsystem once it exists. If the node is connected already it
-	// returns the device that is there. An error means that the target may not be used now.
-	Connect(ctx context.Context, target nvme.Target) (device string, err error)
+	// Connect returns once the target has let this node in; being connected already is success. An error means that the target
+	// may not be used now.
+	Connect(ctx context.Context, target nvme.Target) error
+	// Device returns the path of the block device of a connected subsystem, once it is there. That may take until no other
+	// device of the same identity is left, such as the one of an earlier epoch.
+	Device(ctx context.Context, subsystemNQN string) (path string, err error)
 	// Connections lists what this node is connected to, of the subsystems whose NQN begins with nqnPrefix.
 	Connections(ctx context.Context, nqnPrefix string) ([]nvme.Connection, error)
 	// Disconnect ends the connection to a subsystem; having none is success. What is still to be written is lost, so

@@ -39,15 +39,12 @@ type publication struct {
 }
 
 func (n *Node) publish(ctx context.Context, p publication) error {
-	live, err := n.reach(ctx, p.staging)
+	live, err := n.reach(ctx, p.staging, p.path)
 	if err != nil {
 		return err
 	}
 	defer live.release(ctx)
 	if err := n.restage(ctx, live, p.staging); err != nil {
-		return err
-	}
-	if err := n.detachDead(ctx, p.path, live); err != nil {
 		return err
 	}
 	published, err := n.isPublished(p)

@@ -21,14 +21,16 @@ import (
 // loopConnector connects a loop device on one image, as a kernel would connect a namespace.
 type loopConnector struct{ image, nqn, device string }
 
-func (c *loopConnector) Connect(ctx context.Context, target nvme.Target) (string, error) {
+func (c *loopConnector) Connect(ctx context.Context, target nvme.Target) error {
 	if c.device != "" {
-		return c.device, nil
+		return nil
 	}
 	output, err := exec.CommandContext(ctx, "losetup", "--find", "--show", c.image).Output()
 	c.nqn, c.device = target.SubsystemNQN, strings.TrimSpace(string(output))
-	return c.device, err
+	return err
 }
+
+func (c *loopConnector) Device(context.Context, string) (string, error) { return c.device, nil }
 
 func (c *loopConnector) Connections(context.Context, string) ([]nvme.Connection, error) {
 	if c.device == "" {

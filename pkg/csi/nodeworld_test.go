@@ -65,7 +65,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 		t: t, folder: folder, mounts: newFakeMounts(), observer: &fakeNodeObserver{},
 		staging: filepath.Join(folder, "globalmount"), target: filepath.Join(folder, "pod"),
 	}
-	w.connector = &fakeConnector{mounts: w.mounts, states: map[string]string{}, admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, folder: folder}
+	w.connector = &fakeConnector{mounts: w.mounts, states: map[string]string{}, admits: map[string]bool{subsystemNQN(t, epochA): true}, devices: map[string]string{}, owners: map[deviceNumber]string{}, folder: folder}
 	w.commands = &fakeCommands{mounts: w.mounts}
 	if err := os.Mkdir(w.staging, 0o750); err != nil {
 		t.Fatal(err)
@@ -307,11 +307,13 @@ type fakeConnector struct {
 	connects     int
 	connecting   chan struct{}
 	disconnected []string
-	hangs        bool // in disconnecting
+	owners       map[deviceNumber]string // the NQN that a device was made for
+	distinct     bool                    // each epoch has an identity of its own
+	hangs        bool                    // in disconnecting
 	fails        error
 }
 
-func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, error) {
+func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) error {
 	c.connects++
 	if c.connecting != nil {
 		<-c.connecting
@@ -319,13 +321,39 @@ func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) (string, 
 	if c.onConnect != nil {
 		c.onConnect()
 	}
-	if device := c.devices[target.SubsystemNQN]; device != "" {
-		return device, nil
+	if _, connected := c.devices[target.SubsystemNQN]; connected {
+		return nil
 	}
 	if !c.admits[target.SubsystemNQN] {
-		return "", errors.New("refused")
+		return errors.New("refused")
 	}
-	return c.attach(target.SubsystemNQN)
+	c.devices[target.SubsystemNQN] = ""
+	return nil
+}
+
+// Device shows no device, as Linux does, while another one of the same identity is connected or mounted.
+func (c *fakeConnector) Device(ctx context.Context, nqn string) (string, error) {
+	device, connected := c.devices[nqn]
+	switch {
+	case !connected:
+		return "", errors.New("lost")
+	case device != "":
+		return device, nil
+	case !c.distinct && c.usedUnderAnother(nqn):
+		<-ctx.Done()
+		return "", errors.New("duplicate IDs")
+	default:
+		return c.attach(nqn)
+	}
+}
+
+// usedUnderAnother tells whether the volume is connected or mounted under another epoch.
+func (c *fakeConnector) usedUnderAnother(nqn string) bool {
+	mounts, _ := c.mounts.mounts()
+	return len(c.devices) > 1 || slices.ContainsFunc(mounts, func(m mount.MountInfo) bool {
+		owner, owned := c.owners[deviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor)))]
+		return owned && owner != nqn
+	})
 }
 
 // attach gives the subsystem a device of its own name with the content that the volume has.
@@ -333,6 +361,7 @@ func (c *fakeConnector) attach(nqn string) (string, error) {
 	device := filepath.Join(c.folder, fmt.Sprintf("nvme%dn1", c.made))
 	c.made++
 	c.mounts.numbers[device] = deviceNumber(unix.Mkdev(259, uint32(c.made)))
+	c.owners[c.mounts.numbers[device]] = nqn
 	c.devices[nqn] = device
 	image := filepath.Join(c.folder, "image")
 	if _, err := os.Stat(image); err != nil {

@@ -87,13 +87,7 @@ func (n *Node) rejoin(ctx context.Context, volume rds.VolumeID) {
 		if !known {
 			return // unstaged just now
 		}
-		err := recovered(ctx, func() error {
-			live, err := n.connect(ctx, target)
-			if err == nil {
-				live.release(ctx)
-			}
-			return err
-		})
+		err := recovered(ctx, func() error { return n.connect(ctx, target) })
 		n.observer.CountReconnect(err)
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "A staged volume has no connection, and can't be connected again now", "subsystem", target.SubsystemNQN)

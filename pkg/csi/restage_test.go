@@ -16,16 +16,21 @@ func (w *nodeWorld) fence(t *testing.T) {
 }
 
 func TestNewEpochIsStagedAgain(t *testing.T) {
-	for name, calls := range map[string][]func(*nodeWorld, *testing.T, string){
-		"stage":   {(*nodeWorld).mustStage, (*nodeWorld).mustPublish},
-		"publish": {(*nodeWorld).mustPublish},
+	for name, c := range map[string]struct {
+		calls    []func(*nodeWorld, *testing.T, string)
+		distinct bool
+	}{
+		"stage, each epoch has an identity":   {calls: []func(*nodeWorld, *testing.T, string){(*nodeWorld).mustStage, (*nodeWorld).mustPublish}, distinct: true},
+		"publish, each epoch has an identity": {calls: []func(*nodeWorld, *testing.T, string){(*nodeWorld).mustPublish}, distinct: true},
+		"publish, the disk has an identity":   {calls: []func(*nodeWorld, *testing.T, string){(*nodeWorld).mustPublish}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
+			w.connector.distinct = c.distinct
 			w.mustStage(t, epochA)
 			w.mustPublish(t, epochA)
 			w.fence(t)
-			for _, call := range calls {
+			for _, call := range c.calls {
 				call(w, t, epochB)
 			}
 			if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); !slices.Equal(staged, []string{"nvme1n1"}) || !slices.Equal(published, staged) {
@@ -44,12 +49,32 @@ func TestNewEpochIsStagedAgain(t *testing.T) {
 	}
 }
 
+// The kernel shows no device as long as a pod has the dead one of the same identity. Staging, which isn't told where, takes
+// nothing from a pod; it succeeds once that is unpublished.
+func TestStagingWaitsForAPodOnTheDeadEpoch(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.mustPublish(t, epochA)
+	w.fence(t)
+	synctest.Test(t, func(t *testing.T) {
+		_, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochB))
+		synctest.Wait()
+		if codeOf(err) != codes.DeadlineExceeded || len(w.mountedAt(w.target)) != 1 {
+			t.Errorf("stage: %v, published %v, want DeadlineExceeded and the pod left alone", err, w.mountedAt(w.target))
+		}
+		if err := w.unpublish(t); err != nil {
+			t.Errorf("unpublish: %v", err)
+		}
+		w.mustStage(t, epochB)
+	})
+}
+
 // A kernel that hangs in disconnecting the dead epoch must not keep the living one from its pod.
 func TestADeadEpochThatCantBeDisconnectedIsLeftBehind(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
 	w.fence(t)
-	w.connector.hangs = true
+	w.connector.hangs, w.connector.distinct = true, true
 	synctest.Test(t, func(t *testing.T) {
 		w.mustStage(t, epochB)
 		w.mustPublish(t, epochB)
@@ -99,13 +124,14 @@ func TestPublishNeverFormats(t *testing.T) {
 
 func TestDeadMountThatStaysIsAnError(t *testing.T) {
 	w := newNodeWorld(t)
+	w.connector.distinct = true
 	w.mustStage(t, epochA)
 	w.fence(t)
 	w.commands.answers = map[string]answer{"umount": {}}
 	if _, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochB)); err == nil {
 		t.Error("stage on top of a dead mount that didn't go = success, want an error")
 	}
-	if len(w.connector.disconnected) != 0 {
-		t.Errorf("disconnected %v under a mount, want nothing", w.connector.disconnected)
+	if _, err := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochB)); err == nil || len(w.mountedAt(w.target)) != 0 {
+		t.Errorf("publish on top of it: %v, mounted %v, want an error and nothing", err, w.mountedAt(w.target))
 	}
 }

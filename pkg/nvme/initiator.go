@@ -57,43 +57,55 @@ func (i *Initiator) Ready() error {
 	return nil
 }
 
-// Connect returns the path of the block device of the target's subsystem, once it is there and its connection is live. A
-// connection that exists is used, and waited for while the kernel restores it; otherwise a new one is made. Errors are
-// ErrRefused, ErrUnreachable, ErrNoDevice, ErrNoModule, ErrUnwilling, ErrInvalid and those of ctx.
-func (i *Initiator) Connect(ctx context.Context, target Target) (string, error) {
+// Connect returns once a connection to the target's subsystem is live. One that exists is used, and waited for while the
+// kernel restores it; otherwise a new one is made. Errors are ErrRefused, ErrUnreachable, ErrNoModule, ErrUnwilling, ErrInvalid
+// and those of ctx.
+func (i *Initiator) Connect(ctx context.Context, target Target) error {
 	for delay := time.Duration(0); ; {
 		found, err := i.find(target.SubsystemNQN)
-		if err != nil {
-			return "", err
-		}
-		if found.state() == "live" {
-			path, err := i.path(found)
-			if err == nil || len(found.devices) > 1 {
-				return path, err
-			}
+		if err != nil || found.state() == "live" {
+			return err
 		}
 		if !hopeful(found.state()) {
 			if err := i.dial(ctx, target); err != nil {
-				return "", err
+				return err
 			}
 		}
 		if delay = backOff(delay); !sleep(ctx, delay) {
-			return "", i.waitedInVain(ctx, target)
+			return fmt.Errorf("connect to %s at %s port %d: %w: the connection is %q: %w", target.SubsystemNQN, target.Address, target.Port, ErrUnreachable, found.state(), ctx.Err())
 		}
 	}
 }
 
-// waitedInVain says what was missing when the time was up.
-func (i *Initiator) waitedInVain(ctx context.Context, target Target) error {
-	found, err := i.find(target.SubsystemNQN)
-	switch {
-	case err != nil:
-		return err
-	case found.state() != "live":
-		return fmt.Errorf("connect to %s at %s port %d: %w: the connection is %q: %w", target.SubsystemNQN, target.Address, target.Port, ErrUnreachable, found.state(), ctx.Err())
-	default:
-		_, err := i.path(found)
-		return fmt.Errorf("connected, but the kernel shows none that can be used; its log tells why: %w: %w", err, ctx.Err())
+// rescanInterval is how often the kernel is asked to look for a device that doesn't come. It looks by itself when it has
+// connected, and leaves out a device whose identity another one has: that of an earlier epoch, as long as somebody uses it.
+const rescanInterval = time.Second
+
+// Device returns the path of the block device of a subsystem that is connected, once it is there. Errors are ErrNoDevice,
+// ErrUnreachable if the connection is lost meanwhile, and those of ctx.
+func (i *Initiator) Device(ctx context.Context, subsystemNQN string) (string, error) {
+	rescan := time.Now().Add(rescanInterval)
+	for delay := time.Duration(0); ; {
+		found, err := i.find(subsystemNQN)
+		if err != nil {
+			return "", err
+		}
+		if !hopeful(found.state()) {
+			return "", fmt.Errorf("the device of %s: %w: the connection was lost", subsystemNQN, ErrUnreachable)
+		}
+		path, err := i.path(found)
+		if err == nil || len(found.devices) > 1 {
+			return path, err
+		}
+		if found.state() == "live" && !time.Now().Before(rescan) {
+			if err := i.Rescan(ctx, subsystemNQN); err != nil {
+				return "", err
+			}
+			rescan = time.Now().Add(rescanInterval)
+		}
+		if delay = backOff(delay); !sleep(ctx, delay) {
+			return "", fmt.Errorf("the kernel is connected and shows no device that can be used (its log tells why; duplicate IDs mean that a pod still uses the dead device of an earlier connection): %w: %w", err, ctx.Err())
+		}
 	}
 }
 

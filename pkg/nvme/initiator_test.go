@@ -35,17 +35,25 @@ func both(t *testing.T, test func(t *testing.T, k *tree)) {
 	}
 }
 
+// join connects and waits for the device.
+func join(ctx context.Context, i *Initiator, nqn string) (string, error) {
+	if err := i.Connect(ctx, targetOf(nqn)); err != nil {
+		return "", err
+	}
+	return i.Device(ctx, nqn)
+}
+
 func TestConnectAsksOnceAndFindsTheDevice(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()
 		k.exported[volume] = true
 		k.connect(volume+"2", "live") // a name that begins alike
 		i := k.initiator()
-		first, err := i.Connect(t.Context(), targetOf(volume))
+		first, err := join(t.Context(), i, volume)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := i.Connect(t.Context(), targetOf(volume))
+		second, err := join(t.Context(), i, volume)
 		if err != nil || second != first || filepath.Dir(first) != filepath.Join(k.root, "dev") {
 			t.Errorf("once more: %q, %v, want %q", second, err, first)
 		}
@@ -68,7 +76,7 @@ func TestConnectWaitsForWhatMayComeBack(t *testing.T) {
 			k.connect(nqn, state)
 			k.asked = nil
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			_, err := k.initiator().Connect(ctx, targetOf(nqn))
+			err := k.initiator().Connect(ctx, targetOf(nqn))
 			cancel()
 			want := map[bool]error{true: ErrUnreachable, false: ErrRefused}[hopeful(state)]
 			if state == "live" {
@@ -86,7 +94,7 @@ func TestConnectReturnsWhenTheConnectionIsBack(t *testing.T) {
 		t.Helper()
 		name := k.connect(volume, "connecting")
 		time.AfterFunc(10*time.Second, func() { k.write(filepath.Join(k.root, "sys/class/nvme", name), "state", "live") })
-		if device, err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || device == "" || len(k.asked) != 0 {
+		if device, err := join(t.Context(), k.initiator(), volume); err != nil || device == "" || len(k.asked) != 0 {
 			t.Errorf("Connect: %q, %v, asked %v", device, err, k.asked)
 		}
 	})
@@ -99,7 +107,7 @@ func TestConnectAsksAgainWhenTheKernelGaveUp(t *testing.T) {
 		name := k.connect(volume, "connecting")
 		k.exported[volume] = true
 		time.AfterFunc(10*time.Second, func() { k.remove(name) })
-		if _, err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || len(k.asked) != 1 {
+		if err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || len(k.asked) != 1 {
 			t.Errorf("Connect: %v, asked %v", err, k.asked)
 		}
 	})
@@ -113,7 +121,7 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 	} {
 		i := k.initiator()
 		i.ask = func(string) (string, error) { return "", err }
-		if _, got := i.Connect(t.Context(), targetOf(volume)); !errors.Is(got, want) || !errors.Is(got, err) || !strings.Contains(got.Error(), volume) {
+		if got := i.Connect(t.Context(), targetOf(volume)); !errors.Is(got, want) || !errors.Is(got, err) || !strings.Contains(got.Error(), volume) {
 			t.Errorf("%v: got %v, want %v that names the subsystem", err, got, want)
 		}
 	}
@@ -124,11 +132,11 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 		err, answers = answers[0], answers[1:]
 		return "", err
 	}
-	if _, err := i.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrRefused) {
+	if err := i.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrRefused) {
 		t.Errorf("already connecting: %v, want it to ask again", err)
 	}
 	bare := New(Config{Host: HostOf("machine-a"), Root: t.TempDir()})
-	if _, err := bare.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrNoModule) || !errors.Is(bare.Ready(), ErrNoModule) {
+	if err := bare.Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrNoModule) || !errors.Is(bare.Ready(), ErrNoModule) {
 		t.Errorf("a machine without /dev/nvme-fabrics: %v, want ErrNoModule", err)
 	}
 }
@@ -142,7 +150,7 @@ func TestASilentKernelIsAskedOnce(t *testing.T) {
 		i.ask = func(string) (string, error) { asked.Add(1); return "", <-answer }
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+			if err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want ErrUnreachable", err)
 			}
 			cancel()
@@ -159,11 +167,41 @@ func TestTwoDevicesForOneSubsystemAreNone(t *testing.T) {
 		t.Helper()
 		k.connect(volume, "live")
 		k.device(k.subsystem(volume), "nvme9n9")
-		if _, err := k.initiator().Connect(t.Context(), targetOf(volume)); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "nvme9n9") {
+		if _, err := join(t.Context(), k.initiator(), volume); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "nvme9n9") {
 			t.Errorf("Connect: %v, want ErrNoDevice that names them", err)
 		}
 		if _, err := k.initiator().Connections(t.Context(), volume); !errors.Is(err, ErrNoDevice) {
 			t.Errorf("Connections: %v, want ErrNoDevice", err)
+		}
+	})
+}
+
+// A kernel leaves a device out while another one has its identity, and doesn't look again by itself.
+func TestADeviceThatDoesNotComeIsLookedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newTree(t, false)
+		name := k.connect(volume, "live")
+		k.write(k.folder("sys/class/nvme/"+name), "rescan_controller", "")
+		hidden := k.hide(name)
+		time.AfterFunc(time.Minute, func() {
+			if k.written(name, "rescan_controller") == "1" {
+				hidden()
+			}
+		})
+		if device, err := k.initiator().Device(t.Context(), volume); err != nil || device == "" {
+			t.Errorf("Device: %q, %v", device, err)
+		}
+	})
+}
+
+func TestDeviceEndsWithTheConnection(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		name := k.connect(volume, "live")
+		k.hide(name)
+		time.AfterFunc(time.Minute, func() { k.remove(name) })
+		if _, err := k.initiator().Device(t.Context(), volume); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("Device of a connection that was lost: %v, want ErrUnreachable", err)
 		}
 	})
 }
@@ -177,7 +215,7 @@ func TestANameInDevIsNotEnough(t *testing.T) {
 		i.check = isDevice
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrNoDevice) {
+		if _, err := join(ctx, i, volume); !errors.Is(err, ErrNoDevice) {
 			t.Errorf("a regular file in /dev: %v, want ErrNoDevice", err)
 		}
 	})
@@ -268,7 +306,7 @@ func TestAConnectionThatIsBeingMadeIsEnded(t *testing.T) {
 		i.ask = func(wish string) (string, error) { <-back; return k.ask(wish) }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) {
+		if err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("Connect: %v, want ErrUnreachable", err)
 		}
 		if got, err := i.Connections(t.Context(), volume); err != nil || !cmp.Equal(got, []Connection{{SubsystemNQN: volume, State: "new"}}) {

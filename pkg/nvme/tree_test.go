@@ -109,6 +109,26 @@ func (k *tree) device(owner, name string) {
 	k.write(filepath.Join(k.root, "dev"), name, "")
 }
 
+// hide takes the device of a controller, or of its subsystem, out of sysfs until show is called.
+func (k *tree) hide(controller string) (show func()) {
+	k.t.Helper()
+	for _, pattern := range []string{"sys/class/nvme/" + controller, "sys/class/nvme-subsystem/*"} {
+		found, _ := filepath.Glob(filepath.Join(k.root, pattern, "nvme*n1"))
+		for _, folder := range found {
+			if !deviceName.MatchString(filepath.Base(folder)) {
+				continue
+			}
+			aside := filepath.Join(k.folder("aside"), filepath.Base(folder))
+			if err := os.Rename(folder, aside); err != nil {
+				k.t.Fatal(err)
+			}
+			return func() { _ = os.Rename(aside, folder) }
+		}
+	}
+	k.t.Fatalf("controller %s has no device", controller)
+	return nil
+}
+
 // written is what was written to an attribute of a controller, "" if nothing.
 func (k *tree) written(controller, name string) string {
 	value, _ := attribute(filepath.Join(k.root, "sys/class/nvme", controller), name)

@@ -83,22 +83,31 @@ func (c *connector) Run(ctx context.Context) error {
 }
 
 // Connect asks the simulator for the subsystem and attaches a loop device to its file.
-func (c *connector) Connect(ctx context.Context, target nvme.Target) (string, error) {
+func (c *connector) Connect(ctx context.Context, target nvme.Target) error {
 	if device, err := c.existing(ctx, target.SubsystemNQN); device != "" || err != nil {
-		return device, err
+		return err
 	}
 	opened, err := c.simulator.connect(ctx, target.SubsystemNQN)
 	if err != nil {
-		return "", fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", err)
 	}
 	device, err := c.attach(ctx, target.SubsystemNQN, opened)
 	if err != nil {
 		opened.close()
 		// Nothing is attached in this session, so saying that it is over is true.
-		return "", errors.Join(err, c.simulator.end(context.WithoutCancel(ctx), opened.session))
+		return errors.Join(err, c.simulator.end(context.WithoutCancel(ctx), opened.session))
 	}
 	klog.FromContext(ctx).Info("Connected", "subsystem", target.SubsystemNQN, "device", device, "file", opened.file)
-	return device, nil
+	return nil
+}
+
+// Device gives the loop device of a connection, which is there as soon as the connection is.
+func (c *connector) Device(ctx context.Context, subsystemNQN string) (string, error) {
+	device, err := c.existing(ctx, subsystemNQN)
+	if err == nil && device == "" {
+		err = fmt.Errorf("%s: %w", subsystemNQN, errNoStream)
+	}
+	return device, err
 }
 
 // existing gives the device of a connection that is alive, "" if there is none.

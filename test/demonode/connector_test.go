@@ -54,11 +54,19 @@ func startNode(t *testing.T, s *target, stateFile string) *node {
 
 func (n *node) mustConnect(t *testing.T, nqn string) string {
 	t.Helper()
-	device, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqn})
+	device, err := n.connectTo(t, nqn)
 	if err != nil {
 		t.Fatalf("connect %s: %v", nqn, err)
 	}
 	return device
+}
+
+func (n *node) connectTo(t *testing.T, nqn string) (device string, err error) {
+	t.Helper()
+	if err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqn}); err != nil {
+		return "", err
+	}
+	return n.Device(t.Context(), nqn)
 }
 
 func (n *node) connections(t *testing.T) map[string]string {
@@ -137,7 +145,7 @@ func isMounted(t *testing.T, path string) bool {
 func TestRefusedSubsystemAttachesNothing(t *testing.T) {
 	s := newTarget(t)
 	n := startNode(t, s, filepath.Join(t.TempDir(), "a"))
-	_, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnB})
+	err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnB})
 	if !errors.Is(err, errRefused) {
 		t.Errorf("connect what isn't exported: %v, want %v", err, errRefused)
 	}
@@ -183,7 +191,7 @@ func TestRevocationEndsEveryWayToWrite(t *testing.T) {
 	if isMounted(t, staging) || isMounted(t, published) {
 		t.Error("still mounted after the confirmation")
 	}
-	if _, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA}); !errors.Is(err, errRefused) {
+	if err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA}); !errors.Is(err, errRefused) {
 		t.Errorf("connect afterwards: %v, want %v", err, errRefused)
 	}
 }
@@ -224,7 +232,7 @@ func TestFileWithAnotherLoopDeviceIsRefused(t *testing.T) {
 	folder := t.TempDir()
 	a, b := startNode(t, s, filepath.Join(folder, "a")), startNode(t, s, filepath.Join(folder, "b"))
 	device := a.mustConnect(t, nqnA)
-	_, err := b.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+	err := b.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
 	if err == nil || !strings.Contains(err.Error(), device) {
 		t.Errorf("attach the same file on another node: %v, want an error that names %s", err, device)
 	}
@@ -269,7 +277,7 @@ func TestRestartFindsWhatIsAttached(t *testing.T) {
 		t.Errorf("connections after a restart: %v, want %s", got, device)
 	}
 	eventually(t, "it is connected again", func() bool {
-		again, err := second.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+		again, err := second.connectTo(t, nqnA)
 		return err == nil && again == device
 	})
 	s.withdraw()
@@ -301,7 +309,7 @@ func TestBrokenStreamKeepsTheDevice(t *testing.T) {
 	s.breakStreams()
 	eventually(t, "there is a second session", func() bool { return s.sessions() == 2 })
 	eventually(t, "it is usable again", func() bool {
-		again, err := n.Connect(t.Context(), nvme.Target{SubsystemNQN: nqnA})
+		again, err := n.connectTo(t, nqnA)
 		return err == nil && again == device
 	})
 	if got := attachedTo(t, s.file); !slices.Equal(got, []string{device}) {

@@ -17,11 +17,11 @@ type loops struct {
 	attached map[string]string // loop devices by subsystem NQN
 }
 
-func (l *loops) Connect(ctx context.Context, target nvme.Target) (string, error) {
+func (l *loops) Connect(ctx context.Context, target nvme.Target) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if device := l.attached[target.SubsystemNQN]; device != "" {
-		return device, nil
+	if l.attached[target.SubsystemNQN] != "" {
+		return nil
 	}
 	for _, disk := range l.backend.simulator.Disks() {
 		if disk.Exported && disk.SubsystemNQN == target.SubsystemNQN {
@@ -29,10 +29,16 @@ func (l *loops) Connect(ctx context.Context, target nvme.Target) (string, error)
 			if err == nil {
 				l.attached[target.SubsystemNQN] = device
 			}
-			return device, err
+			return err
 		}
 	}
-	return "", fmt.Errorf("%w: %s", nvme.ErrRefused, target.SubsystemNQN)
+	return fmt.Errorf("%w: %s", nvme.ErrRefused, target.SubsystemNQN)
+}
+
+func (l *loops) Device(_ context.Context, nqn string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.attached[nqn], nil
 }
 
 func (l *loops) Connections(_ context.Context, nqnPrefix string) ([]nvme.Connection, error) {

@@ -19,7 +19,9 @@ import (
 // noConnector is a kernel without any connection.
 type noConnector struct{}
 
-func (noConnector) Connect(context.Context, nvme.Target) (string, error) {
+func (noConnector) Connect(context.Context, nvme.Target) error { return errors.New("no connector") }
+
+func (noConnector) Device(context.Context, string) (string, error) {
 	return "", errors.New("no connector")
 }
 

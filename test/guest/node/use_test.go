@@ -37,6 +37,28 @@ func TestAVolumeGoesToItsPodAndBack(t *testing.T) {
 	}
 }
 
+// The kernel takes every option that a StorageClass may have.
+func TestTheKernelTakesEveryOption(t *testing.T) {
+	v := newRig(t, world.Options{}).create(t, "pvc-1", "block", map[string]string{
+		"ctrl_loss_tmo": "60", "reconnect_delay": "3", "fast_io_fail_tmo": "30", "keep_alive_tmo": "7", "nr_io_queues": "1", "queue_size": "32",
+		"hdr_digest": "true", "data_digest": "true",
+	})
+	v.bring(t)
+	if err := v.write(1); err != nil || !v.holds(t, 1) {
+		t.Errorf("write: %v", err)
+	}
+	names := world.Controllers(v.nqn())
+	if len(names) != 1 {
+		t.Fatalf("controllers %v, want one", names)
+	}
+	for attribute, want := range map[string]string{"ctrl_loss_tmo": "60", "reconnect_delay": "3", "fast_io_fail_tmo": "30", "kato": "7", "queue_count": "2", "sqsize": "31"} {
+		if got, err := os.ReadFile("/sys/class/nvme/" + names[0] + "/" + attribute); err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s: %q, %v, want %s", attribute, got, err, want)
+		}
+	}
+	v.home(t)
+}
+
 func TestAVolumeGrowsUnderItsPod(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs", "block"} {
 		t.Run(kind, func(t *testing.T) {
@@ -116,4 +138,38 @@ func TestAnotherHostIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 	v.home(t)
+}
+
+// kubelet may know nothing of a volume having been elsewhere meanwhile: it believes it staged, and publishes it under the
+// new epoch. Then the pod gets the volume that lives, and what is left of the dead epoch goes.
+func TestAVolumeThatWasElsewhereMeanwhile(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "block"} {
+		t.Run(kind, func(t *testing.T) {
+			r := newRig(t, world.Options{Sim: faithful})
+			v := r.create(t, "pvc-1", kind, quick())
+			v.bring(t)
+			if err := v.write(1); err != nil {
+				t.Fatal(err)
+			}
+			dead := v.nqn()
+			r.Lose(world.NodeA)
+			v.attach(t, world.NodeB)
+			v.detach(t, world.NodeB)
+			v.attach(t, world.NodeA)
+			world.Eventually(t, "published under the new epoch", func() bool {
+				err := v.publish(t)
+				if err != nil {
+					t.Log(err)
+				}
+				return err == nil
+			})
+			if v.nqn() == dead || !v.holds(t, 1) || v.write(2) != nil || !v.holds(t, 2) {
+				t.Error("the pod doesn't have the volume that lives")
+			}
+			if left := world.Controllers(dead); len(left) != 0 {
+				t.Errorf("left of the dead epoch: %v", left)
+			}
+			v.home(t)
+		})
+	}
 }
