@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/mount-utils"
@@ -28,19 +30,27 @@ type rig struct {
 	*drivercsi.Node
 
 	initiator *nvme.Initiator
+	// lost and reconnected count connections as the metrics do.
+	lost, reconnected atomic.Int32
 }
 
-type unobserved struct{}
+func (r *rig) CountConnectionLost() { r.lost.Add(1) }
 
-func (unobserved) CountConnectionLost() {}
-func (unobserved) CountReconnect(error) {}
+func (r *rig) CountReconnect(err error) {
+	if err == nil {
+		r.reconnected.Add(1)
+	}
+}
+
+// flushPatience is short, and long enough for a target that is there.
+const flushPatience = 10 * time.Second
 
 func newRig(t *testing.T, options world.Options) *rig {
 	t.Helper()
 	r := &rig{World: world.New(t, options), initiator: nvme.New(nvme.Config{Host: nvme.HostOf("machine-a")})}
-	config := drivercsi.NodeConfig{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128}
+	config := drivercsi.NodeConfig{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushPatience: flushPatience}
 	var err error
-	r.Node, err = drivercsi.NewNode(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
+	r.Node, err = drivercsi.NewNode(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
