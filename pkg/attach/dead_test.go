@@ -13,6 +13,7 @@ type fakeAppliance struct {
 	mu           sync.Mutex
 	record, seen *Record
 	failed       error
+	incomplete   error
 	asked        int
 	restored     []string
 	refreshed    int
@@ -22,7 +23,7 @@ func (f *fakeAppliance) Refresh(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refreshed++
-	return f.failed
+	return errors.Join(f.failed, f.incomplete)
 }
 
 func (f *fakeAppliance) SeenRecord(string) (Record, bool) {
