@@ -126,6 +126,8 @@ func TestJudge(t *testing.T) {
 		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), StandingGone},
 		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingInUse},
 		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), StandingGone},
+		"another identity, attachment unknown":     {node("machine-x", "v"), Answer[Attachment]{Err: failed}, StandingUnknown},
+		"another machine, attachment unknown":      {node("machine-x"), Answer[Attachment]{Err: failed}, StandingGone},
 		"no identity reported, attached":           {node(""), attachment(time.Time{}), StandingAttached},
 		"attached":                                 {node("machine-a"), attachment(time.Time{}), StandingAttached},
 		"detaching":                                {node("machine-a"), attachment(since), StandingDetaching},
@@ -136,6 +138,29 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := Judge(nodeA(), "v", test.node, test.attachment); got.Standing != test.want || got.ID != nodeA() {
 				t.Errorf("got %s, want %s", got.Standing, test.want)
+			}
+		})
+	}
+}
+
+// A machine that changed its identity and goes on using its volume is leaving only if its own attachment is being deleted: not
+// that of the machine that its Node looks like now.
+func TestJudgeTellsWhoseDetachWasAskedFor(t *testing.T) {
+	node := Answer[Node]{Found: true, Value: Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}}
+	for name, test := range map[string]struct {
+		attachment Attachment
+		want       time.Time
+	}{
+		"its own":        {Attachment{NodeID: "a/machine-a", DetachingSince: start()}, start()},
+		"its own, stays": {Attachment{NodeID: "a/machine-a"}, time.Time{}},
+		"another's":      {Attachment{NodeID: "a/machine-x", DetachingSince: start()}, time.Time{}},
+		"nobody knows":   {Attachment{DetachingSince: start()}, time.Time{}},
+		"there is none":  {Attachment{}, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Judge(nodeA(), "v", node, Answer[Attachment]{Found: test.attachment != (Attachment{}), Value: test.attachment})
+			if got.Standing != StandingInUse || !got.DetachingSince.Equal(test.want) {
+				t.Errorf("got %+v, want since %s", got, test.want)
 			}
 		})
 	}

@@ -50,7 +50,8 @@ func (s Standing) String() string {
 type Holder struct {
 	ID       NodeID
 	Standing Standing
-	// DetachingSince is set for StandingDetaching.
+	// DetachingSince is set for StandingDetaching, and for StandingInUse if the attachment that is being deleted was made for
+	// this very machine.
 	DetachingSince time.Time
 }
 
@@ -71,14 +72,16 @@ func Judge(id NodeID, volumeHandle string, node Answer[Node], attachment Answer[
 	case !node.Found:
 		holder.Standing = StandingGone
 		return holder
-	case !node.Value.IsMachine(id.Machine):
+	case !node.Value.IsMachine(id.Machine) && !node.Value.Uses(volumeHandle):
 		holder.Standing = StandingGone
-		if node.Value.Uses(volumeHandle) {
-			holder.Standing = StandingInUse
-		}
 		return holder
 	case attachment.Err != nil:
 		return holder
+	case !node.Value.IsMachine(id.Machine):
+		holder.Standing = StandingInUse
+		if attachment.Found && attachment.Value.NodeID == id.String() {
+			holder.DetachingSince = attachment.Value.DetachingSince
+		}
 	case !attachment.Found:
 		holder.Standing = StandingDetached
 	case attachment.Value.Detaching():

@@ -43,8 +43,6 @@ type Nodes interface {
 	Admit(ctx context.Context, volumeID string, node attach.NodeID) (Admission, error)
 	// Standings finds out, live, what is known of each holder of the volume.
 	Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder
-	// Replaced tells whether the machine under the node's name is proven not to be this one any more.
-	Replaced(ctx context.Context, node attach.NodeID) (bool, error)
 	// LetGo tells whether the node is living proof that it doesn't use the volume any more.
 	LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool
 	// Granted is the highest generation that any attachment of the volume is known to carry, 0 if none is. It costs nothing.

@@ -25,7 +25,6 @@ type fakeNodes struct {
 	admission Admission
 	refusal   error
 	standings map[string]attach.Holder
-	replaced  map[string]bool
 	failed    error
 	asked     int
 	letGo     map[string]bool
@@ -61,10 +60,6 @@ func (f *fakeNodes) Standings(_ context.Context, _ string, holders []attach.Node
 	return known
 }
 
-func (f *fakeNodes) Replaced(_ context.Context, node attach.NodeID) (bool, error) {
-	return f.replaced[node.String()], f.failed
-}
-
 // controllerWorld is a controller service on a simulated appliance.
 type controllerWorld struct {
 	*Controller
@@ -81,7 +76,7 @@ type controllerWorld struct {
 func newControllerWorld(t *testing.T) *controllerWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t)
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}, replaced: map[string]bool{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	return w
 }

@@ -155,15 +155,6 @@ func (n *KubernetesNodes) Changed(volumeID string) <-chan struct{} {
 	return n.cluster.AttachmentsChanged(volumeID)
 }
 
-// Replaced asks the API server whether the node's name is proven to stand for another machine, or for none.
-func (n *KubernetesNodes) Replaced(ctx context.Context, node attach.NodeID) (bool, error) {
-	live := n.cluster.LiveNode(ctx, node.Name)
-	if live.Err != nil {
-		return false, fmt.Errorf("%w: %w", attach.ErrUnknown, live.Err)
-	}
-	return !live.Found || !live.Value.IsMachine(node.Machine), nil
-}
-
 // RecordNodes knows nothing of nodes but what the appliance's record says: every holder stays until it is unpublished.
 // It is for orchestrators other than Kubernetes.
 type RecordNodes struct{}
@@ -181,9 +172,6 @@ func (RecordNodes) Standings(_ context.Context, _ string, holders []attach.NodeI
 	}
 	return standings
 }
-
-// Replaced never finds a machine replaced.
-func (RecordNodes) Replaced(context.Context, attach.NodeID) (bool, error) { return false, nil }
 
 // LetGo never finds proof.
 func (RecordNodes) LetGo(context.Context, string, attach.NodeID) bool { return false }

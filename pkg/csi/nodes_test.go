@@ -241,30 +241,6 @@ func TestGrantsAreLive(t *testing.T) {
 	}
 }
 
-func TestReplaced(t *testing.T) {
-	tests := map[string]struct {
-		change func(*fakeKubernetes)
-		want   bool
-		fails  bool
-	}{
-		"same machine":       {func(*fakeKubernetes) {}, false, false},
-		"gone":               {func(f *fakeKubernetes) { clear(f.live) }, true, false},
-		"another machine":    {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a", Machine: "machine-x"}) }, true, false},
-		"no identity":        {func(f *fakeKubernetes) { f.change(attach.Node{Name: "node-a"}) }, false, false},
-		"API server is away": {func(f *fakeKubernetes) { f.failed = errors.New("refused") }, false, true},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			cluster := orderly()
-			test.change(cluster)
-			got, err := NewKubernetesNodes(cluster, never).Replaced(t.Context(), nodeIDA())
-			if got != test.want || errors.Is(err, attach.ErrUnknown) != test.fails {
-				t.Errorf("got %t, %v, want %t", got, err, test.want)
-			}
-		})
-	}
-}
-
 // Codes are what the sidecars' retries depend on. The outer meaning of a wrapped error decides.
 func TestCodes(t *testing.T) {
 	for _, row := range codeTable() {

@@ -193,37 +193,53 @@ func TestPublishRepairsAnExportThatDisagrees(t *testing.T) {
 }
 
 func TestUnpublish(t *testing.T) {
+	const successor, predecessor = "node-a/machine-new", "node-a/machine-old"
+	long := time.Now().Add(-time.Hour)
 	tests := map[string]struct {
-		holder, leaver string
-		replaced       bool
-		failed         error
-		want           codes.Code
-		released       bool
+		leaver   string
+		standing attach.Standing
+		since    time.Time
+		want     codes.Code
+		released bool
+		// written is the record, though nobody may have been removed, and told are people.
+		written, told bool
 	}{
-		"the holder":                             {nodeA, nodeA, false, nil, codes.OK, true},
-		"every node":                             {nodeA, "", false, nil, codes.OK, true},
-		"another node":                           {nodeA, nodeB, false, nil, codes.OK, false},
-		"a node of another driver":               {nodeA, "whatever", false, nil, codes.OK, false},
-		"the successor of a machine that's gone": {nodeA, "node-a/machine-new", true, nil, codes.OK, true},
-		"an earlier machine of the holder's name, the holder lives": {nodeA, "node-a/machine-old", false, nil, codes.OK, false},
-		"another machine of the name, nothing known":                {nodeA, "node-a/machine-new", false, attach.ErrUnknown, codes.Unavailable, false},
+		"the holder":                             {leaver: nodeA, released: true, written: true},
+		"every node":                             {leaver: "", released: true, written: true},
+		"another node":                           {leaver: nodeB, written: true},
+		"a node of another kind":                 {leaver: "whatever", written: true},
+		"the successor of a machine that's gone": {leaver: successor, standing: attach.StandingGone, released: true, written: true},
+		"the same while too many nodes vanished": {leaver: successor, standing: attach.StandingHeld, released: true, written: true},
+		"an earlier machine of the holder's name, the holder lives": {leaver: predecessor, standing: attach.StandingAttached},
+		"the same, the holder is detached":                          {leaver: predecessor, standing: attach.StandingDetached},
+		"another machine of the name, nothing known":                {leaver: successor, want: codes.Unavailable},
+		"a machine that changed its identity and uses it":           {leaver: successor, standing: attach.StandingInUse, written: true, told: true},
+		"the same, whose own detach was asked for":                  {leaver: successor, standing: attach.StandingInUse, since: long, released: true, written: true},
+		"the same, named itself":                                    {leaver: nodeA, standing: attach.StandingInUse, released: true, written: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newControllerWorld(t)
 			volume := w.create(t)
-			before := w.mustPublish(t, volume, test.holder)
-			w.nodes.replaced[test.holder], w.nodes.failed = test.replaced, test.failed
+			published := w.mustPublish(t, volume, nodeA)
+			before := w.record(t, volume)
+			w.standing(nodeA, test.standing, test.since)
 			err := w.unpublish(t, volume, test.leaver)
 			if got := codeOf(err); (test.want == codes.OK) != (err == nil) || err != nil && got != test.want {
 				t.Fatalf("got %v, want %s", err, test.want)
 			}
-			want := before.target.SubsystemNQN
+			want := published.target.SubsystemNQN
 			if test.released {
 				want = ""
 			}
 			if got := w.reachable(); got != want {
 				t.Errorf("exported: got %q, want %q", got, want)
+			}
+			if written := w.record(t, volume).Token != before.Token; written != test.written {
+				t.Errorf("the record was written: %t, want %t", written, test.written)
+			}
+			if w.noted(attach.MachineIdentityChanged) != test.told {
+				t.Errorf("people were told %+v", w.notes)
 			}
 		})
 	}

@@ -185,6 +185,27 @@ func TestARecreatedNodeIsAnotherMachine(t *testing.T) {
 	})
 }
 
+// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no longer does,
+// without waiting for the resync.
+func TestAMachineOfAnotherIdentityKeepsWhatItUses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changed := node("node-a", "machine-new")
+		changed.Status.VolumesInUse = []corev1.UniqueVolumeName{corev1.UniqueVolumeName(inUsePrefix(driver) + "raid10/rds-csi/x")}
+		c := startController(t, changed, volume(), attachment("kept", driver, "node-a"))
+		settle()
+		if got := c.attachments(t); len(got) != 1 {
+			t.Fatal("cleared the attachment of a machine that uses the volume")
+		}
+		if _, err := c.client.CoreV1().Nodes().Update(t.Context(), node("node-a", "machine-new"), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := c.attachments(t); len(got) != 0 {
+			t.Errorf("not cleared once the volume was no longer in use: %v", got)
+		}
+	})
+}
+
 func TestAReregisteredMachineKeepsItsAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, volume(), pod("user"), attachment("kept", driver, "node-a"))
