@@ -24,13 +24,15 @@ const (
 type fakeNodes struct {
 	admission Admission
 	refusal   error
-	standings map[string]attach.Holder
-	failed    error
-	asked     int
-	letGo     map[string]bool
-	granted   uint64
-	grants    []attach.Grant
-	changed   chan struct{}
+	// refuseLater is why nodes aren't admitted any more once one was.
+	refuseLater error
+	standings   map[string]attach.Holder
+	failed      error
+	asked       int
+	letGo       map[string]bool
+	granted     uint64
+	grants      []attach.Grant
+	changed     chan struct{}
 }
 
 func (f *fakeNodes) LetGo(_ context.Context, _ string, node attach.NodeID) bool {
@@ -46,7 +48,11 @@ func (f *fakeNodes) Grants(context.Context, string) ([]attach.Grant, error) {
 func (f *fakeNodes) Changed(string) <-chan struct{} { return f.changed }
 
 func (f *fakeNodes) Admit(context.Context, string, attach.NodeID) (Admission, error) {
-	return f.admission, f.refusal
+	refusal := f.refusal
+	if f.refuseLater != nil {
+		f.refusal = f.refuseLater
+	}
+	return f.admission, refusal
 }
 
 func (f *fakeNodes) Standings(_ context.Context, _ string, holders []attach.NodeID) []attach.Holder {

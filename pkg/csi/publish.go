@@ -56,20 +56,34 @@ func (c *Controller) publishOnce(ctx context.Context, id rds.VolumeID, wish atta
 		return rds.Disk{}, err
 	}
 	defer unlock()
-	admission, err := c.nodes.Admit(ctx, id.String(), wish.Node)
+	admission, err := c.admission(ctx, id, &wish)
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	wish.Granted = c.nodes.Granted(id.String())
 	disk, err := c.freeOrCurrent(ctx, id)
 	if err != nil {
 		return rds.Disk{}, err
 	}
 	err = settle(disk, func(seen rds.Disk) error {
 		disk, err = c.publish(ctx, seen, wish, admission)
+		if changed := (*rds.ChangedError)(nil); !errors.As(err, &changed) {
+			return err
+		}
+		// Who was faster had a reason, and the request may be superseded by it.
+		var refused error
+		if admission, refused = c.admission(ctx, id, &wish); refused != nil {
+			return refused
+		}
 		return err
 	})
 	return disk, err
+}
+
+// admission asks whether the node may get the volume, and completes the wish by what was granted so far.
+func (c *Controller) admission(ctx context.Context, id rds.VolumeID, wish *attach.Request) (Admission, error) {
+	admission, err := c.nodes.Admit(ctx, id.String(), wish.Node)
+	wish.Granted = c.nodes.Granted(id.String())
+	return admission, err
 }
 
 // settle decides and acts on the disk as it was seen, and again on what it has become if somebody else was faster.

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,29 @@ func TestPublishIsRefusedBeforeTheApplianceIsAsked(t *testing.T) {
 		if w.reachable() != "" {
 			t.Error("something was exported")
 		}
+	}
+}
+
+// Somebody else wrote to the disk after the node was admitted: what Kubernetes wants may have changed with that.
+func TestARequestThatIsDecidedAgainIsAdmittedAgain(t *testing.T) {
+	for _, refusal := range []error{nil, attach.ErrSuperseded, attach.ErrLeaving} {
+		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			behind := w.Controller
+			w.restart(t)
+			w.mustPublish(t, volume, nodeB)
+			if err := w.unpublish(t, volume, nodeB); err != nil {
+				t.Fatal(err)
+			}
+			w.Controller, w.nodes.refuseLater = behind, refusal
+			if _, err := w.publish(t, volume, nodeA); !errors.Is(err, refusal) {
+				t.Errorf("got %v, want %v", err, refusal)
+			}
+			if exported := w.reachable() != ""; exported != (refusal == nil) {
+				t.Errorf("exported: %t", exported)
+			}
+		})
 	}
 }
 
