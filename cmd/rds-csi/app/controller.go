@@ -100,7 +100,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return nil, err
 		}
 		parts = append(parts, run, resyncAfter(lost, reconciler))
-		valve.begun = reconciler.Resync
+		valve.released = reconciler.Resync
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options)), Controller: controller}
 	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
