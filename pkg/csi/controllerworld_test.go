@@ -75,6 +75,7 @@ type controllerWorld struct {
 	config    rds.Config
 	decisions []attach.Verdict
 	notes     []attach.Note
+	restored  []RestoreReason
 	// await, unless nil, is how the next controller waits at the door.
 	await func(context.Context, <-chan struct{}) error
 }
@@ -101,8 +102,9 @@ func (w *controllerWorld) restart(t *testing.T) {
 		GracePeriod: 30 * time.Second, MaxHeld: 1, Await: await,
 	},
 		w.client, w.nodes, ControllerObserver{
-			Decided: func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
-			Note:    func(note attach.Note) { w.notes = append(w.notes, note) },
+			Decided:  func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
+			Note:     func(note attach.Note) { w.notes = append(w.notes, note) },
+			Restored: func(reason RestoreReason) { w.restored = append(w.restored, reason) },
 		})
 	if err != nil {
 		t.Fatal(err)

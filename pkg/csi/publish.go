@@ -170,7 +170,11 @@ func (c *Controller) repair(ctx context.Context, disk rds.Disk) (rds.Disk, error
 		return disk, nil
 	}
 	klog.FromContext(ctx).Info("Repairing an export that disagrees with its record", "exported", disk.Exported, "subsystemNQN", disk.SubsystemNQN)
-	return c.appliance.Publish(ctx, disk, disk.Record)
+	repaired, err := c.appliance.Publish(ctx, disk, disk.Record)
+	if err == nil && !disk.Admits() {
+		c.observer.Restored(RestoredExport)
+	}
+	return repaired, err
 }
 
 // admit writes the node into the record: under a new epoch, or under that of the holder that it joins.

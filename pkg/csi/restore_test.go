@@ -83,6 +83,9 @@ func TestRestoreGivesTheVolumeBackToItsLastHolder(t *testing.T) {
 	if err := w.Restore(t.Context(), w.volume); err != nil || len(w.notes) > 0 || w.record(t, w.volume).Token != record.Token {
 		t.Errorf("again: %v, notes %+v", err, w.notes)
 	}
+	if !slices.Equal(w.restored, []RestoreReason{RestoredWentBack}) {
+		t.Errorf("counted %q, want it once", w.restored)
+	}
 }
 
 // A reboot may bring a disk back with its record and without its export; a power cut between two statements does, too.
@@ -101,6 +104,9 @@ func TestRestoreGivesALostExportBack(t *testing.T) {
 			if err := w.Restore(t.Context(), volume); err != nil || (w.reachable() == held.target.SubsystemNQN) != vouched {
 				t.Errorf("%v, exported %q", err, w.reachable())
 			}
+			if counted := slices.Equal(w.restored, []RestoreReason{RestoredExport}); counted != vouched {
+				t.Errorf("counted %q", w.restored)
+			}
 		})
 	}
 }
@@ -111,6 +117,9 @@ func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
 	w.nodes.failed = attach.ErrUnknown
 	if err := w.Restore(t.Context(), w.volume); codeOf(err) != codes.Unavailable || w.reachable() != "" {
 		t.Errorf("got %v, exported %q, want UNAVAILABLE and no export", err, w.reachable())
+	}
+	if len(w.restored) > 0 {
+		t.Errorf("counted %q before anything was given back", w.restored)
 	}
 	w.nodes.failed = nil
 	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != w.lost.target.SubsystemNQN {

@@ -209,6 +209,7 @@ func runLeading(options *ControllerOptions, work worker, observed *metrics.Metri
 }
 
 func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, note func(attach.Note), observed *metrics.Metrics) (*csi.Controller, error) {
+	observed.DeclareRestored(texts(csi.RestoreReasons()))
 	observer := csi.ControllerObserver{
 		Decided: func(verdict attach.Verdict) {
 			observed.CountDecision(verdict.String())
@@ -216,7 +217,8 @@ func newControllerService(options *ControllerOptions, appliance *rds.Client, nod
 				observed.CountGraceUsed()
 			}
 		},
-		Note: note,
+		Note:     note,
+		Restored: func(reason csi.RestoreReason) { observed.CountRestored(string(reason)) },
 	}
 	return csi.NewController(serviceConfig(options), appliance, nodes, observer)
 }
