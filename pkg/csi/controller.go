@@ -49,7 +49,7 @@ type Nodes interface {
 	Granted(volumeID string) uint64
 	// Grants finds out, live, under which grants living nodes have the volume attached.
 	Grants(ctx context.Context, volumeID string) ([]attach.Grant, error)
-	// Changed gives a channel that is closed when something happens to an attachment of the volume.
+	// Changed gives a channel that is closed when something happens to an attachment of the volume, or to its node.
 	Changed(volumeID string) <-chan struct{}
 }
 

@@ -21,7 +21,7 @@ type Kubernetes interface {
 	AwaitAttachment(ctx context.Context, name string) (attach.Attachment, bool)
 	// CachedAttachmentsOf lists the attachments of a volume.
 	CachedAttachmentsOf(volumeID string) []attach.Attachment
-	// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume.
+	// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume or its node.
 	AttachmentsChanged(volumeID string) <-chan struct{}
 	LiveNode(ctx context.Context, name string) attach.Answer[attach.Node]
 	LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment]
@@ -150,7 +150,7 @@ func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach
 	return grants, nil
 }
 
-// Changed gives a channel that is closed at the next event about an attachment of the volume.
+// Changed gives a channel that is closed at the next event about an attachment of the volume or its node.
 func (n *KubernetesNodes) Changed(volumeID string) <-chan struct{} {
 	return n.cluster.AttachmentsChanged(volumeID)
 }

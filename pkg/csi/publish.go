@@ -30,11 +30,11 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.C
 		return nil, err
 	}
 	defer place.leave()
-	disk, err := c.publishOnce(ctx, id, wish)
+	disk, err := c.publishOnce(ctx, place, id, wish)
 	for errors.Is(err, errResolving) {
 		// Taken before the volume is looked at again, so that no event between the two is missed.
 		changed := c.nodes.Changed(id.String())
-		if disk, err = c.publishOnce(ctx, id, wish); !errors.Is(err, errResolving) || place.wait(ctx, changed) != nil {
+		if disk, err = c.publishOnce(ctx, place, id, wish); !errors.Is(err, errResolving) || place.wait(ctx, changed) != nil {
 			break
 		}
 	}
@@ -50,8 +50,8 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.C
 }
 
 // publishOnce decides and acts once, with the volume locked. An error that is errResolving as well may be gone soon.
-func (c *Controller) publishOnce(ctx context.Context, id rds.VolumeID, wish attach.Request) (rds.Disk, error) {
-	unlock, err := c.locks.lock(id.String())
+func (c *Controller) publishOnce(ctx context.Context, place *place, id rds.VolumeID, wish attach.Request) (rds.Disk, error) {
+	unlock, err := c.lockFrom(ctx, place)
 	if err != nil {
 		return rds.Disk{}, err
 	}
@@ -77,6 +77,18 @@ func (c *Controller) publishOnce(ctx context.Context, id rds.VolumeID, wish atta
 		return err
 	})
 	return disk, err
+}
+
+// lockFrom locks the volume for a request at the door. Who has the lock is most likely the detach that the request would wait for
+// anyway, so it waits for that to end as it does for every other conflict.
+func (c *Controller) lockFrom(ctx context.Context, place *place) (unlock func(), err error) {
+	for {
+		// Taken before the lock is tried, so that its end isn't missed.
+		freed := c.locks.freed(place.volume)
+		if unlock, err = c.locks.lock(place.volume); err == nil || place.wait(ctx, freed) != nil {
+			return unlock, err
+		}
+	}
 }
 
 // admission asks whether the node may get the volume, and completes the wish by what was granted so far.

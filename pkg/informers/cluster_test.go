@@ -374,6 +374,48 @@ func TestAwaitAttachment(t *testing.T) {
 	})
 }
 
+// Whoever waits for a holder to leave hears of it when its node is gone, though nothing happened to its attachment: a pod on it
+// keeps that from being cleared.
+func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
+	tests := map[string]struct {
+		change func(*controller) error
+		want   bool
+	}{
+		"deleted": {func(c *controller) error {
+			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-a", metav1.DeleteOptions{})
+		}, true},
+		"replaced": {func(c *controller) error {
+			_, err := c.client.CoreV1().Nodes().Update(t.Context(), node("node-a", "machine-new"), metav1.UpdateOptions{})
+			return err
+		}, true},
+		"another node deleted": {func(c *controller) error {
+			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-b", metav1.DeleteOptions{})
+		}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := startController(t, node("node-a", "machine-a"), node("node-b", "machine-b"), volume(), pod("user"), attachment("held", driver, "node-a"))
+				settle()
+				changed := c.cluster.AttachmentsChanged("raid10/rds-csi/x")
+				if err := test.change(c); err != nil {
+					t.Fatal(err)
+				}
+				settle()
+				woken := false
+				select {
+				case <-changed:
+					woken = true
+				default:
+				}
+				if woken != test.want {
+					t.Errorf("woken: %t, want %t", woken, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestTrimKeepsWhatIsRead(t *testing.T) {
 	since := metav1.NewTime(time.Unix(1000, 0))
 	full := node("node-a", "MACHINE-A")
