@@ -47,7 +47,7 @@ type Nodes interface {
 	LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool
 	// Granted is the highest generation that any attachment of the volume is known to carry, 0 if none is. It costs nothing.
 	Granted(volumeID string) uint64
-	// Grants finds out, live, under which grants living nodes have the volume attached.
+	// Grants finds out, live, under which grants living nodes have the volume attached, even those that nobody has heard of yet.
 	Grants(ctx context.Context, volumeID string) ([]attach.Grant, error)
 	// Changed gives a channel that is closed when something happens to an attachment of the volume, or to its node.
 	Changed(volumeID string) <-chan struct{}

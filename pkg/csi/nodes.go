@@ -27,6 +27,12 @@ type Kubernetes interface {
 	LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment]
 }
 
+// AttachmentLister is a Kubernetes that also finds attachments which its cache hasn't heard of yet.
+type AttachmentLister interface {
+	// LiveAttachmentsOf asks the API server for every attachment of a volume.
+	LiveAttachmentsOf(ctx context.Context, volumeID string) ([]attach.Attachment, error)
+}
+
 // KubernetesNodes answers from Kubernetes. What it denies or finds gone, it has asked the API server about.
 type KubernetesNodes struct {
 	cluster Kubernetes
@@ -126,20 +132,40 @@ func (n *KubernetesNodes) Granted(volumeID string) uint64 {
 	return highest
 }
 
-// Grants asks the API server about every attachment of the volume that the cache has.
+// Grants asks the API server about every attachment of the volume that the cache has. Where that leaves nobody, all
+// attachments are listed: the newest may not be in the cache yet.
 func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach.Grant, error) {
-	var grants []attach.Grant
+	var attachments []attach.Attachment
 	for _, cached := range n.cluster.CachedAttachmentsOf(volumeID) {
 		attachment := n.cluster.LiveAttachment(ctx, cached.Name)
 		if attachment.Err != nil {
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, attachment.Err)
 		}
-		grant := attachment.Value.Grant
-		if !attachment.Found || !attachment.Value.Attached || grant == (attach.Grant{}) || attachment.Value.NodeID != grant.Node.String() {
+		if attachment.Found {
+			attachments = append(attachments, attachment.Value)
+		}
+	}
+	grants, err := n.valid(ctx, volumeID, attachments)
+	lister, can := n.cluster.(AttachmentLister)
+	if err != nil || len(grants) > 0 || !can {
+		return grants, err
+	}
+	if attachments, err = lister.LiveAttachmentsOf(ctx, volumeID); err != nil {
+		return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, err)
+	}
+	return n.valid(ctx, volumeID, attachments)
+}
+
+// valid are the grants of those attachments, as they just were, that a living machine has by right.
+func (n *KubernetesNodes) valid(ctx context.Context, volumeID string, attachments []attach.Attachment) ([]attach.Grant, error) {
+	var grants []attach.Grant
+	for _, attachment := range attachments {
+		grant := attachment.Grant
+		if !attachment.Attached || grant == (attach.Grant{}) || attachment.NodeID != grant.Node.String() {
 			continue
 		}
 		node := n.cluster.LiveNode(ctx, grant.Node.Name)
-		switch attach.Judge(grant.Node, volumeID, node, attachment).Standing {
+		switch attach.Judge(grant.Node, volumeID, node, attach.Answer[attach.Attachment]{Value: attachment, Found: true}).Standing {
 		case attach.StandingUnknown:
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, node.Err)
 		case attach.StandingAttached:
