@@ -75,27 +75,35 @@ func TestDeadAttachments(t *testing.T) {
 		want         Action
 		asked        int
 	}{
-		"all is well":                          {seen: valid, record: valid, want: ActionNone},
-		"nothing is remembered":                {record: passedOn, want: ActionNone},
-		"held by another":                      {seen: passedOn, record: passedOn, want: ActionClearDead, asked: 1},
-		"held by nobody":                       {seen: recordOf("nqn-idle", 8), record: recordOf("nqn-idle", 8), want: ActionClearDead, asked: 1},
-		"held by the node under another epoch": {seen: recordOf("nqn-9", 9, nodeA()), record: recordOf("nqn-9", 9, nodeA()), want: ActionClearDead, asked: 1},
-		"another holder of the same epoch":     {seen: recordOf("nqn-7", 9, nodeB()), record: recordOf("nqn-7", 9, nodeB()), want: ActionClearDead, asked: 1},
-		"only the memory is behind":            {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
-		"the volume has no disk":               {seen: passedOn, want: ActionNone, asked: 1},
-		"the appliance went back in time":      {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
-		"the export was lost":                  {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
-		"the export was only seen lost":        {seen: cutOff, record: valid, want: ActionNone, asked: 1},
-		"the appliance can't be asked":         {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
-		"the API server can't be asked":        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveErr = failed }, want: ActionError},
-		"a pod uses it":                        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
-		"it is attached anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.UID = "another" }), want: ActionRecheck},
-		"it was granted anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
-		"it is being detached by now":          {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
-		"it is gone by now":                    {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
-		"it isn't attached yet":                {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Attached = false }), want: ActionNone},
-		"its metadata can't be read":           {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Grant = Grant{} }), want: ActionNone},
-		"its machine's identity isn't known":   {seen: valid, record: valid, prepare: cachedInstead(func(a *Attachment) { a.NodeID = "" }), want: ActionNone},
+		"all is well":                           {seen: valid, record: valid, want: ActionNone},
+		"nothing is remembered":                 {record: passedOn, want: ActionNone},
+		"held by another":                       {seen: passedOn, record: passedOn, want: ActionClearDead, asked: 1},
+		"held by nobody":                        {seen: recordOf("nqn-idle", 8), record: recordOf("nqn-idle", 8), want: ActionClearDead, asked: 1},
+		"held by the node under another epoch":  {seen: recordOf("nqn-9", 9, nodeA()), record: recordOf("nqn-9", 9, nodeA()), want: ActionClearDead, asked: 1},
+		"another holder of the same epoch":      {seen: recordOf("nqn-7", 9, nodeB()), record: recordOf("nqn-7", 9, nodeB()), want: ActionClearDead, asked: 1},
+		"only the memory is behind":             {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
+		"the volume has no disk":                {seen: passedOn, want: ActionNone, asked: 1},
+		"the appliance went back in time":       {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
+		"the export was lost":                   {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
+		"the export was only seen lost":         {seen: cutOff, record: valid, want: ActionNone, asked: 1},
+		"the appliance can't be asked":          {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
+		"the API server can't be asked":         {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveErr = failed }, want: ActionError},
+		"a pod uses it":                         {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"it is attached anew by now":            {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.UID = "another" }), want: ActionRecheck},
+		"it was granted anew by now":            {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
+		"it is being detached by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
+		"it is gone by now":                     {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
+		"given to another machine":              {seen: valid, record: valid, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and a pod uses it":           {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"the same, and the export was lost":     {seen: cutOff, record: cutOff, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and the appliance went back": {seen: recordOf("nqn-7", 5, nodeA()), record: recordOf("nqn-7", 5, nodeA()), prepare: renamed, want: ActionRestore, asked: 1},
+		"another machine only in the cache": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
+			renamed(c, a)
+			liveInstead(func(*Attachment) {})(c, a)
+		}, want: ActionRecheck},
+		"it isn't attached yet":              {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Attached = false }), want: ActionNone},
+		"its metadata can't be read":         {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Grant = Grant{} }), want: ActionNone},
+		"its machine's identity isn't known": {seen: valid, record: valid, prepare: cachedInstead(func(a *Attachment) { a.NodeID = "" }), want: ActionNone},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +131,15 @@ func TestDeadAttachments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its predecessor.
+func renamed(c *fakeCluster, _ *fakeAppliance) {
+	attachment := grantedOnA()
+	attachment.NodeID = "a/machine-x"
+	c.attachments["va"] = attachment
+	c.cachedNodes["a"] = Node{Name: "a", Machine: "machine-x"}
+	c.liveNodes["a"] = c.cachedNodes["a"]
 }
 
 func liveInstead(change func(*Attachment)) func(*fakeCluster, *fakeAppliance) {
