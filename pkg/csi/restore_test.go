@@ -177,6 +177,16 @@ func TestARefreshShutsOutWhoWasLetInByThePast(t *testing.T) {
 	}
 }
 
+// What an attachment says was granted is enough, whatever becomes of the attachment: nobody may be left to look at it as one that
+// is attached.
+func TestARefreshComparesWithWhatWasGranted(t *testing.T) {
+	w := wentBack(t)
+	w.nodes.grants = nil
+	if err := w.Refresh(t.Context()); err != nil || w.reachable() != "" {
+		t.Errorf("%v, exported %q", err, w.reachable())
+	}
+}
+
 // A controller that has just started knows from the attachments alone what was granted. It hears of the old record at once, but
 // nothing is concluded from what isn't listed.
 func TestRecordsAreSeenWhileTheApplianceBoots(t *testing.T) {
