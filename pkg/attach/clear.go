@@ -28,8 +28,8 @@ const (
 	ActionClear Action = "clear"
 	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
 	ActionClearDead Action = "clear_dead"
-	// ActionInUse: another machine has its node's name, but the node reports the volume as in use: it may be the same machine,
-	// which changed its identity. It is looked at again when that changes.
+	// ActionInUse: the attachment or what was given with it is another machine's than its node is, but the node reports the
+	// volume as in use: it may be the same machine, which changed its identity. It is looked at again when that changes.
 	ActionInUse Action = "in_use"
 	// ActionRestore: the appliance went back in time or lost the export, and the volume was given back to whom it belongs.
 	ActionRestore Action = "restore"

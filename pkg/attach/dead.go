@@ -54,14 +54,15 @@ func inOrder(record Record, attachment Attachment) bool {
 // clearDead deletes an attachment that the appliance will never again admit, unless a pod still uses it: then only people
 // can decide.
 func (r *Reconciler) clearDead(ctx context.Context, attachment Attachment, record Record) (Result, error) {
-	reason := fmt.Sprintf("the appliance no longer admits node %s: the volume is held by %v", attachment.NodeName, record.Holders)
+	reason, remove := fmt.Sprintf("the appliance no longer admits node %s: the volume is held by %v", attachment.NodeName, record.Holders), r.deleteUnused
 	if attachment.ForAnother() {
 		reason = fmt.Sprintf("access was given to machine %s, but node %s is machine %s by now", attachment.Grant.Node.Machine, attachment.NodeName, attachment.Machine())
+		remove = r.deleteOutOfUse
 	}
-	result, err := r.deleteUnused(ctx, attachment, reason)
+	result, err := remove(ctx, attachment, reason)
 	note := Note{PV: attachment.PV, Node: attachment.NodeName}
 	switch result.Action {
-	case ActionWaitForPods:
+	case ActionWaitForPods, ActionInUse:
 		note.Reason, note.Warning = AttachmentDead, true
 		note.Message = fmt.Sprintf("Access through VolumeAttachment %s has ended: %s. Delete the pod on node %s that uses the volume; it can be attached anew then.", attachment.Name, reason, attachment.NodeName)
 	case ActionClear:
@@ -73,4 +74,19 @@ func (r *Reconciler) clearDead(ctx context.Context, attachment Attachment, recor
 	}
 	r.observer.Note(note)
 	return result, err
+}
+
+// deleteOutOfUse is deleteUnused for an attachment of which the appliance may still admit a machine: that may be this one, under
+// another identity, which must not be cut off while it uses the volume.
+func (r *Reconciler) deleteOutOfUse(ctx context.Context, attachment Attachment, reason string) (Result, error) {
+	node := r.cluster.LiveNode(ctx, attachment.NodeName)
+	switch {
+	case node.Err != nil:
+		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s: %w", attachment.NodeName, attachment.Name, node.Err)
+	case node.Found && node.Value.Uses(attachment.Volume):
+		klog.FromContext(ctx).Info("Attachment is to be cleared; waiting for its node to report the volume as no longer in use", "reason", reason)
+		return Result{Action: ActionInUse}, nil
+	default:
+		return r.deleteUnused(ctx, attachment, reason)
+	}
 }

@@ -75,26 +75,30 @@ func TestDeadAttachments(t *testing.T) {
 		want         Action
 		asked        int
 	}{
-		"all is well":                           {seen: valid, record: valid, want: ActionNone},
-		"nothing is remembered":                 {record: passedOn, want: ActionNone},
-		"held by another":                       {seen: passedOn, record: passedOn, want: ActionClearDead, asked: 1},
-		"held by nobody":                        {seen: recordOf("nqn-idle", 8), record: recordOf("nqn-idle", 8), want: ActionClearDead, asked: 1},
-		"held by the node under another epoch":  {seen: recordOf("nqn-9", 9, nodeA()), record: recordOf("nqn-9", 9, nodeA()), want: ActionClearDead, asked: 1},
-		"another holder of the same epoch":      {seen: recordOf("nqn-7", 9, nodeB()), record: recordOf("nqn-7", 9, nodeB()), want: ActionClearDead, asked: 1},
-		"only the memory is behind":             {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
-		"the volume has no disk":                {seen: passedOn, want: ActionNone, asked: 1},
-		"the appliance went back in time":       {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
-		"the export was lost":                   {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
-		"the export was only seen lost":         {seen: cutOff, record: valid, want: ActionNone, asked: 1},
-		"the appliance can't be asked":          {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
-		"the API server can't be asked":         {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveErr = failed }, want: ActionError},
-		"a pod uses it":                         {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
-		"it is attached anew by now":            {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.UID = "another" }), want: ActionRecheck},
-		"it was granted anew by now":            {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
-		"it is being detached by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
-		"it is gone by now":                     {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
-		"given to another machine":              {seen: valid, record: valid, prepare: renamed, want: ActionClearDead, asked: 1},
-		"the same, and a pod uses it":           {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"all is well":                          {seen: valid, record: valid, want: ActionNone},
+		"nothing is remembered":                {record: passedOn, want: ActionNone},
+		"held by another":                      {seen: passedOn, record: passedOn, want: ActionClearDead, asked: 1},
+		"held by nobody":                       {seen: recordOf("nqn-idle", 8), record: recordOf("nqn-idle", 8), want: ActionClearDead, asked: 1},
+		"held by the node under another epoch": {seen: recordOf("nqn-9", 9, nodeA()), record: recordOf("nqn-9", 9, nodeA()), want: ActionClearDead, asked: 1},
+		"another holder of the same epoch":     {seen: recordOf("nqn-7", 9, nodeB()), record: recordOf("nqn-7", 9, nodeB()), want: ActionClearDead, asked: 1},
+		"only the memory is behind":            {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
+		"the volume has no disk":               {seen: passedOn, want: ActionNone, asked: 1},
+		"the appliance went back in time":      {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
+		"the export was lost":                  {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
+		"the export was only seen lost":        {seen: cutOff, record: valid, want: ActionNone, asked: 1},
+		"the appliance can't be asked":         {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
+		"the API server can't be asked":        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveErr = failed }, want: ActionError},
+		"a pod uses it":                        {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"it is attached anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.UID = "another" }), want: ActionRecheck},
+		"it was granted anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
+		"it is being detached by now":          {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
+		"it is gone by now":                    {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
+		"given to another machine":             {seen: valid, record: valid, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and a pod uses it":          {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"the same, and the node uses it": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
+			renamed(c, a)
+			c.liveNodes["a"] = Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}
+		}, want: ActionInUse, asked: 1},
 		"the same, and the export was lost":     {seen: cutOff, record: cutOff, prepare: renamed, want: ActionClearDead, asked: 1},
 		"the same, and the appliance went back": {seen: recordOf("nqn-7", 5, nodeA()), record: recordOf("nqn-7", 5, nodeA()), prepare: renamed, want: ActionRestore, asked: 1},
 		"another machine only in the cache": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
@@ -125,7 +129,7 @@ func TestDeadAttachments(t *testing.T) {
 			if restored := len(appliance.restored) > 0; restored != (test.want == ActionRestore) {
 				t.Errorf("restored: %t", restored)
 			}
-			told := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead}[test.want]
+			told := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead, ActionInUse: AttachmentDead}[test.want]
 			if told == "" && len(seen.notes) > 0 || told != "" && (len(seen.notes) != 1 || seen.notes[0].Reason != told) {
 				t.Errorf("people were told %+v, want %q", seen.notes, told)
 			}

@@ -50,8 +50,7 @@ func (s Standing) String() string {
 type Holder struct {
 	ID       NodeID
 	Standing Standing
-	// DetachingSince is set for StandingDetaching, and for StandingInUse if the attachment that is being deleted was made for
-	// this very machine.
+	// DetachingSince is set for StandingDetaching, and for StandingInUse if the deletion of the node's attachment was asked for.
 	DetachingSince time.Time
 }
 
@@ -78,10 +77,7 @@ func Judge(id NodeID, volumeHandle string, node Answer[Node], attachment Answer[
 	case attachment.Err != nil:
 		return holder
 	case !node.Value.IsMachine(id.Machine):
-		holder.Standing = StandingInUse
-		if attachment.Found && attachment.Value.NodeID == id.String() {
-			holder.DetachingSince = attachment.Value.DetachingSince
-		}
+		holder.Standing, holder.DetachingSince = StandingInUse, attachment.Value.DetachingSince
 	case !attachment.Found:
 		holder.Standing = StandingDetached
 	case attachment.Value.Detaching():

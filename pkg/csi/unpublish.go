@@ -94,13 +94,10 @@ func (c *Controller) namesake(ctx context.Context, volume rds.VolumeID, node, ho
 	case known.Standing == attach.StandingUnknown:
 		return "", fmt.Errorf("%w: whether node %s is still machine %s could not be found out", attach.ErrUnknown, holder.Name, holder.Machine)
 	case known.Standing == attach.StandingGone, known.Standing == attach.StandingHeld, // detaching is never held
-		known.Standing == attach.StandingInUse && !known.DetachingSince.IsZero(): // its own detach was asked for
+		known.Standing == attach.StandingInUse && !known.DetachingSince.IsZero(): // Kubernetes knows, and asks for it
 		return holder.String(), nil
 	case known.Standing == attach.StandingInUse:
-		c.observer.Note(attach.Note{
-			Reason: attach.MachineIdentityChanged, Warning: true, Volume: volume.String(), Node: holder.Name,
-			Message: fmt.Sprintf("The volume was detached from node %s as machine %s, but it is held by machine %s, and the node reports it as in use: the machine may have changed its identity while it ran. Its access stays until the node no longer uses the volume.", node.Name, node.Machine, holder.Machine),
-		})
+		klog.FromContext(ctx).Info("Left the holder alone: its node reports another machine and the volume as in use, and its detach is no longer asked for", "holder", holder.String())
 		// Nobody leaves, and yet the record is written: a publish to this node may be in flight.
 		return node.String(), nil
 	default:
