@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,8 +68,8 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				released := 0
-				valve.released = func() { released++ }
+				var released atomic.Int64
+				valve.released = func() { released.Add(1) }
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				defer running.Wait()
@@ -81,16 +82,16 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				}
 				valve.begin(ctx, test.disks)
 				want := map[bool]float64{true: 1}[test.held]
-				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released != 1 {
-					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Held(), massDeletion(t, observed), notes, released, test.held)
+				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released.Load() != 1 {
+					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Held(), massDeletion(t, observed), notes, released.Load(), test.held)
 				}
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
 				if got := massDeletion(t, observed); got != 0 {
 					t.Errorf("the metric after the window, though nobody asked the valve: got %g, want 0", got)
 				}
-				if wanted := 1 + int(want); released != wanted {
-					t.Errorf("after the window: released %d times, want %d", released, wanted)
+				if wanted := 1 + int64(want); released.Load() != wanted {
+					t.Errorf("after the window: released %d times, want %d", released.Load(), wanted)
 				}
 			})
 		})
