@@ -40,6 +40,12 @@ func (a Attachment) Machine() string {
 	return id.Machine
 }
 
+// ForAnother tells whether what the node was given was given to another machine than the attachment is for. The node never uses
+// it, even if the appliance would let that machine in.
+func (a Attachment) ForAnother() bool {
+	return a.Grant != (Grant{}) && a.NodeID != "" && a.NodeID != a.Grant.Node.String()
+}
+
 // AttachmentName computes the name that Kubernetes gives to the VolumeAttachment of a volume on a node, so that it can
 // be asked for without a search (kubernetes/pkg/volume/csi, getAttachmentName).
 func AttachmentName(volumeHandle, driver, nodeName string) string {

@@ -28,6 +28,9 @@ const (
 	ActionClear Action = "clear"
 	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
 	ActionClearDead Action = "clear_dead"
+	// ActionInUse: the attachment or what was given with it is another machine's than its node is, but the node reports the
+	// volume as in use: it may be the same machine, which changed its identity. It is looked at again when that changes.
+	ActionInUse Action = "in_use"
 	// ActionRestore: the appliance went back in time or lost the export, and the volume was given back to whom it belongs.
 	ActionRestore Action = "restore"
 	// ActionDetachStuck: the attachment has been deleting for too long.
@@ -40,7 +43,7 @@ const (
 func Actions() []Action {
 	return []Action{
 		ActionNone, ActionSkip, ActionRecheck, ActionWaitForPods, ActionHold, ActionClear, ActionClearDead,
-		ActionRestore, ActionDetachStuck, ActionError,
+		ActionInUse, ActionRestore, ActionDetachStuck, ActionError,
 	}
 }
 
@@ -109,15 +112,21 @@ func (r *Reconciler) watchDetaching(ctx context.Context, attachment Attachment) 
 	return Result{Action: ActionDetachStuck}
 }
 
-// clearStale deletes an attachment whose node the cache doesn't have, once the node is proven gone.
+// clearStale deletes an attachment whose node the cache doesn't have, once the API server itself has said that the node is gone.
 func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Result, error) {
-	reason, err := r.proveStale(ctx, attachment)
-	if err != nil {
-		return Result{Action: ActionError}, err
-	}
-	if reason == "" {
+	node := r.cluster.LiveNode(ctx, attachment.NodeName)
+	reason := "the node was deleted"
+	switch {
+	case node.Err != nil:
+		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
+	case !node.Found:
+	case node.Value.IsMachine(attachment.Machine()):
 		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
 		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
+	case node.Value.Uses(attachment.Volume):
+		return r.leaveInUse(ctx, attachment, node.Value), nil
+	default:
+		reason = "another machine has taken the node's name"
 	}
 	if left := r.observer.Held(); left > 0 {
 		klog.FromContext(ctx).Info("Attachment is stale, but too many nodes vanished at once; holding", "reason", reason, "for", left)
@@ -134,19 +143,15 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	return result, nil
 }
 
-// proveStale asks the API server itself. It returns why the attachment is stale, or nothing if its machine may live.
-func (r *Reconciler) proveStale(ctx context.Context, attachment Attachment) (reason string, err error) {
-	node := r.cluster.LiveNode(ctx, attachment.NodeName)
-	switch {
-	case node.Err != nil:
-		return "", fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
-	case !node.Found:
-		return "the node was deleted", nil
-	case !node.Value.IsMachine(attachment.Machine()):
-		return "another machine has taken the node's name", nil
-	default:
-		return "", nil
-	}
+// leaveInUse tells people of an attachment whose machine is another by its identity, though its node uses the volume.
+func (r *Reconciler) leaveInUse(ctx context.Context, attachment Attachment, node Node) Result {
+	klog.FromContext(ctx).Info("Left an attachment alone: another machine has the name of its node, but reports the volume as in use", "machine", attachment.Machine(), "reports", node.Machine)
+	r.observer.Note(Note{
+		Reason: MachineIdentityChanged, Warning: true, PV: attachment.PV, Node: attachment.NodeName,
+		Message: fmt.Sprintf("VolumeAttachment %s was made for machine %s. Node %s reports machine %s by now, and the volume as in use: either its machine changed its identity while it ran, or pods wait there that were bound to an earlier machine. Delete the pods on node %s that use the volume; nothing is cleared before.",
+			attachment.Name, attachment.Machine(), node.Name, node.Machine, node.Name),
+	})
+	return Result{Action: ActionInUse}
 }
 
 // deleteUnused deletes an attachment that is proven useless, as soon as no pod on its node uses the volume: sooner, the

@@ -26,7 +26,7 @@ type Cluster interface {
 
 // Appliance is what the reconciler needs of the appliance. All methods are safe for concurrent use.
 type Appliance interface {
-	// Refresh reads every record at once, so that SeenRecord is up to date for a moment.
+	// Refresh reads every record at once, so that SeenRecord is up to date for a moment. After an error it is only for some.
 	Refresh(ctx context.Context) error
 	// SeenRecord gives the record of a volume as it was last seen, at no cost; it proves nothing.
 	SeenRecord(volume string) (Record, bool)

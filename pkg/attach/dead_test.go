@@ -13,6 +13,7 @@ type fakeAppliance struct {
 	mu           sync.Mutex
 	record, seen *Record
 	failed       error
+	incomplete   error
 	asked        int
 	restored     []string
 	refreshed    int
@@ -22,7 +23,7 @@ func (f *fakeAppliance) Refresh(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refreshed++
-	return f.failed
+	return errors.Join(f.failed, f.incomplete)
 }
 
 func (f *fakeAppliance) SeenRecord(string) (Record, bool) {
@@ -92,9 +93,21 @@ func TestDeadAttachments(t *testing.T) {
 		"it was granted anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
 		"it is being detached by now":          {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
 		"it is gone by now":                    {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
-		"it isn't attached yet":                {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Attached = false }), want: ActionNone},
-		"its metadata can't be read":           {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Grant = Grant{} }), want: ActionNone},
-		"its machine's identity isn't known":   {seen: valid, record: valid, prepare: cachedInstead(func(a *Attachment) { a.NodeID = "" }), want: ActionNone},
+		"given to another machine":             {seen: valid, record: valid, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and a pod uses it":          {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
+		"the same, and the node uses it": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
+			renamed(c, a)
+			c.liveNodes["a"] = Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}
+		}, want: ActionInUse, asked: 1},
+		"the same, and the export was lost":     {seen: cutOff, record: cutOff, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and the appliance went back": {seen: recordOf("nqn-7", 5, nodeA()), record: recordOf("nqn-7", 5, nodeA()), prepare: renamed, want: ActionRestore, asked: 1},
+		"another machine only in the cache": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
+			renamed(c, a)
+			liveInstead(func(*Attachment) {})(c, a)
+		}, want: ActionRecheck},
+		"it isn't attached yet":              {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Attached = false }), want: ActionNone},
+		"its metadata can't be read":         {seen: passedOn, record: passedOn, prepare: cachedInstead(func(a *Attachment) { a.Grant = Grant{} }), want: ActionNone},
+		"its machine's identity isn't known": {seen: valid, record: valid, prepare: cachedInstead(func(a *Attachment) { a.NodeID = "" }), want: ActionNone},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -116,12 +129,21 @@ func TestDeadAttachments(t *testing.T) {
 			if restored := len(appliance.restored) > 0; restored != (test.want == ActionRestore) {
 				t.Errorf("restored: %t", restored)
 			}
-			told := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead}[test.want]
+			told := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead, ActionInUse: AttachmentDead}[test.want]
 			if told == "" && len(seen.notes) > 0 || told != "" && (len(seen.notes) != 1 || seen.notes[0].Reason != told) {
 				t.Errorf("people were told %+v, want %q", seen.notes, told)
 			}
 		})
 	}
+}
+
+// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its predecessor.
+func renamed(c *fakeCluster, _ *fakeAppliance) {
+	attachment := grantedOnA()
+	attachment.NodeID = "a/machine-x"
+	c.attachments["va"] = attachment
+	c.cachedNodes["a"] = Node{Name: "a", Machine: "machine-x"}
+	c.liveNodes["a"] = c.cachedNodes["a"]
 }
 
 func liveInstead(change func(*Attachment)) func(*fakeCluster, *fakeAppliance) {

@@ -17,7 +17,8 @@ type Request struct {
 
 // Policy is what an administrator decides about publishing.
 type Policy struct {
-	// Grace is how long a holder may have been detaching for its volume to be handed off.
+	// Grace is how long a holder may have been detaching for its volume to be handed off, and how far ahead of now that may
+	// have begun, since clocks differ.
 	Grace time.Duration
 	// AllowUnfenced lets a node join a shared epoch although a host that departed from it may still be connected.
 	AllowUnfenced bool
@@ -158,7 +159,8 @@ func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
 	case StandingGone, StandingDetached:
 		return TakeOver
 	case StandingDetaching:
-		if now.Sub(holder.DetachingSince) < grace {
+		// The API server's clock said since when; one that is ahead of ours by more than the grace says nothing of how long.
+		if elapsed := now.Sub(holder.DetachingSince); -grace <= elapsed && elapsed < grace {
 			return HandOff
 		}
 		return Conflict

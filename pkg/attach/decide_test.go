@@ -49,6 +49,8 @@ func TestDecide(t *testing.T) {
 		"other holder, detaching just now":             {heldBy(nodeA()), detaching(0), HandOff},
 		"other holder, detaching within grace":         {heldBy(nodeA()), detaching(grace - 1), HandOff},
 		"other holder, detaching for the grace period": {heldBy(nodeA()), detaching(grace), Conflict},
+		"other holder, detaching in a moment":          {heldBy(nodeA()), detaching(-grace), HandOff},
+		"other holder, detaching in the far future":    {heldBy(nodeA()), detaching(-grace - 1), Conflict},
 		"what is known is about somebody else":         {heldBy(nodeA()), []Holder{{ID: NodeID{"c", "c"}, Standing: StandingGone}}, Unknown},
 		"two holders, one attached":                    {heldBy(nodeA(), NodeID{"c", "c"}), append(standing(StandingGone), Holder{ID: NodeID{"c", "c"}, Standing: StandingAttached}), Conflict},
 		"two holders, one unknown":                     {heldBy(nodeA(), NodeID{"c", "c"}), standing(StandingGone), Unknown},
@@ -89,20 +91,43 @@ func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
 		takeable := true
 		for i := range random.IntN(4) {
 			id := NodeID{Name: fmt.Sprint("n", i), Machine: fmt.Sprint("m", random.IntN(2))}
-			holder := Holder{ID: id, Standing: Standing(random.IntN(9)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(2 * grace))))}
+			holder := Holder{ID: id, Standing: Standing(random.IntN(9)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(4*grace))) + 2*grace)}
 			record.Holders = append(record.Holders, id)
 			if random.IntN(5) > 0 {
 				known = append(known, holder)
 			} else {
 				holder.Standing = StandingUnknown
 			}
-			inGrace := holder.Standing == StandingDetaching && start().Sub(holder.DetachingSince) < grace
+			elapsed := start().Sub(holder.DetachingSince)
+			inGrace := holder.Standing == StandingDetaching && -grace <= elapsed && elapsed < grace
 			takeable = takeable && (holder.Standing == StandingGone || holder.Standing == StandingDetached || inGrace)
 		}
 		got := Decide(wishOf(nodeB()), record, known, start(), Policy{Grace: grace})
 		takes := got.Verdict == Publish || got.Verdict == HandOff || got.Verdict == TakeOver
 		if takes != takeable {
 			t.Fatalf("got %s for %+v knowing %+v", got.Verdict, record, known)
+		}
+	}
+}
+
+// However wrong a clock is, the grace ends: neither end of it is ever more than a grace away.
+func TestTheGraceIsAsLongInBothDirections(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for range 20000 {
+		grace := time.Duration(random.Int64N(int64(time.Hour)))
+		elapsed := time.Duration(random.Int64N(int64(4*time.Hour))) - 2*time.Hour
+		if random.IntN(2) == 0 {
+			edges := []time.Duration{-grace - 1, -grace, 1 - grace, 0, grace - 1, grace, grace + 1}
+			elapsed = edges[random.IntN(len(edges))]
+		}
+		leaving := Holder{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start().Add(-elapsed)}
+		got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{leaving}, start(), Policy{Grace: grace})
+		want := Conflict
+		if -grace <= elapsed && elapsed < grace {
+			want = HandOff
+		}
+		if got.Verdict != want {
+			t.Fatalf("detaching for %s with a grace of %s: got %s, want %s", elapsed, grace, got.Verdict, want)
 		}
 	}
 }
@@ -126,6 +151,8 @@ func TestJudge(t *testing.T) {
 		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), StandingGone},
 		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingInUse},
 		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), StandingGone},
+		"another identity, attachment unknown":     {node("machine-x", "v"), Answer[Attachment]{Err: failed}, StandingUnknown},
+		"another machine, attachment unknown":      {node("machine-x"), Answer[Attachment]{Err: failed}, StandingGone},
 		"no identity reported, attached":           {node(""), attachment(time.Time{}), StandingAttached},
 		"attached":                                 {node("machine-a"), attachment(time.Time{}), StandingAttached},
 		"detaching":                                {node("machine-a"), attachment(since), StandingDetaching},
@@ -136,6 +163,23 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := Judge(nodeA(), "v", test.node, test.attachment); got.Standing != test.want || got.ID != nodeA() {
 				t.Errorf("got %s, want %s", got.Standing, test.want)
+			}
+		})
+	}
+}
+
+// A machine that changed its identity and goes on using its volume is leaving if Kubernetes says so, and only then.
+func TestJudgeTellsWhetherADetachWasAskedFor(t *testing.T) {
+	node := Answer[Node]{Found: true, Value: Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}}
+	for name, attachment := range map[string]Answer[Attachment]{
+		"detaching": {Found: true, Value: Attachment{DetachingSince: start()}},
+		"attached":  {Found: true},
+		"gone":      {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Judge(nodeA(), "v", node, attachment)
+			if got.Standing != StandingInUse || got.DetachingSince != attachment.Value.DetachingSince {
+				t.Errorf("got %+v", got)
 			}
 		})
 	}

@@ -16,11 +16,13 @@
 //
 // # When an attachment is cleared
 //
-// Its Node doesn't exist any more, or another machine has taken the name; the API server itself said so just now (a
-// cache or a failed request proves nothing); and no pod on that node uses the volume any more. Without the last rule
+// Its Node doesn't exist any more, or another machine has taken the name and doesn't report the volume as in use (one that
+// does may be the same, under a new identity); the API server itself said so just now (a cache or a failed request proves
+// nothing); and no pod on that node uses the volume any more. Without the last rule
 // Kubernetes' attach-detach controller would make the attachment again. The deletion carries UID and resourceVersion,
 // so an attachment that changed since it was judged stays. An attachment whose node lives is cleared only if the appliance
-// will never again admit what it stands for, and under the same rule about pods. external-attacher then calls ControllerUnpublishVolume,
+// will never again admit what it stands for, or what it stands for was given to an earlier machine of the node's name, and under
+// the same rule about pods. external-attacher then calls ControllerUnpublishVolume,
 // which takes the node's access away at the appliance: one road for every detach.
 //
 // # When an orphan is removed

@@ -32,7 +32,7 @@ const (
 	// ClearingHeld: an attachment is stale but isn't cleared yet, because too many nodes vanished at once.
 	ClearingHeld Reason = "ClearingHeld"
 	// AttachmentDead: an attachment to a living node carries no access any more: the appliance has another holder or
-	// another epoch. It is deleted as soon as no pod on the node uses it.
+	// another epoch, or it was given to an earlier machine of the node's name. It is deleted as soon as no pod on the node uses it.
 	AttachmentDead Reason = "AttachmentDead"
 	// DetachStuck: an attachment has been detaching for much longer than a detach takes.
 	DetachStuck Reason = "DetachStuck"

@@ -111,6 +111,7 @@ func clusterWith(attachment Attachment) *fakeCluster {
 func TestClear(t *testing.T) {
 	failed := errors.New("connection refused")
 	machineA, machineX := Node{Name: "a", Machine: "machine-a"}, Node{Name: "a", Machine: "machine-x"}
+	using := func(volumes ...string) Node { return Node{Name: "a", Machine: "machine-x", VolumesInUse: volumes} }
 	tests := map[string]struct {
 		prepare func(*fakeCluster)
 		want    Action
@@ -122,6 +123,8 @@ func TestClear(t *testing.T) {
 		"API server can't be asked":                {func(f *fakeCluster) { f.liveErr = failed }, ActionError, false},
 		"another machine under the name":           {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineX }, ActionClear, true},
 		"another machine, but only the cache says": {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineA }, ActionRecheck, false},
+		"another machine that uses the volume":     {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = using("v") }, ActionInUse, false},
+		"another machine that uses another volume": {func(f *fakeCluster) { f.cachedNodes["a"] = using("v"); f.liveNodes["a"] = using("w") }, ActionClear, true},
 		"node without an identity proves nothing":  {func(f *fakeCluster) { f.cachedNodes["a"] = Node{Name: "a"}; f.liveNodes["a"] = Node{Name: "a"} }, ActionNone, false},
 		"pods still use the volume":                {func(f *fakeCluster) { f.pods = []string{"default/p"} }, ActionWaitForPods, false},
 		"deletion failed":                          {func(f *fakeCluster) { f.deleteErr = failed }, ActionError, false},
@@ -160,6 +163,9 @@ func TestClear(t *testing.T) {
 			}
 			if told := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == StaleAttachmentCleared }); told != test.deleted {
 				t.Errorf("people were told of a clearing: %t, want %t", told, test.deleted)
+			}
+			if told := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == MachineIdentityChanged }); told != (test.want == ActionInUse) {
+				t.Errorf("people were told of another identity: %t", told)
 			}
 			if deleted := len(cluster.deleted) > 0; deleted != test.deleted {
 				t.Errorf("deleted: got %t, want %t", deleted, test.deleted)

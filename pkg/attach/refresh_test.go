@@ -78,15 +78,23 @@ func TestRefreshIsRetriedUntilTheApplianceIsBack(t *testing.T) {
 	})
 }
 
-// A volume that went back in time while nobody asked for it is restored as soon as the records were read.
+// A volume that went back in time while nobody asked for it is restored as soon as its record was read, be it one of those
+// that an appliance lists while it boots; then the records are read again until they are complete.
 func TestAVolumeThatWentBackIsFoundByTheRefresh(t *testing.T) {
+	for name, incomplete := range map[string]error{"complete": nil, "incomplete": errors.New("not ready")} {
+		t.Run(name, func(t *testing.T) { findWhatWentBack(t, incomplete) })
+	}
+}
+
+func findWhatWentBack(t *testing.T, incomplete error) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clusterWith(grantedOnA())
 		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
 		valid, old := recordOf("nqn-7", 7, nodeA()), recordOf("nqn-5", 5, nodeB())
 		appliance := &fakeAppliance{seen: valid, record: valid}
 		r := runOn(t, cluster, appliance)
-		appliance.change(func() { appliance.seen, appliance.record = old, old })
+		appliance.change(func() { appliance.seen, appliance.record, appliance.incomplete = old, old, incomplete })
 		r.Resync()
 		synctest.Wait()
 		appliance.change(func() {
@@ -95,5 +103,10 @@ func TestAVolumeThatWentBackIsFoundByTheRefresh(t *testing.T) {
 			}
 			appliance.seen, appliance.record = valid, valid
 		})
+		before := appliance.refreshes()
+		advance(refreshRetry)
+		if again := appliance.refreshes() > before; again != (incomplete != nil) {
+			t.Errorf("read again: %t", again)
+		}
 	})
 }

@@ -50,7 +50,7 @@ func (s Standing) String() string {
 type Holder struct {
 	ID       NodeID
 	Standing Standing
-	// DetachingSince is set for StandingDetaching.
+	// DetachingSince is set for StandingDetaching, and for StandingInUse if the deletion of the node's attachment was asked for.
 	DetachingSince time.Time
 }
 
@@ -71,14 +71,13 @@ func Judge(id NodeID, volumeHandle string, node Answer[Node], attachment Answer[
 	case !node.Found:
 		holder.Standing = StandingGone
 		return holder
-	case !node.Value.IsMachine(id.Machine):
+	case !node.Value.IsMachine(id.Machine) && !node.Value.Uses(volumeHandle):
 		holder.Standing = StandingGone
-		if node.Value.Uses(volumeHandle) {
-			holder.Standing = StandingInUse
-		}
 		return holder
 	case attachment.Err != nil:
 		return holder
+	case !node.Value.IsMachine(id.Machine):
+		holder.Standing, holder.DetachingSince = StandingInUse, attachment.Value.DetachingSince
 	case !attachment.Found:
 		holder.Standing = StandingDetached
 	case attachment.Value.Detaching():

@@ -53,7 +53,7 @@ func newAuditWorld(t *testing.T) *auditWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t)
 	w := &auditWorld{
-		controllerWorld: &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}, replaced: map[string]bool{}}, sim: simulator, config: config},
+		controllerWorld: &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config},
 		clock:           time.Unix(1_700_000_000, 0), counts: map[attach.OrphanKind]int{}, meanwhile: func() {},
 		liveNodes: map[string]attach.Node{}, liveAttachments: map[string]attach.Attachment{},
 	}

@@ -43,15 +43,13 @@ type Nodes interface {
 	Admit(ctx context.Context, volumeID string, node attach.NodeID) (Admission, error)
 	// Standings finds out, live, what is known of each holder of the volume.
 	Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder
-	// Replaced tells whether the machine under the node's name is proven not to be this one any more.
-	Replaced(ctx context.Context, node attach.NodeID) (bool, error)
 	// LetGo tells whether the node is living proof that it doesn't use the volume any more.
 	LetGo(ctx context.Context, volumeID string, node attach.NodeID) bool
 	// Granted is the highest generation that any attachment of the volume is known to carry, 0 if none is. It costs nothing.
 	Granted(volumeID string) uint64
-	// Grants finds out, live, under which grants living nodes have the volume attached.
+	// Grants finds out, live, under which grants living nodes have the volume attached, even those that nobody has heard of yet.
 	Grants(ctx context.Context, volumeID string) ([]attach.Grant, error)
-	// Changed gives a channel that is closed when something happens to an attachment of the volume.
+	// Changed gives a channel that is closed when something happens to an attachment of the volume, or to its node.
 	Changed(volumeID string) <-chan struct{}
 }
 
@@ -82,12 +80,15 @@ type ControllerConfig struct {
 	Await func(ctx context.Context, signal <-chan struct{}) error
 }
 
-// ControllerObserver is told what the controller service decides. Its functions must be set, and must not block.
+// ControllerObserver is told what the controller service decides and does. Its functions must not block; all but the last must
+// be set.
 type ControllerObserver struct {
 	// Decided is called with every decision on a publish request.
 	Decided func(attach.Verdict)
 	// Note is called with what people should know about a volume.
 	Note func(attach.Note)
+	// Restored is called whenever the appliance was given back what it had lost of a volume; nil if nobody wants to know.
+	Restored func(RestoreReason)
 }
 
 // Controller is the CSI controller service.
@@ -114,6 +115,9 @@ func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, ob
 	}
 	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
 		return nil, err
+	}
+	if observer.Restored == nil {
+		observer.Restored = func(RestoreReason) {}
 	}
 	if config.Await == nil {
 		config.Await = awaitSignal

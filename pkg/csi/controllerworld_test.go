@@ -24,14 +24,15 @@ const (
 type fakeNodes struct {
 	admission Admission
 	refusal   error
-	standings map[string]attach.Holder
-	replaced  map[string]bool
-	failed    error
-	asked     int
-	letGo     map[string]bool
-	granted   uint64
-	grants    []attach.Grant
-	changed   chan struct{}
+	// refuseLater is why nodes aren't admitted any more once one was.
+	refuseLater error
+	standings   map[string]attach.Holder
+	failed      error
+	asked       int
+	letGo       map[string]bool
+	granted     uint64
+	grants      []attach.Grant
+	changed     chan struct{}
 }
 
 func (f *fakeNodes) LetGo(_ context.Context, _ string, node attach.NodeID) bool {
@@ -47,7 +48,11 @@ func (f *fakeNodes) Grants(context.Context, string) ([]attach.Grant, error) {
 func (f *fakeNodes) Changed(string) <-chan struct{} { return f.changed }
 
 func (f *fakeNodes) Admit(context.Context, string, attach.NodeID) (Admission, error) {
-	return f.admission, f.refusal
+	refusal := f.refusal
+	if f.refuseLater != nil {
+		f.refusal = f.refuseLater
+	}
+	return f.admission, refusal
 }
 
 func (f *fakeNodes) Standings(_ context.Context, _ string, holders []attach.NodeID) []attach.Holder {
@@ -61,10 +66,6 @@ func (f *fakeNodes) Standings(_ context.Context, _ string, holders []attach.Node
 	return known
 }
 
-func (f *fakeNodes) Replaced(_ context.Context, node attach.NodeID) (bool, error) {
-	return f.replaced[node.String()], f.failed
-}
-
 // controllerWorld is a controller service on a simulated appliance.
 type controllerWorld struct {
 	*Controller
@@ -74,6 +75,7 @@ type controllerWorld struct {
 	config    rds.Config
 	decisions []attach.Verdict
 	notes     []attach.Note
+	restored  []RestoreReason
 	// await, unless nil, is how the next controller waits at the door.
 	await func(context.Context, <-chan struct{}) error
 }
@@ -81,7 +83,7 @@ type controllerWorld struct {
 func newControllerWorld(t *testing.T) *controllerWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t)
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}, replaced: map[string]bool{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	return w
 }
@@ -100,8 +102,9 @@ func (w *controllerWorld) restart(t *testing.T) {
 		GracePeriod: 30 * time.Second, MaxHeld: 1, Await: await,
 	},
 		w.client, w.nodes, ControllerObserver{
-			Decided: func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
-			Note:    func(note attach.Note) { w.notes = append(w.notes, note) },
+			Decided:  func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
+			Note:     func(note attach.Note) { w.notes = append(w.notes, note) },
+			Restored: func(reason RestoreReason) { w.restored = append(w.restored, reason) },
 		})
 	if err != nil {
 		t.Fatal(err)

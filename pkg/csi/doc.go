@@ -26,8 +26,8 @@
 // # Locks
 //
 // One lock per volume ID and service, taken by every RPC that changes anything; a second call for the same volume gets
-// ABORTED instead of waiting. It only keeps one process tidy: what two controllers must not do to one volume is
-// prevented by the conditions of package rds.
+// ABORTED instead of waiting, except for a publish, which may wait at the door without it. It only keeps one process tidy:
+// what two controllers must not do to one volume is prevented by the conditions of package rds.
 //
 // # Verbosity
 //

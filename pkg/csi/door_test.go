@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
@@ -171,6 +173,52 @@ func TestPublishIsHeldUntilTheHolderHasLeft(t *testing.T) {
 	close(w.nodes.changed)
 	if err := <-published; err != nil {
 		t.Errorf("got %v, want the volume once its holder has left", err)
+	}
+}
+
+// The detach that a publish would wait for may be under way when it comes: it keeps its place, and the detach isn't disturbed.
+func TestPublishWaitsForTheOperationThatHasTheVolume(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	waiting := make(chan struct{})
+	w.await = func(ctx context.Context, signal <-chan struct{}) error {
+		close(waiting)
+		return awaitSignal(ctx, signal)
+	}
+	w.restart(t)
+	unlock, err := w.locks.lock(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := make(chan error, 1)
+	go func() {
+		_, err := w.publish(t, volume, nodeB)
+		published <- err
+	}()
+	select {
+	case <-waiting:
+	case err := <-published:
+		t.Fatalf("it didn't wait: %v", err)
+	}
+	unlock()
+	if err := <-published; err != nil {
+		t.Errorf("got %v, want the volume once it is free", err)
+	}
+}
+
+func TestPublishGivesUpOnAnOperationThatDoesNotEnd(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	if _, err := w.locks.lock(volume); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.publish(t, volume, nodeB); codeOf(err) != codes.Aborted {
+		t.Errorf("got %v, want ABORTED", err)
+	}
+	w.door.mu.Lock()
+	defer w.door.mu.Unlock()
+	if len(w.door.queues) != 0 || w.door.held != 0 {
+		t.Errorf("it left %d queues and %d held", len(w.door.queues), w.door.held)
 	}
 }
 

@@ -21,10 +21,16 @@ type Kubernetes interface {
 	AwaitAttachment(ctx context.Context, name string) (attach.Attachment, bool)
 	// CachedAttachmentsOf lists the attachments of a volume.
 	CachedAttachmentsOf(volumeID string) []attach.Attachment
-	// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume.
+	// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume or its node.
 	AttachmentsChanged(volumeID string) <-chan struct{}
 	LiveNode(ctx context.Context, name string) attach.Answer[attach.Node]
 	LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment]
+}
+
+// AttachmentLister is a Kubernetes that also finds attachments which its cache hasn't heard of yet.
+type AttachmentLister interface {
+	// LiveAttachmentsOf asks the API server for every attachment of a volume.
+	LiveAttachmentsOf(ctx context.Context, volumeID string) ([]attach.Attachment, error)
 }
 
 // KubernetesNodes answers from Kubernetes. What it denies or finds gone, it has asked the API server about.
@@ -126,20 +132,40 @@ func (n *KubernetesNodes) Granted(volumeID string) uint64 {
 	return highest
 }
 
-// Grants asks the API server about every attachment of the volume that the cache has.
+// Grants asks the API server about every attachment of the volume that the cache has. Where that leaves nobody, all
+// attachments are listed: the newest may not be in the cache yet.
 func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach.Grant, error) {
-	var grants []attach.Grant
+	var attachments []attach.Attachment
 	for _, cached := range n.cluster.CachedAttachmentsOf(volumeID) {
 		attachment := n.cluster.LiveAttachment(ctx, cached.Name)
 		if attachment.Err != nil {
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, attachment.Err)
 		}
-		grant := attachment.Value.Grant
-		if !attachment.Found || !attachment.Value.Attached || grant == (attach.Grant{}) || attachment.Value.NodeID != grant.Node.String() {
+		if attachment.Found {
+			attachments = append(attachments, attachment.Value)
+		}
+	}
+	grants, err := n.valid(ctx, volumeID, attachments)
+	lister, can := n.cluster.(AttachmentLister)
+	if err != nil || len(grants) > 0 || !can {
+		return grants, err
+	}
+	if attachments, err = lister.LiveAttachmentsOf(ctx, volumeID); err != nil {
+		return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, err)
+	}
+	return n.valid(ctx, volumeID, attachments)
+}
+
+// valid are the grants of those attachments, as they just were, that a living machine has by right.
+func (n *KubernetesNodes) valid(ctx context.Context, volumeID string, attachments []attach.Attachment) ([]attach.Grant, error) {
+	var grants []attach.Grant
+	for _, attachment := range attachments {
+		grant := attachment.Grant
+		if !attachment.Attached || grant == (attach.Grant{}) || attachment.NodeID != grant.Node.String() {
 			continue
 		}
 		node := n.cluster.LiveNode(ctx, grant.Node.Name)
-		switch attach.Judge(grant.Node, volumeID, node, attachment).Standing {
+		switch attach.Judge(grant.Node, volumeID, node, attach.Answer[attach.Attachment]{Value: attachment, Found: true}).Standing {
 		case attach.StandingUnknown:
 			return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, node.Err)
 		case attach.StandingAttached:
@@ -150,18 +176,9 @@ func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach
 	return grants, nil
 }
 
-// Changed gives a channel that is closed at the next event about an attachment of the volume.
+// Changed gives a channel that is closed at the next event about an attachment of the volume or its node.
 func (n *KubernetesNodes) Changed(volumeID string) <-chan struct{} {
 	return n.cluster.AttachmentsChanged(volumeID)
-}
-
-// Replaced asks the API server whether the node's name is proven to stand for another machine, or for none.
-func (n *KubernetesNodes) Replaced(ctx context.Context, node attach.NodeID) (bool, error) {
-	live := n.cluster.LiveNode(ctx, node.Name)
-	if live.Err != nil {
-		return false, fmt.Errorf("%w: %w", attach.ErrUnknown, live.Err)
-	}
-	return !live.Found || !live.Value.IsMachine(node.Machine), nil
 }
 
 // RecordNodes knows nothing of nodes but what the appliance's record says: every holder stays until it is unpublished.
@@ -181,9 +198,6 @@ func (RecordNodes) Standings(_ context.Context, _ string, holders []attach.NodeI
 	}
 	return standings
 }
-
-// Replaced never finds a machine replaced.
-func (RecordNodes) Replaced(context.Context, attach.NodeID) (bool, error) { return false, nil }
 
 // LetGo never finds proof.
 func (RecordNodes) LetGo(context.Context, string, attach.NodeID) bool { return false }

@@ -30,11 +30,11 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.C
 		return nil, err
 	}
 	defer place.leave()
-	disk, err := c.publishOnce(ctx, id, wish)
+	disk, err := c.publishOnce(ctx, place, id, wish)
 	for errors.Is(err, errResolving) {
 		// Taken before the volume is looked at again, so that no event between the two is missed.
 		changed := c.nodes.Changed(id.String())
-		if disk, err = c.publishOnce(ctx, id, wish); !errors.Is(err, errResolving) || place.wait(ctx, changed) != nil {
+		if disk, err = c.publishOnce(ctx, place, id, wish); !errors.Is(err, errResolving) || place.wait(ctx, changed) != nil {
 			break
 		}
 	}
@@ -50,26 +50,52 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, request *csi.C
 }
 
 // publishOnce decides and acts once, with the volume locked. An error that is errResolving as well may be gone soon.
-func (c *Controller) publishOnce(ctx context.Context, id rds.VolumeID, wish attach.Request) (rds.Disk, error) {
-	unlock, err := c.locks.lock(id.String())
+func (c *Controller) publishOnce(ctx context.Context, place *place, id rds.VolumeID, wish attach.Request) (rds.Disk, error) {
+	unlock, err := c.lockFrom(ctx, place)
 	if err != nil {
 		return rds.Disk{}, err
 	}
 	defer unlock()
-	admission, err := c.nodes.Admit(ctx, id.String(), wish.Node)
+	admission, err := c.admission(ctx, id, &wish)
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	wish.Granted = c.nodes.Granted(id.String())
 	disk, err := c.freeOrCurrent(ctx, id)
 	if err != nil {
 		return rds.Disk{}, err
 	}
 	err = settle(disk, func(seen rds.Disk) error {
 		disk, err = c.publish(ctx, seen, wish, admission)
+		if changed := (*rds.ChangedError)(nil); !errors.As(err, &changed) {
+			return err
+		}
+		// Who was faster had a reason, and the request may be superseded by it.
+		var refused error
+		if admission, refused = c.admission(ctx, id, &wish); refused != nil {
+			return refused
+		}
 		return err
 	})
 	return disk, err
+}
+
+// lockFrom locks the volume for a request at the door. Who has the lock is most likely the detach that the request would wait for
+// anyway, so it waits for that to end as it does for every other conflict.
+func (c *Controller) lockFrom(ctx context.Context, place *place) (unlock func(), err error) {
+	for {
+		// Taken before the lock is tried, so that its end isn't missed.
+		freed := c.locks.freed(place.volume)
+		if unlock, err = c.locks.lock(place.volume); err == nil || place.wait(ctx, freed) != nil {
+			return unlock, err
+		}
+	}
+}
+
+// admission asks whether the node may get the volume, and completes the wish by what was granted so far.
+func (c *Controller) admission(ctx context.Context, id rds.VolumeID, wish *attach.Request) (Admission, error) {
+	admission, err := c.nodes.Admit(ctx, id.String(), wish.Node)
+	wish.Granted = c.nodes.Granted(id.String())
+	return admission, err
 }
 
 // settle decides and acts on the disk as it was seen, and again on what it has become if somebody else was faster.
@@ -156,7 +182,11 @@ func (c *Controller) repair(ctx context.Context, disk rds.Disk) (rds.Disk, error
 		return disk, nil
 	}
 	klog.FromContext(ctx).Info("Repairing an export that disagrees with its record", "exported", disk.Exported, "subsystemNQN", disk.SubsystemNQN)
-	return c.appliance.Publish(ctx, disk, disk.Record)
+	repaired, err := c.appliance.Publish(ctx, disk, disk.Record)
+	if err == nil && !disk.Admits() {
+		c.observer.Restored(RestoredExport)
+	}
+	return repaired, err
 }
 
 // admit writes the node into the record: under a new epoch, or under that of the holder that it joins.

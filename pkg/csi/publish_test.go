@@ -2,6 +2,7 @@ package csi
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,29 @@ func TestPublishIsRefusedBeforeTheApplianceIsAsked(t *testing.T) {
 	}
 }
 
+// Somebody else wrote to the disk after the node was admitted: what Kubernetes wants may have changed with that.
+func TestARequestThatIsDecidedAgainIsAdmittedAgain(t *testing.T) {
+	for _, refusal := range []error{nil, attach.ErrSuperseded, attach.ErrLeaving} {
+		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			behind := w.Controller
+			w.restart(t)
+			w.mustPublish(t, volume, nodeB)
+			if err := w.unpublish(t, volume, nodeB); err != nil {
+				t.Fatal(err)
+			}
+			w.Controller, w.nodes.refuseLater = behind, refusal
+			if _, err := w.publish(t, volume, nodeA); !errors.Is(err, refusal) {
+				t.Errorf("got %v, want %v", err, refusal)
+			}
+			if exported := w.reachable() != ""; exported != (refusal == nil) {
+				t.Errorf("exported: %t", exported)
+			}
+		})
+	}
+}
+
 // An attachment that counts as attached, to a node that the record doesn't name, belongs to an earlier life of the node.
 func TestAnAttachedAttachmentWithoutHoldingIsNotPublished(t *testing.T) {
 	w := newControllerWorld(t)
@@ -193,37 +217,50 @@ func TestPublishRepairsAnExportThatDisagrees(t *testing.T) {
 }
 
 func TestUnpublish(t *testing.T) {
+	const successor, predecessor = "node-a/machine-new", "node-a/machine-old"
+	long := time.Now().Add(-time.Hour)
 	tests := map[string]struct {
-		holder, leaver string
-		replaced       bool
-		failed         error
-		want           codes.Code
-		released       bool
+		leaver   string
+		standing attach.Standing
+		since    time.Time
+		want     codes.Code
+		released bool
+		// written is the record, though nobody may have been removed.
+		written bool
 	}{
-		"the holder":                             {nodeA, nodeA, false, nil, codes.OK, true},
-		"every node":                             {nodeA, "", false, nil, codes.OK, true},
-		"another node":                           {nodeA, nodeB, false, nil, codes.OK, false},
-		"a node of another driver":               {nodeA, "whatever", false, nil, codes.OK, false},
-		"the successor of a machine that's gone": {nodeA, "node-a/machine-new", true, nil, codes.OK, true},
-		"an earlier machine of the holder's name, the holder lives": {nodeA, "node-a/machine-old", false, nil, codes.OK, false},
-		"another machine of the name, nothing known":                {nodeA, "node-a/machine-new", false, attach.ErrUnknown, codes.Unavailable, false},
+		"the holder":                             {leaver: nodeA, released: true, written: true},
+		"every node":                             {leaver: "", released: true, written: true},
+		"another node":                           {leaver: nodeB, written: true},
+		"a node of another kind":                 {leaver: "whatever", written: true},
+		"the successor of a machine that's gone": {leaver: successor, standing: attach.StandingGone, released: true, written: true},
+		"the same while too many nodes vanished": {leaver: successor, standing: attach.StandingHeld, released: true, written: true},
+		"an earlier machine of the holder's name, the holder lives": {leaver: predecessor, standing: attach.StandingAttached},
+		"the same, the holder is detached":                          {leaver: predecessor, standing: attach.StandingDetached},
+		"another machine of the name, nothing known":                {leaver: successor, want: codes.Unavailable},
+		"a machine that changed its identity and uses it":           {leaver: successor, standing: attach.StandingInUse, written: true},
+		"the same, while its detach is asked for":                   {leaver: successor, standing: attach.StandingInUse, since: long, released: true, written: true},
+		"the same, named itself":                                    {leaver: nodeA, standing: attach.StandingInUse, released: true, written: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newControllerWorld(t)
 			volume := w.create(t)
-			before := w.mustPublish(t, volume, test.holder)
-			w.nodes.replaced[test.holder], w.nodes.failed = test.replaced, test.failed
+			published := w.mustPublish(t, volume, nodeA)
+			before := w.record(t, volume)
+			w.standing(nodeA, test.standing, test.since)
 			err := w.unpublish(t, volume, test.leaver)
 			if got := codeOf(err); (test.want == codes.OK) != (err == nil) || err != nil && got != test.want {
 				t.Fatalf("got %v, want %s", err, test.want)
 			}
-			want := before.target.SubsystemNQN
+			want := published.target.SubsystemNQN
 			if test.released {
 				want = ""
 			}
 			if got := w.reachable(); got != want {
 				t.Errorf("exported: got %q, want %q", got, want)
+			}
+			if written := w.record(t, volume).Token != before.Token; written != test.written {
+				t.Errorf("the record was written: %t, want %t", written, test.written)
 			}
 		})
 	}

@@ -70,16 +70,14 @@ func (c *Controller) SeenRecord(volumeID string) (attach.Record, bool) {
 	return record, err == nil
 }
 
-// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. A volume that this process has
-// seen at a higher generation is restored: somebody who was shut out may have been let in again by it.
+// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. A volume that was granted, or seen by
+// this process, at a higher generation is restored: somebody who was shut out may have been let in again by it. That can't wait
+// until the appliance lists everything, so what it lists while it boots counts, and the error says that there may be more.
 func (c *Controller) Refresh(ctx context.Context) error {
 	disks, err := c.appliance.List(ctx)
-	if err != nil {
-		return err
-	}
-	var failed []error
+	failed := []error{err}
 	for _, disk := range disks {
-		if ofThePast(disk, 0) {
+		if ofThePast(disk, c.nodes.Granted(disk.ID.String())) {
 			failed = append(failed, c.Restore(ctx, disk.ID.String()))
 		}
 	}

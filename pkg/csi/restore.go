@@ -16,6 +16,20 @@ import (
 // remembered it: no further node may join before there is a new epoch.
 const lostDeparted = "unknown/unknown"
 
+// RestoreReason is what the appliance had lost of a volume, as metrics name it.
+type RestoreReason string
+
+// The reasons.
+const (
+	// RestoredWentBack: its record was older than what had been granted.
+	RestoredWentBack RestoreReason = "went_back"
+	// RestoredExport: its record was right, but its export was off or under another subsystem NQN.
+	RestoredExport RestoreReason = "export_lost"
+)
+
+// RestoreReasons lists every reason, so that each can be counted from zero.
+func RestoreReasons() []RestoreReason { return []RestoreReason{RestoredWentBack, RestoredExport} }
+
 // Restore gives a volume back to whom it was granted to last, if the appliance went back in time and has forgotten it: a
 // power cut before the configuration reached its flash, or a backup that was restored. Until it is, an older holder would
 // be let in. And it gives an export back that was lost while the record stayed. Errors: those of rds.Client.Get and
@@ -49,13 +63,23 @@ func (c *Controller) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, er
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
 		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),
 	})
-	holding, unknown := c.grantedHolding(ctx, id)
+	disk, err = c.giveBack(ctx, disk, granted)
+	if err == nil {
+		c.observer.Restored(RestoredWentBack)
+	}
+	return disk, err
+}
+
+// giveBack replaces the record of a disk that went back in time by one that stands for what was granted last.
+func (c *Controller) giveBack(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
+	holding, unknown := c.grantedHolding(ctx, disk.ID)
 	if unknown == nil && disk.Consistent() && holding.Epoch == disk.Record.Holding.Epoch && holding.Epoch != "" {
 		// Only who shares the epoch was forgotten, not the epoch: whoever is connected stays.
 		return c.appliance.Publish(ctx, disk, disk.Record.Restore(holding, granted))
 	}
 	// The record stays as it is until it can be replaced in one step, so that whoever comes next still sees what is wrong.
-	if disk, err = c.appliance.Withdraw(ctx, disk); err != nil {
+	disk, err := c.appliance.Withdraw(ctx, disk)
+	if err != nil {
 		return rds.Disk{}, err
 	}
 	if unknown != nil {

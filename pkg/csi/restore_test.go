@@ -1,17 +1,43 @@
 package csi
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
+
+// flashDelay is for how long the appliance keeps what was written in its memory alone.
+const flashDelay = time.Minute
+
+// newForgetful is a world whose appliance forgets the last minute when its power is cut.
+func newForgetful(t *testing.T) *controllerWorld {
+	t.Helper()
+	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
+	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w.restart(t)
+	return w
+}
+
+// cutPower returns as soon as the appliance is up again.
+func (w *controllerWorld) cutPower(t *testing.T) {
+	t.Helper()
+	if err := w.sim.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
+		t.Fatal(err)
+	}
+	for w.sim.Phase() != appliance.Up {
+		w.sim.NextPhase()
+	}
+}
 
 // past is a volume that was passed on from a to b, on an appliance that has lost that by a power cut: it shows a as the
 // holder, under a's old epoch. What b was granted is all that Kubernetes knows.
@@ -23,22 +49,14 @@ type past struct {
 
 func wentBack(t *testing.T) past {
 	t.Helper()
-	const flashDelay = time.Minute
-	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
-	w.restart(t)
+	w := newForgetful(t)
 	volume := w.create(t)
 	old := w.mustPublish(t, volume, nodeA)
-	simulator.Advance(2 * flashDelay)
+	w.sim.Advance(2 * flashDelay)
 	w.standing(nodeA, attach.StandingGone, time.Time{})
 	lost := w.mustPublish(t, volume, nodeB)
-	if err := simulator.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
-		t.Fatal(err)
-	}
-	for simulator.Phase() != appliance.Up {
-		simulator.NextPhase()
-	}
-	simulator.Advance(time.Hour)
+	w.cutPower(t)
+	w.sim.Advance(time.Hour)
 	w.restart(t)
 	if w.reachable() != old.target.SubsystemNQN {
 		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
@@ -65,6 +83,9 @@ func TestRestoreGivesTheVolumeBackToItsLastHolder(t *testing.T) {
 	if err := w.Restore(t.Context(), w.volume); err != nil || len(w.notes) > 0 || w.record(t, w.volume).Token != record.Token {
 		t.Errorf("again: %v, notes %+v", err, w.notes)
 	}
+	if !slices.Equal(w.restored, []RestoreReason{RestoredWentBack}) {
+		t.Errorf("counted %q, want it once", w.restored)
+	}
 }
 
 // A reboot may bring a disk back with its record and without its export; a power cut between two statements does, too.
@@ -83,6 +104,9 @@ func TestRestoreGivesALostExportBack(t *testing.T) {
 			if err := w.Restore(t.Context(), volume); err != nil || (w.reachable() == held.target.SubsystemNQN) != vouched {
 				t.Errorf("%v, exported %q", err, w.reachable())
 			}
+			if counted := slices.Equal(w.restored, []RestoreReason{RestoredExport}); counted != vouched {
+				t.Errorf("counted %q", w.restored)
+			}
 		})
 	}
 }
@@ -93,6 +117,9 @@ func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
 	w.nodes.failed = attach.ErrUnknown
 	if err := w.Restore(t.Context(), w.volume); codeOf(err) != codes.Unavailable || w.reachable() != "" {
 		t.Errorf("got %v, exported %q, want UNAVAILABLE and no export", err, w.reachable())
+	}
+	if len(w.restored) > 0 {
+		t.Errorf("counted %q before anything was given back", w.restored)
 	}
 	w.nodes.failed = nil
 	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != w.lost.target.SubsystemNQN {
@@ -123,30 +150,60 @@ func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
 }
 
 // A controller that has seen the appliance further on needs no attachment to notice: here the volume was taken from a dead
-// node, nobody has it, and the power cut let the dead one in again.
+// node, nobody has it, and the power cut let the dead one in again. It doesn't wait until the appliance lists everything.
 func TestARefreshShutsOutWhoWasLetInByThePast(t *testing.T) {
-	const flashDelay = time.Minute
-	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
-	w.restart(t)
-	volume := w.create(t)
-	old := w.mustPublish(t, volume, nodeA)
-	simulator.Advance(2 * flashDelay)
-	if err := w.unpublish(t, volume, nodeA); err != nil {
-		t.Fatal(err)
+	for name, up := range map[string]time.Duration{"still booting": 0, "up for long": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newForgetful(t)
+			volume := w.create(t)
+			old := w.mustPublish(t, volume, nodeA)
+			w.sim.Advance(2 * flashDelay)
+			if err := w.unpublish(t, volume, nodeA); err != nil {
+				t.Fatal(err)
+			}
+			w.cutPower(t)
+			w.sim.Advance(up)
+			if w.reachable() != old.target.SubsystemNQN {
+				t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
+			}
+			err := w.Refresh(t.Context())
+			if w.reachable() != "" || w.record(t, volume).Held() {
+				t.Errorf("%v, exported %q", err, w.reachable())
+			}
+			if errors.Is(err, rds.ErrNotReady) != (up == 0) || err != nil && up > 0 {
+				t.Errorf("got %v, want to be told whether there may be more", err)
+			}
+		})
 	}
-	if err := simulator.Reboot(t.Context(), appliance.Boot{PowerCut: true}); err != nil {
-		t.Fatal(err)
-	}
-	for simulator.Phase() != appliance.Up {
-		simulator.NextPhase()
-	}
-	simulator.Advance(time.Hour)
-	if w.reachable() != old.target.SubsystemNQN {
-		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
-	}
-	if err := w.Refresh(t.Context()); err != nil || w.reachable() != "" || w.record(t, volume).Held() {
+}
+
+// What an attachment says was granted is enough, whatever becomes of the attachment: nobody may be left to look at it as one that
+// is attached.
+func TestARefreshComparesWithWhatWasGranted(t *testing.T) {
+	w := wentBack(t)
+	w.nodes.grants = nil
+	if err := w.Refresh(t.Context()); err != nil || w.reachable() != "" {
 		t.Errorf("%v, exported %q", err, w.reachable())
+	}
+}
+
+// A controller that has just started knows from the attachments alone what was granted. It hears of the old record at once, but
+// nothing is concluded from what isn't listed.
+func TestRecordsAreSeenWhileTheApplianceBoots(t *testing.T) {
+	w := newForgetful(t)
+	volume := w.create(t)
+	held := w.mustPublish(t, volume, nodeA)
+	w.sim.Advance(2 * flashDelay)
+	w.cutPower(t)
+	w.restart(t)
+	if err := w.Refresh(t.Context()); !errors.Is(err, rds.ErrNotReady) {
+		t.Errorf("refresh: got %v, want ErrNotReady", err)
+	}
+	if record, found := w.SeenRecord(volume); !found || record.SubsystemNQN != held.target.SubsystemNQN {
+		t.Errorf("got %+v, %t, want the record that is listed", record, found)
+	}
+	if _, err := w.ListVolumes(t.Context(), &csi.ListVolumesRequest{}); codeOf(err) != codes.Unavailable {
+		t.Errorf("ListVolumes: got %v, want UNAVAILABLE", err)
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *Controller) unpublish(ctx context.Context, disk rds.Disk, nodeID string
 			return err
 		}
 	}
-	leaver, err := c.leaver(ctx, disk.Record, nodeID)
+	leaver, err := c.leaver(ctx, disk, nodeID)
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", disk.ID, err)
 	}
@@ -70,8 +70,8 @@ func (c *Controller) letGo(ctx context.Context, volume rds.VolumeID, nodeID stri
 // leaver tells which holder a request to unpublish from nodeID is about. external-attacher takes the node ID from the
 // CSINode, so for the attachment of an earlier machine it may send the ID of its successor: then the earlier machine is
 // meant, if it is proven gone. An empty result for a nodeID that isn't empty means that nobody is to leave.
-func (c *Controller) leaver(ctx context.Context, record rds.Record, nodeID string) (string, error) {
-	if nodeID == "" || record.HeldBy(nodeID) {
+func (c *Controller) leaver(ctx context.Context, disk rds.Disk, nodeID string) (string, error) {
+	if nodeID == "" || disk.Record.HeldBy(nodeID) {
 		return nodeID, nil
 	}
 	node, err := attach.ParseNodeID(nodeID)
@@ -79,20 +79,28 @@ func (c *Controller) leaver(ctx context.Context, record rds.Record, nodeID strin
 		// Such a node never held anything.
 		return nodeID, nil //nolint:nilerr // there is nobody to remove
 	}
-	for _, text := range record.Holding.Holders {
-		holder, err := attach.ParseNodeID(text)
-		if err != nil || holder.Name != node.Name {
-			continue
-		}
-		replaced, err := c.nodes.Replaced(ctx, holder)
-		switch {
-		case err != nil:
-			return "", err
-		case replaced:
-			return text, nil
-		default:
-			return "", nil
+	for _, text := range disk.Record.Holding.Holders {
+		if holder, err := attach.ParseNodeID(text); err == nil && holder.Name == node.Name {
+			return c.namesake(ctx, disk.ID, node, holder)
 		}
 	}
 	return nodeID, nil
+}
+
+// namesake tells who is to leave, where the holder is another machine than the request names, of the same node name.
+func (c *Controller) namesake(ctx context.Context, volume rds.VolumeID, node, holder attach.NodeID) (string, error) {
+	known := c.nodes.Standings(ctx, volume.String(), []attach.NodeID{holder})[0]
+	switch {
+	case known.Standing == attach.StandingUnknown:
+		return "", fmt.Errorf("%w: whether node %s is still machine %s could not be found out", attach.ErrUnknown, holder.Name, holder.Machine)
+	case known.Standing == attach.StandingGone, known.Standing == attach.StandingHeld, // detaching is never held
+		known.Standing == attach.StandingInUse && !known.DetachingSince.IsZero(): // Kubernetes knows, and asks for it
+		return holder.String(), nil
+	case known.Standing == attach.StandingInUse:
+		klog.FromContext(ctx).Info("Left the holder alone: its node reports another machine and the volume as in use, and its detach is no longer asked for", "holder", holder.String())
+		// Nobody leaves, and yet the record is written: a publish to this node may be in flight.
+		return node.String(), nil
+	default:
+		return "", nil
+	}
 }

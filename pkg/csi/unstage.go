@@ -48,7 +48,7 @@ func (n *Node) outlast(ctx context.Context, volumeID, path string) bool {
 	defer patience.Stop()
 	for {
 		select {
-		case <-n.locks.unlocked(volumeID):
+		case <-n.locks.freed(volumeID):
 			return true
 		case <-ctx.Done():
 			return false

@@ -8,7 +8,7 @@ import (
 // volumeLocks admits one operation per volume at a time. The zero value is ready for use.
 type volumeLocks struct {
 	mu sync.Mutex
-	// held has a channel for each volume that is locked, which is closed when it is unlocked.
+	// held has a channel for every volume that is locked, which is closed when it no longer is.
 	held map[string]chan struct{}
 }
 
@@ -22,24 +22,24 @@ func (l *volumeLocks) lock(volumeID string) (unlock func(), err error) {
 	if l.held == nil {
 		l.held = map[string]chan struct{}{}
 	}
-	unlocked := make(chan struct{})
-	l.held[volumeID] = unlocked
+	freed := make(chan struct{})
+	l.held[volumeID] = freed
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.held, volumeID)
-		close(unlocked)
+		close(freed)
 	}, nil
 }
 
-// unlocked returns a channel that is closed as soon as the volume isn't locked, or isn't locked by whoever has it locked now.
-func (l *volumeLocks) unlocked(volumeID string) <-chan struct{} {
+// freed gives a channel that is closed when the operation on the volume that is under way, if any, has ended.
+func (l *volumeLocks) freed(volumeID string) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if unlocked, busy := l.held[volumeID]; busy {
-		return unlocked
+	if freed, busy := l.held[volumeID]; busy {
+		return freed
 	}
-	unlocked := make(chan struct{})
-	close(unlocked)
-	return unlocked
+	free := make(chan struct{})
+	close(free)
+	return free
 }

@@ -41,18 +41,43 @@ func (c *Cluster) LiveClaims(ctx context.Context) (attach.Claims, error) {
 	if err != nil {
 		return attach.Claims{}, fmt.Errorf("list PersistentVolumes: %w", err)
 	}
+	err = c.eachAttachment(ctx, func(attachment *storagev1.VolumeAttachment) {
+		claims.Attachments = append(claims.Attachments, attachmentOf(attachment))
+	})
+	if err != nil {
+		return attach.Claims{}, err
+	}
+	return claims, nil
+}
+
+// LiveAttachmentsOf lists the attachments of a volume from the API server itself. One whose PersistentVolume isn't in the cache
+// yet is known by its name, which follows from volume and node.
+func (c *Cluster) LiveAttachmentsOf(ctx context.Context, handle string) ([]attach.Attachment, error) {
+	var attachments []attach.Attachment
+	err := c.eachAttachment(ctx, func(object *storagev1.VolumeAttachment) {
+		attachment := c.attachmentOf(object)
+		if attachment.Volume == handle || attachment.Name == attach.AttachmentName(handle, c.driver, attachment.NodeName) {
+			attachment.Volume = handle
+			attachments = append(attachments, attachment)
+		}
+	})
+	return attachments, err
+}
+
+// eachAttachment lists this driver's attachments from the API server itself.
+func (c *Cluster) eachAttachment(ctx context.Context, take func(*storagev1.VolumeAttachment)) error {
 	attachments := c.client.StorageV1().VolumeAttachments()
-	err = eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return attachments.List(ctx, options)
 	}, func(attachment *storagev1.VolumeAttachment) {
 		if c.ours(attachment) {
-			claims.Attachments = append(claims.Attachments, attachmentOf(attachment))
+			take(attachment)
 		}
 	})
 	if err != nil {
-		return attach.Claims{}, fmt.Errorf("list VolumeAttachments: %w", err)
+		return fmt.Errorf("list VolumeAttachments: %w", err)
 	}
-	return claims, nil
+	return nil
 }
 
 // eachItem asks for one page after another. Without a resourceVersion the first answer is no older than the question, and

@@ -129,3 +129,37 @@ func TestLiveClaimsTakesEveryPageOrFails(t *testing.T) {
 		})
 	}
 }
+
+// What is asked for is what the API server has: the cache of attachments is empty here, and has one PersistentVolume only.
+func TestLiveAttachmentsOfAVolume(t *testing.T) {
+	const handle = "raid10/rds-csi/x"
+	unseen := attachment(attach.AttachmentName(handle, driver, "node-b"), driver, "node-b")
+	other, foreign := attachment("other", driver, "node-a"), attachment("foreign", "other.example", "node-a")
+	unseen.Spec.Source.PersistentVolumeName, other.Spec.Source.PersistentVolumeName = new("pv-unseen"), new("pv-other")
+	client := fake.NewClientset(attachment("by-hand", driver, "node-a"), unseen, other, foreign)
+	cluster, err := New(client, driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.volumes.GetIndexer().Add(volume()); err != nil {
+		t.Fatal(err)
+	}
+	found, err := cluster.LiveAttachmentsOf(t.Context(), handle)
+	var names []string
+	for _, attachment := range found {
+		names = append(names, attachment.Name)
+		if attachment.Volume != handle {
+			t.Errorf("attachment %s is of volume %q", attachment.Name, attachment.Volume)
+		}
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff([]string{"by-hand", unseen.Name}, names); diff != "" || err != nil {
+		t.Errorf("%v, attachments (-want +got):\n%s", err, diff)
+	}
+	client.PrependReactor("list", "volumeattachments", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("refused")
+	})
+	if found, err := cluster.LiveAttachmentsOf(t.Context(), handle); err == nil {
+		t.Errorf("got %+v, want the error", found)
+	}
+}

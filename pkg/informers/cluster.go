@@ -62,6 +62,16 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("handle attachment events: %w", err)
 	}
+	if _, err := c.nodes.AddTypedEventHandler(coreinformers.NodeHandlerFuncs{
+		UpdateFunc: func(old, node *corev1.Node) {
+			if machineOf(old) != machineOf(node) {
+				c.wakeAttached(node.Name)
+			}
+		},
+		DeleteFunc: func(deleted coreinformers.DeletedNode) { c.wakeAttached(deleted.GetObjectName().Name) },
+	}); err != nil {
+		return nil, fmt.Errorf("handle node events: %w", err)
+	}
 	return c, nil
 }
 

@@ -185,6 +185,27 @@ func TestARecreatedNodeIsAnotherMachine(t *testing.T) {
 	})
 }
 
+// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no longer does,
+// without waiting for the resync.
+func TestAMachineOfAnotherIdentityKeepsWhatItUses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changed := node("node-a", "machine-new")
+		changed.Status.VolumesInUse = []corev1.UniqueVolumeName{corev1.UniqueVolumeName(inUsePrefix(driver) + "raid10/rds-csi/x")}
+		c := startController(t, changed, volume(), attachment("kept", driver, "node-a"))
+		settle()
+		if got := c.attachments(t); len(got) != 1 {
+			t.Fatal("cleared the attachment of a machine that uses the volume")
+		}
+		if _, err := c.client.CoreV1().Nodes().Update(t.Context(), node("node-a", "machine-new"), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := c.attachments(t); len(got) != 0 {
+			t.Errorf("not cleared once the volume was no longer in use: %v", got)
+		}
+	})
+}
+
 func TestAReregisteredMachineKeepsItsAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, volume(), pod("user"), attachment("kept", driver, "node-a"))
@@ -320,35 +341,6 @@ func TestAConflictIsJudgedAnew(t *testing.T) {
 		c.deleteNodeA(t)
 		if got := c.attachments(t); !refused || len(got) != 0 {
 			t.Errorf("left: %v, want none after one conflict", got)
-		}
-	})
-}
-
-func TestAwaitAttachment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := startController(t, node("node-a", "machine-a"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		found := make(chan bool, 1)
-		go func() { _, ok := c.cluster.AwaitAttachment(ctx, "late"); found <- ok }()
-		settle()
-		if _, err := c.client.StorageV1().VolumeAttachments().Create(t.Context(), attachment("late", driver, "node-a"), metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		select {
-		case ok := <-found:
-			if !ok {
-				t.Error("woken, but not found")
-			}
-		default:
-			t.Error("not woken by the attachment's event")
-		}
-		if _, ok := c.cluster.AwaitAttachment(ctx, "never"); ok {
-			t.Error("found an attachment that doesn't exist")
-		}
-		if n := len(c.cluster.waiters.byKey); n != 0 {
-			t.Errorf("%d waiters are left, want none", n)
 		}
 	})
 }

@@ -56,6 +56,7 @@ func newRecording(t *testing.T) *recording {
 	free, same := volume(), volume()
 	free.Name, free.Spec.ClaimRef = "pv-free", nil
 	same.Name, same.Spec.ClaimRef.Name = "same", "same"
+	free.Spec.CSI.VolumeHandle, same.Spec.CSI.VolumeHandle = "raid10/rds-csi/free", "raid10/rds-csi/same"
 	for _, volume := range []*corev1.PersistentVolume{bound, free, same} {
 		if err := cluster.volumes.GetIndexer().Add(volume); err != nil {
 			t.Fatal(err)
@@ -131,6 +132,36 @@ func TestWhereANoteIsShown(t *testing.T) {
 					}
 					if diff := gocmp.Diff(test.want, got); diff != "" {
 						t.Errorf("events on (-want +got):\n%s", diff)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The controller service knows a volume by its handle alone: what it says of one is shown on claim and volume all the same.
+func TestNotesByHandleAreShownOnTheClaimAndTheVolume(t *testing.T) {
+	for _, reason := range []attach.Reason{attach.PublishRefused, attach.JoinRefused, attach.ApplianceWentBack, attach.VolumeTakenOver, attach.MachineIdentityChanged} {
+		for name, test := range map[string]struct {
+			note attach.Note
+			want []string
+		}{
+			"known":                {attach.Note{Volume: "raid10/rds-csi/x", Node: "node-a"}, []string{"Node node-a", "PersistentVolume pv-1", "PersistentVolumeClaim claim"}},
+			"known, about no node": {attach.Note{Volume: "raid10/rds-csi/x"}, []string{"PersistentVolume pv-1", "PersistentVolumeClaim claim"}},
+			"not known":            {attach.Note{Volume: "raid10/rds-csi/y"}, []string{"CSIDriver " + driver}},
+		} {
+			t.Run(fmt.Sprint(reason, " ", name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRecording(t)
+					r.run(t)
+					test.note.Reason, test.note.Message = reason, "why"
+					r.Record(test.note)
+					var got []string
+					for _, event := range r.events(t) {
+						got = append(got, event.InvolvedObject.Kind+" "+event.InvolvedObject.Name)
+					}
+					if !slices.Equal(got, test.want) {
+						t.Errorf("got %q, want %q", got, test.want)
 					}
 				})
 			})

@@ -46,7 +46,17 @@ func (c *Cluster) wake(attachment *storagev1.VolumeAttachment) {
 	}
 }
 
-// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume.
+// wakeAttached wakes whoever waits for something to happen to a volume that is attached to the node.
+func (c *Cluster) wakeAttached(nodeName string) {
+	for _, name := range c.attachmentsOn(nodeName) {
+		if attachment, found := c.CachedAttachment(name); found {
+			c.waiters.wake(attachment.Volume)
+		}
+	}
+}
+
+// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume, and when a node that
+// it is attached to vanishes or becomes another machine.
 func (c *Cluster) AttachmentsChanged(handle string) <-chan struct{} { return c.waiters.signal(handle) }
 
 // AwaitAttachment gives an attachment as soon as the cache has it, woken by its event. found is false if ctx ended first.

@@ -2,6 +2,7 @@ package informers
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -46,7 +47,7 @@ func (c *Cluster) Watch(enqueue func(attachmentName string)) error {
 			enqueueNode(node.Name)
 		},
 		UpdateFunc: func(old, node *corev1.Node) {
-			if machineOf(old) != machineOf(node) {
+			if machineOf(old) != machineOf(node) || !slices.Equal(old.Status.VolumesInUse, node.Status.VolumesInUse) {
 				enqueueNode(node.Name)
 			}
 		},

@@ -16,6 +16,7 @@ type Metrics struct {
 	reconcileActions *prometheus.CounterVec
 	graceUsed        prometheus.Counter
 	decisions        *prometheus.CounterVec
+	restored         *prometheus.CounterVec
 	leader           prometheus.Gauge
 	eventsDropped    prometheus.Counter
 	massDeletion     prometheus.Gauge
@@ -62,6 +63,9 @@ func New() *Metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
+		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rds_csi_volumes_restored_total", Help: "Volumes of which the appliance had lost something that it was given back, by reason.",
+		}, []string{"reason"}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_leader", Help: "1 while this process is the one that clears stale attachments, else 0.",
 		}),
@@ -83,7 +87,7 @@ func New() *Metrics {
 		appliance: newAppliance(buckets),
 	}
 	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.massDeletion, m.orphans, m.leader, m.eventsDropped, m.connectionsLost, m.reconnects,
+	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.restored, m.massDeletion, m.orphans, m.leader, m.eventsDropped, m.connectionsLost, m.reconnects,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{resultSuccess, resultError} {
 		m.reconnects.WithLabelValues(result)
@@ -141,6 +145,16 @@ func (m *Metrics) CountStaleCleared() { m.staleCleared.Inc() }
 
 // CountDecision counts a decision on a publish request.
 func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(verdict).Inc() }
+
+// DeclareRestored makes the series of these reasons exist from the start, at zero.
+func (m *Metrics) DeclareRestored(reasons []string) {
+	for _, reason := range reasons {
+		m.restored.WithLabelValues(reason)
+	}
+}
+
+// CountRestored counts a volume of which the appliance was given back what it had lost.
+func (m *Metrics) CountRestored(reason string) { m.restored.WithLabelValues(reason).Inc() }
 
 // CountGraceUsed counts a volume that was handed off while its old node was still detaching.
 func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }

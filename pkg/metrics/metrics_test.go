@@ -21,6 +21,8 @@ func TestNamesAndFirstSeries(t *testing.T) {
 	m.HoldMassDeletion()
 	m.DeclareOrphans([]string{"disk_without_pv", "pv_without_disk"})
 	m.SetOrphans("disk_without_pv", 2)
+	m.DeclareRestored([]string{"export_lost", "went_back"})
+	m.CountRestored("went_back")
 	want := `
 # HELP rds_csi_events_dropped_total Kubernetes Events not written because too many waited already.
 # TYPE rds_csi_events_dropped_total counter
@@ -48,9 +50,14 @@ rds_csi_reconcile_actions_total{action="none"} 0
 # HELP rds_csi_stale_attachments_cleared_total VolumeAttachments deleted because their node is proven gone.
 # TYPE rds_csi_stale_attachments_cleared_total counter
 rds_csi_stale_attachments_cleared_total 0
+# HELP rds_csi_volumes_restored_total Volumes of which the appliance had lost something that it was given back, by reason.
+# TYPE rds_csi_volumes_restored_total counter
+rds_csi_volumes_restored_total{reason="export_lost"} 0
+rds_csi_volumes_restored_total{reason="went_back"} 1
 `
 	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_events_dropped_total", "rds_csi_grace_period_used_total", "rds_csi_leader",
-		"rds_csi_mass_deletion_held", "rds_csi_orphans", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total"); err != nil {
+		"rds_csi_mass_deletion_held", "rds_csi_orphans", "rds_csi_publish_decisions_total", "rds_csi_reconcile_actions_total", "rds_csi_stale_attachments_cleared_total",
+		"rds_csi_volumes_restored_total"); err != nil {
 		t.Error(err)
 	}
 	m.ReleaseMassDeletion()

@@ -34,7 +34,8 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 }
 
 // List reads all disks of this driver and cluster in one exec, and remembers them. Disks that carry a record of ours
-// but can't be understood are logged and left out. It returns ErrNotReady while the appliance boots.
+// but can't be understood are logged and left out. While the appliance boots it returns ErrNotReady, and with it the disks
+// that are listed already: what their records say is true, and only of those that are missing nothing is known.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	cmd := newCommand(KindList)
 	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
@@ -42,9 +43,6 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	answer, err := c.run(ctx, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("list disks: %w", asUnreachable(err))
-	}
-	if answer.uptime < c.config.BootWindow {
-		return nil, fmt.Errorf("list disks: %w: it has been up for %s only", ErrNotReady, answer.uptime)
 	}
 	var disks []Disk
 	for _, item := range answer.disks {
@@ -55,6 +53,9 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 		}
 		disk = c.remember(disk)
 		disks = append(disks, disk)
+	}
+	if answer.uptime < c.config.BootWindow {
+		return disks, fmt.Errorf("list disks: %w: it has been up for %s only, so the %d disks that it lists may not be all", ErrNotReady, answer.uptime, len(disks))
 	}
 	return disks, nil
 }

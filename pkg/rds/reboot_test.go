@@ -46,6 +46,26 @@ func TestAnEmptyListingAfterARebootProvesNothing(t *testing.T) {
 	}
 }
 
+// What is listed is there, however short the appliance has been up; only what isn't may be there all the same.
+func TestDisksThatAreListedWhileTheApplianceBootsAreGiven(t *testing.T) {
+	r := newRig(t)
+	disk := r.create(t)
+	if err := r.sim.Reboot(t.Context(), appliance.Boot{}); err != nil {
+		t.Fatal(err)
+	}
+	for r.sim.Phase() != appliance.Up {
+		r.sim.NextPhase()
+	}
+	disks, err := r.List(t.Context())
+	if !errors.Is(err, rds.ErrNotReady) || len(disks) != 1 || disks[0].ID != disk.ID {
+		t.Errorf("got %+v, %v, want the disk and ErrNotReady", disks, err)
+	}
+	r.sim.Advance(time.Hour)
+	if disks, err = r.List(t.Context()); err != nil || len(disks) != 1 {
+		t.Errorf("once it is up for good: got %+v, %v", disks, err)
+	}
+}
+
 // Without the policy ftp, files are made and looked at over the menu /file.
 func TestWithoutSFTP(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {

@@ -39,8 +39,6 @@ func (leavingNodes) Standings(_ context.Context, _ string, holders []attach.Node
 	return known
 }
 
-func (leavingNodes) Replaced(context.Context, attach.NodeID) (bool, error) { return false, nil }
-
 func (leavingNodes) LetGo(context.Context, string, attach.NodeID) bool { return true }
 
 func (leavingNodes) Granted(string) uint64 { return 0 }

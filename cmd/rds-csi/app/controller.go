@@ -100,7 +100,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return nil, err
 		}
 		parts = append(parts, run, resyncAfter(lost, reconciler))
-		valve.begun = reconciler.Resync
+		valve.released = reconciler.Resync
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options)), Controller: controller}
 	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
@@ -209,6 +209,7 @@ func runLeading(options *ControllerOptions, work worker, observed *metrics.Metri
 }
 
 func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, note func(attach.Note), observed *metrics.Metrics) (*csi.Controller, error) {
+	observed.DeclareRestored(texts(csi.RestoreReasons()))
 	observer := csi.ControllerObserver{
 		Decided: func(verdict attach.Verdict) {
 			observed.CountDecision(verdict.String())
@@ -216,7 +217,8 @@ func newControllerService(options *ControllerOptions, appliance *rds.Client, nod
 				observed.CountGraceUsed()
 			}
 		},
-		Note: note,
+		Note:     note,
+		Restored: func(reason csi.RestoreReason) { observed.CountRestored(string(reason)) },
 	}
 	return csi.NewController(serviceConfig(options), appliance, nodes, observer)
 }

@@ -18,8 +18,9 @@ type guard struct {
 	cluster *informers.Cluster
 	filled  func(ctx context.Context) error
 	tripped chan struct{}
-	// begun, unless nil, is called once the valve holds no longer for want of knowledge.
-	begun func()
+	// released, unless nil, is called when the valve holds no longer for want of knowledge, and whenever it opens: what waited
+	// for that must not wait until the time that was foreseen. It must neither block nor call the valve.
+	released func()
 }
 
 // newGuard builds a valve that hears of the cluster's nodes. note is called once a trip; it must not block.
@@ -35,7 +36,10 @@ func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *m
 			default:
 			}
 		},
-		Opened: observed.ReleaseMassDeletion,
+		Opened: func() {
+			observed.ReleaseMassDeletion()
+			g.release()
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -58,8 +62,12 @@ func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
 		}
 	}
 	g.Begin(named)
-	if g.begun != nil {
-		g.begun()
+	g.release()
+}
+
+func (g *guard) release() {
+	if g.released != nil {
+		g.released()
 	}
 }
 

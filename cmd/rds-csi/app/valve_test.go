@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,9 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
+
+// The cluster's way to attachments that no cache has is taken only if it is there.
+var _ csi.AttachmentLister = (*informers.Cluster)(nil)
 
 func heldBy(nodes ...string) rds.Disk {
 	return rds.Disk{Record: rds.Record{Holding: rds.Holding{Holders: nodes}}}
@@ -64,8 +68,8 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begun := 0
-				valve.begun = func() { begun++ }
+				var released atomic.Int64
+				valve.released = func() { released.Add(1) }
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				defer running.Wait()
@@ -78,15 +82,41 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				}
 				valve.begin(ctx, test.disks)
 				want := map[bool]float64{true: 1}[test.held]
-				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || begun != 1 {
-					t.Errorf("held %t, metric %g, notes %+v, begun %d; want held %t", valve.Held(), massDeletion(t, observed), notes, begun, test.held)
+				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released.Load() != 1 {
+					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Held(), massDeletion(t, observed), notes, released.Load(), test.held)
 				}
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
 				if got := massDeletion(t, observed); got != 0 {
 					t.Errorf("the metric after the window, though nobody asked the valve: got %g, want 0", got)
 				}
+				if wanted := 1 + int64(want); released.Load() != wanted {
+					t.Errorf("after the window: released %d times, want %d", released.Load(), wanted)
+				}
 			})
 		})
+	}
+}
+
+// Nodes that come back open the valve before its time: whatever it held goes on at once.
+func TestAValveThatOpensEarlyReleasesWhatItHeld(t *testing.T) {
+	cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	observed := metrics.New()
+	valve, err := newGuard(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := 0
+	valve.released = func() { released++ }
+	valve.Begin([]string{"node-a"})
+	if !valve.Held() || released != 0 {
+		t.Fatalf("a node is missing: held %t, released %d", valve.Held(), released)
+	}
+	valve.Appeared("node-a")
+	if valve.Held() || released != 1 || massDeletion(t, observed) != 0 {
+		t.Errorf("it is back: held %t, released %d times, want once", valve.Held(), released)
 	}
 }

@@ -1,0 +1,81 @@
+package informers
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestAwaitAttachment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startController(t, node("node-a", "machine-a"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		found := make(chan bool, 1)
+		go func() { _, ok := c.cluster.AwaitAttachment(ctx, "late"); found <- ok }()
+		settle()
+		if _, err := c.client.StorageV1().VolumeAttachments().Create(t.Context(), attachment("late", driver, "node-a"), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case ok := <-found:
+			if !ok {
+				t.Error("woken, but not found")
+			}
+		default:
+			t.Error("not woken by the attachment's event")
+		}
+		if _, ok := c.cluster.AwaitAttachment(ctx, "never"); ok {
+			t.Error("found an attachment that doesn't exist")
+		}
+		if n := len(c.cluster.waiters.byKey); n != 0 {
+			t.Errorf("%d waiters are left, want none", n)
+		}
+	})
+}
+
+// Whoever waits for a holder to leave hears of it when its node is gone, though nothing happened to its attachment: a pod on it
+// keeps that from being cleared.
+func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
+	tests := map[string]struct {
+		change func(*controller) error
+		want   bool
+	}{
+		"deleted": {func(c *controller) error {
+			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-a", metav1.DeleteOptions{})
+		}, true},
+		"replaced": {func(c *controller) error {
+			_, err := c.client.CoreV1().Nodes().Update(t.Context(), node("node-a", "machine-new"), metav1.UpdateOptions{})
+			return err
+		}, true},
+		"another node deleted": {func(c *controller) error {
+			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-b", metav1.DeleteOptions{})
+		}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := startController(t, node("node-a", "machine-a"), node("node-b", "machine-b"), volume(), pod("user"), attachment("held", driver, "node-a"))
+				settle()
+				changed := c.cluster.AttachmentsChanged("raid10/rds-csi/x")
+				if err := test.change(c); err != nil {
+					t.Fatal(err)
+				}
+				settle()
+				woken := false
+				select {
+				case <-changed:
+					woken = true
+				default:
+				}
+				if woken != test.want {
+					t.Errorf("woken: %t, want %t", woken, test.want)
+				}
+			})
+		})
+	}
+}
