@@ -19,8 +19,8 @@ type Cluster interface {
 	// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended. As long as there are any, the
 	// attachment is enqueued again whenever one of that node's pods changes.
 	PodsUsing(ctx context.Context, attachment Attachment) ([]string, error)
-	// DeleteAttachment deletes exactly the version of the attachment that was seen. It being gone already is success; if
-	// it has changed, nothing is deleted and the error is ErrChanged.
+	// DeleteAttachment deletes exactly the version of the attachment that was seen. If it has changed or is gone, nothing is
+	// deleted and the error is ErrChanged.
 	DeleteAttachment(ctx context.Context, attachment Attachment) error
 }
 

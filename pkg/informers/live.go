@@ -39,16 +39,17 @@ func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer
 }
 
 // DeleteAttachment deletes exactly the version of the attachment that was seen: one that was made again under the same
-// name, or that changed since, stays, and the error is attach.ErrChanged. It being gone already is success.
+// name, or that changed since, stays, and the error is attach.ErrChanged, as it is if somebody else has deleted it: that was
+// no doing of ours, and is not to be counted or told as such.
 func (c *Cluster) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
 	uid := types.UID(attachment.UID)
 	err := c.client.StorageV1().VolumeAttachments().Delete(ctx, attachment.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &attachment.ResourceVersion},
 	})
 	switch {
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return fmt.Errorf("delete attachment %s: %w: %w", attachment.Name, attach.ErrChanged, err)
-	case err != nil && !apierrors.IsNotFound(err):
+	case err != nil:
 		return fmt.Errorf("delete attachment %s: %w", attachment.Name, err)
 	default:
 		return nil

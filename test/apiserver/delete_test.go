@@ -23,7 +23,7 @@ func TestDeleteAttachment(t *testing.T) {
 		"gone": {meanwhile: func(t *testing.T, seen *storagev1.VolumeAttachment) {
 			t.Helper()
 			ignoreGone(t, attachments.Delete(t.Context(), seen.Name, metav1.DeleteOptions{}))
-		}},
+		}, want: attach.ErrChanged},
 		"changed": {meanwhile: func(t *testing.T, seen *storagev1.VolumeAttachment) {
 			t.Helper()
 			changed := seen.DeepCopy()
