@@ -179,7 +179,23 @@ func (i *Initiator) inBackground(ctx context.Context, key string, work func() er
 // Connections lists the subsystems that the kernel knows whose NQN begins with the prefix, also those that have lost every
 // controller and stay only because their device is in use: their State is empty. It also lists, as new, those that the
 // kernel was asked for by this Initiator and that it shows only when the target has answered.
-func (i *Initiator) Connections(_ context.Context, nqnPrefix string) ([]Connection, error) {
+func (i *Initiator) Connections(ctx context.Context, nqnPrefix string) ([]Connection, error) {
+	settled := time.Now().Add(settleLimit)
+	for delay := time.Duration(0); ; {
+		connections, err := i.connections(nqnPrefix)
+		if err == nil || !errors.Is(err, ErrNoDevice) || !time.Now().Before(settled) {
+			return connections, err
+		}
+		if delay = backOff(delay); !sleep(ctx, delay) {
+			return nil, err
+		}
+	}
+}
+
+// settleLimit is how long sysfs and /dev may differ. A device that comes or goes is in one of them a moment before the other.
+const settleLimit = 2 * time.Second
+
+func (i *Initiator) connections(nqnPrefix string) ([]Connection, error) {
 	found, err := i.sysfs.subsystems(func(nqn string) bool { return strings.HasPrefix(nqn, nqnPrefix) })
 	if err != nil {
 		return nil, fmt.Errorf("list NVMe subsystems: %w", err)

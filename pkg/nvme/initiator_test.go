@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -293,6 +294,34 @@ func TestConnections(t *testing.T) {
 			if (c.Device == "") != lost || c.State != map[bool]string{true: "", false: "connecting"}[lost] {
 				t.Errorf("got %+v", c)
 			}
+		}
+	})
+}
+
+// sysfs shows a device a moment before /dev has it, and a moment longer. That is waited for, and no longer.
+func TestConnectionsWaitForDev(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		name := k.connect(volume, "live")
+		device, err := join(t.Context(), k.initiator(), volume)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing := device + "-aside"
+		if err := os.Rename(device, missing); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.initiator().Connections(t.Context(), volume); !errors.Is(err, ErrNoDevice) {
+			t.Errorf("a device that never comes: %v, want ErrNoDevice", err)
+		}
+		time.AfterFunc(time.Second, func() { _ = os.Rename(missing, device) })
+		if got, err := k.initiator().Connections(t.Context(), volume); err != nil || len(got) != 1 || got[0].Device != device {
+			t.Errorf("a device that comes: %+v, %v, want %s", got, err, device)
+		}
+		time.AfterFunc(time.Second, func() { k.hide(name) })
+		_ = os.Remove(device)
+		if got, err := k.initiator().Connections(t.Context(), volume); err != nil || len(got) != 1 || got[0].Device != "" {
+			t.Errorf("a device that goes: %+v, %v, want none", got, err)
 		}
 	})
 }

@@ -35,8 +35,10 @@ func (k *tree) initiator() *Initiator {
 	i := New(Config{Host: HostOf("machine-a"), Root: k.root})
 	i.ask = k.ask
 	i.check = func(path string, _ blockDevice) error {
-		_, err := os.Stat(path)
-		return err
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%w: %w", ErrNoDevice, err)
+		}
+		return nil
 	}
 	return i
 }
