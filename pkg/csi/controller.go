@@ -33,7 +33,7 @@ type Volumes interface {
 	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)
 	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Expand(ctx context.Context, seen rds.Disk, size int64) (rds.Disk, error)
-	Delete(ctx context.Context, id rds.VolumeID) error
+	Delete(ctx context.Context, id rds.VolumeID, granted uint64) error
 }
 
 // Nodes is what the controller service needs to know of nodes and of what is attached to them. NewKubernetesNodes asks

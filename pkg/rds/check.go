@@ -171,7 +171,7 @@ func (c *Checker) cleanUp(ctx context.Context) {
 	if err := c.removeShared(ctx); err != nil {
 		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s by hand: %v", c.shared, err))
 	}
-	if err := c.client.Delete(ctx, c.id); err != nil {
+	if err := c.client.Delete(ctx, c.id, 0); err != nil {
 		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", c.id.Slot(), c.id.file(), err))
 		return
 	}

@@ -27,7 +27,7 @@ func TestAnEmptyListingAfterARebootProvesNothing(t *testing.T) {
 				if disks, err := r.List(t.Context()); err == nil && len(disks) == 0 {
 					t.Errorf("%s: list says that every volume is gone", phase)
 				}
-				if err := r.Delete(t.Context(), disk.ID); err == nil {
+				if err := r.Delete(t.Context(), disk.ID, 0); err == nil {
 					t.Errorf("%s: delete says that the volume is gone", phase)
 				}
 				if _, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi"); err == nil && phase != appliance.Up {
@@ -56,7 +56,7 @@ func TestWithoutSFTP(t *testing.T) {
 	if err != nil || len(inventory.Disks) != 1 {
 		t.Errorf("inventory: got %+v, %v, want the one disk", inventory, err)
 	}
-	if err := r.Delete(t.Context(), disk.ID); err != nil {
+	if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	if _, err := r.Get(t.Context(), disk.ID); !errors.Is(err, rds.ErrNotFound) {

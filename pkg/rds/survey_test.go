@@ -114,7 +114,7 @@ func TestASurveyIsNotFooledByWhatHappensMeanwhile(t *testing.T) {
 		},
 		"deleted": func(t *testing.T, r rig, gone rds.Disk) {
 			t.Helper()
-			if err := r.Delete(t.Context(), gone.ID); err != nil {
+			if err := r.Delete(t.Context(), gone.ID, 0); err != nil {
 				t.Error(err)
 			}
 		},
