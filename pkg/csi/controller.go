@@ -26,7 +26,7 @@ type Stock interface {
 
 // Volumes is what is done to one volume at a time.
 type Volumes interface {
-	Create(ctx context.Context, id rds.VolumeID, size int64, record rds.Record) (rds.Disk, error)
+	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)

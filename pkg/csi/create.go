@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -24,7 +25,10 @@ func (c *Controller) CreateVolume(ctx context.Context, request *csi.CreateVolume
 		return nil, err
 	}
 	defer unlock()
-	disk, err := c.appliance.Create(ctx, wanted.id, wanted.size, wanted.record)
+	disk, err := c.appliance.Create(ctx, wanted.id, rds.Size{Bytes: wanted.size, Limit: request.GetCapacityRange().GetLimitBytes()}, wanted.record)
+	if errors.Is(err, rds.ErrElsewhere) {
+		return nil, fmt.Errorf("%w: %w", errNameTaken, err)
+	}
 	if err != nil {
 		return nil, err
 	}

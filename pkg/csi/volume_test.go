@@ -147,6 +147,26 @@ func TestCreateAgainWithAnotherSize(t *testing.T) {
 	}
 }
 
+// A handle that somebody wrote by hand, or of a directory that was renamed: the error says where the disk is, and what to do.
+func TestAVolumeInAnotherPlace(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	before := w.sim.Disks()
+	elsewhere := strings.Replace(volume, "rds-csi", "other", 1)
+	for rpc, c := range w.calls(elsewhere) {
+		request, of := c.good.(volumeRequest)
+		if !of || request.GetVolumeId() == "" {
+			continue
+		}
+		if err := c.call(t.Context(), c.good); err == nil || codeOf(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), elsewhere) || !strings.Contains(err.Error(), volume+";") {
+			t.Errorf("%s: got %v, want FAILED_PRECONDITION that names both places", rpc, err)
+		}
+	}
+	if diff := cmp.Diff(before, w.sim.Disks()); diff != "" {
+		t.Errorf("the disk was changed (-before +after):\n%s", diff)
+	}
+}
+
 func TestBusyVolumes(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)

@@ -65,7 +65,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		return err
 	}
 	defer c.cleanUp(ctx)
-	disk, err := c.client.Create(ctx, c.id, 1<<20, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
+	disk, err := c.client.Create(ctx, c.id, Size{Bytes: 1 << 20}, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
 	if err != nil {
 		c.note("probe disk", ResultFailed, err.Error())
 		return c.outcome(ctx)

@@ -47,7 +47,7 @@ func volumeID(t *testing.T, name string) rds.VolumeID {
 func (r rig) create(t *testing.T) rds.Disk {
 	t.Helper()
 	const name = "pvc-1"
-	disk, err := r.Create(t.Context(), volumeID(t, name), 64*mebibyte, rds.NewRecord(simtest.ClusterID, name, "", ""))
+	disk, err := r.Create(t.Context(), volumeID(t, name), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, name, "", ""))
 	if err != nil {
 		t.Fatalf("create %s: %v", name, err)
 	}
@@ -197,7 +197,7 @@ func TestCreateRefuses(t *testing.T) {
 					t.Fatalf("prepare: %s", out)
 				}
 			}
-			if _, err := r.Create(t.Context(), id, size, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); !errors.Is(err, test.want) {
+			if _, err := r.Create(t.Context(), id, rds.Size{Bytes: size}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 			if out := r.execute(t, `:put [:len [/disk find where comment~"rds-csi/1"]]`); out != "0" {
@@ -248,7 +248,7 @@ func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	theirs := r.config
 	theirs.ClusterID = "cluster-2"
 	other := simtest.Client(t, theirs)
-	if _, err := other.Create(t.Context(), volumeID(t, "pvc-2"), 64*mebibyte, rds.NewRecord("cluster-2", "pvc-2", "", "")); err != nil {
+	if _, err := other.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord("cluster-2", "pvc-2", "", "")); err != nil {
 		t.Fatal(err)
 	}
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1048576 comment="mine"`)

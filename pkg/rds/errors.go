@@ -12,6 +12,9 @@ var (
 	ErrNotFound = errors.New("no such disk")
 	// ErrExists: the slot or the backing file is taken by something with other properties.
 	ErrExists = errors.New("exists with different properties")
+	// ErrElsewhere: the disk is there, under another pool or directory than the volume ID says; it always comes together with
+	// ErrExists.
+	ErrElsewhere = fmt.Errorf("%w: its disk is in another place", ErrExists)
 	// ErrNotOurs: a disk has the slot but isn't provably this driver's and this cluster's; it is never touched.
 	ErrNotOurs = errors.New("not a disk of this driver and cluster")
 	// ErrNoSpace: the pool has less free space than the volume needs.

@@ -89,7 +89,7 @@ func TestInventoryNamesWhatDoesNotPair(t *testing.T) {
 	r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file`)
 	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/theirs.img" type=file`)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
-	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
+	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestMissingPoliciesAreTyped(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {
 		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true}
 	})
-	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
 	if !errors.Is(err, rds.ErrPermission) {
 		t.Errorf("create without policy write: got %v, want ErrPermission", err)
 	}
