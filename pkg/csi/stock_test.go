@@ -14,6 +14,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
@@ -80,9 +81,26 @@ func TestRoom(t *testing.T) {
 	if after := room(pool); before-after < 64*mebibyte {
 		t.Errorf("%d before and %d after a volume of 64 MiB: what is promised isn't free", before, after)
 	}
+	request := &csi.GetCapacityRequest{Parameters: map[string]string{"pool": simtest.Pool, parameterFilesystem: "xfs"}}
+	if response, err := w.GetCapacity(t.Context(), request); err != nil || response.GetMinimumVolumeSize().GetValue() != minimumXFS {
+		t.Errorf("for xfs: %v, %v, want %d bytes at least", response, err, minimumXFS)
+	}
 	pool.VolumeCapabilities = []*csi.VolumeCapability{mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}
 	if none := room(pool); none != 0 {
 		t.Errorf("%d bytes for volumes that can't be made", none)
+	}
+}
+
+// Without parameters, all pools count; but a volume is on one of them.
+func TestTheLargestVolumeFitsOnOnePool(t *testing.T) {
+	simulator, config := simtest.Start(t, func(o *sim.Options) {
+		o.Pools = append(o.Pools, appliance.Pool{Name: "raid5", Size: 4 * appliance.GiB})
+	})
+	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+	w.restart(t)
+	response, err := w.GetCapacity(t.Context(), &csi.GetCapacityRequest{})
+	if err != nil || response.GetAvailableCapacity() != 14<<30 || response.GetMaximumVolumeSize().GetValue() != 10<<30 {
+		t.Errorf("got %v, %v, want 14 GiB, 10 GiB of them in one piece", response, err)
 	}
 }
 

@@ -150,7 +150,7 @@ func (c *Checker) pool(ctx context.Context) error {
 		result = ResultNote
 	}
 	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
-		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available(), capacity.State))
+		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available, capacity.State))
 	inventory, err := c.client.Inventory(ctx, c.id.Pool(), c.id.subdirectory())
 	if err != nil {
 		return err
