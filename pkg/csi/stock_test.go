@@ -1,6 +1,8 @@
 package csi
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +15,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
@@ -165,6 +168,63 @@ func TestTheAppliancesWordOnHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("somebody took the export away", reasonExportDiffer)
+}
+
+// A backing file that is gone shows by the disk's flag, and on some versions perhaps by RouterOS's own words.
+func TestADiskThatIsNotWell(t *testing.T) {
+	for name, test := range map[string]struct {
+		tells bool
+		// state, unless empty, is put into the appliance's word on the disk.
+		state string
+		lost  bool
+		says  string
+	}{
+		"file gone, silently":     {lost: true, says: "backing file"},
+		"file gone, and said so":  {tells: true, lost: true, says: "no such file"},
+		"words about it":          {state: `"about":"slow"`, says: "slow"},
+		"a state of its own":      {state: `"state":"failed"`, says: "failed"},
+		"a state that is no news": {state: `"state":"clean"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulator, config := simtest.Start(t, func(o *sim.Options) { o.Unknowns.TellsOfLostFiles = test.tells })
+			w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+			w.restart(t)
+			volume := w.create(t)
+			if test.lost {
+				if _, err := w.sim.Exec(t.Context(), `/file remove [find where name="`+volume+`.img"]`); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.appliance = rds.NewOver(config, console{sim: simulator, change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
+			response, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
+			if err != nil {
+				t.Fatal(err)
+			}
+			statuses := response.GetVolumeHealth().GetHealthStatuses()
+			if test.says == "" {
+				if len(statuses) > 0 {
+					t.Errorf("got %v, want nothing", statuses)
+				}
+				return
+			}
+			if len(statuses) != 1 || statuses[0].GetReason() != reasonDisk || !strings.Contains(statuses[0].GetMessage(), test.says) {
+				t.Errorf("got %v, want %s that says %q", statuses, reasonDisk, test.says)
+			}
+		})
+	}
+}
+
+// console reaches the simulator without SSH, and changes what it answers.
+type console struct {
+	rds.Transport
+
+	sim    *sim.Sim
+	change *strings.Replacer
+}
+
+func (c console) Exec(ctx context.Context, line string) (string, error) {
+	output, err := c.sim.Exec(ctx, line)
+	return c.change.Replace(output), err
 }
 
 // restricted is a controller that lets in the holder's host only.
