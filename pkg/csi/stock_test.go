@@ -341,6 +341,7 @@ func TestExecsOfEachRPC(t *testing.T) {
 	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); err != nil {
 		t.Fatal(err)
 	}
+	calls["expand"] = callOf(&csi.ControllerExpandVolumeRequest{VolumeId: volume, CapacityRange: &csi.CapacityRange{RequiredBytes: 128 * mebibyte}}, w.ControllerExpandVolume)
 	limits := map[string]int{"create": 3, "publish": 1, "unpublish": 1, "delete": 3}
 	for _, rpc := range []string{"create", "publish", "unpublish", "validate", "expand", "get", "health", "list", "unwell", "room", "delete"} {
 		execs = 0
