@@ -48,8 +48,9 @@ lint: ## Lint everything, hold the budgets, find dead code
 	@$(STAGE) vet-harness go -C test/harness vet ./...
 
 .PHONY: unit
-unit: ## Run the Go tests with the race detector
+unit: ## Run the Go tests with the race detector, and print the figures that they count
 	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity|search)$$')
+	@$(STAGE) figures test/figures.sh
 
 .PHONY: faults
 faults: ## Run every operation on the appliance under every fault that the simulator knows
@@ -81,7 +82,7 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 	@$(STAGE) guest-target $(GUEST) $(NEWER) -v ./test/guest/target
 	@$(STAGE) guest-node $(GUEST) $(NEWER) -v ./test/guest/node
 	@$(STAGE) guest-node-single-path env RDS_CSI_GUEST_APPEND=nvme_core.multipath=N $(GUEST) $(NEWER) ./test/guest/node
-	@$(STAGE) guest-sanity $(GUEST) $(NEWER) ./test/sanity
+	@$(STAGE) guest-sanity $(GUEST) $(NEWER) -v ./test/sanity
 	@$(STAGE) guest-fence $(GUEST) $(NEWER) --pair -v -timeout 20m ./test/guest/fence -fence-rounds $(ROUNDS)
 	@$(STAGE) guest-node-older $(GUEST) $(OLDER) ./test/guest/node
 	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 20m ./test/guest/fence -fence-rounds $(ROUNDS)

@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -29,6 +30,9 @@ func accessOf(capability *csi.VolumeCapability) (access, error) {
 		return access{}, &invalidError{field: "volume_capability access_type", want: "mount or block"}
 	case !supportedFilesystem(capability.GetMount().GetFsType()):
 		return access{}, &invalidError{field: "volume_capability fs_type " + capability.GetMount().GetFsType(), want: "ext4 or xfs"}
+	}
+	if capability.GetMount().GetVolumeMountGroup() != "" {
+		return access{}, &invalidError{field: "volume_capability volume_mount_group", want: "none: VOLUME_MOUNT_GROUP is not offered"}
 	}
 	if _, err := mountOptionsOf(capability.GetMount().GetMountFlags()); err != nil {
 		return access{}, err
@@ -70,6 +74,13 @@ func checkCapabilities(capabilities []*csi.VolumeCapability) error {
 // defaultFilesystem is made where nothing else is asked for.
 const defaultFilesystem = "ext4"
 
+const filesystemXFS = "xfs"
+
+// filesystemOf is what a mount capability asks for.
+func filesystemOf(volume *csi.VolumeCapability_MountVolume) string {
+	return cmp.Or(volume.GetFsType(), defaultFilesystem)
+}
+
 func supportedFilesystem(name string) bool {
-	return name == "" || name == defaultFilesystem || name == "xfs"
+	return name == "" || name == defaultFilesystem || name == filesystemXFS
 }

@@ -22,10 +22,17 @@ const (
 
 // leastFor is the least size in bytes of a volume that must serve these capabilities.
 func leastFor(capabilities []*csi.VolumeCapability) int64 {
+	least := minimumSize
 	for _, capability := range capabilities {
-		if capability.GetMount().GetFsType() == "xfs" {
-			return minimumXFS
-		}
+		least = max(least, leastWith(capability.GetMount().GetFsType()))
+	}
+	return least
+}
+
+// leastWith is the least size in bytes of a volume that gets this filesystem; an empty one stands for any or none.
+func leastWith(filesystem string) int64 {
+	if filesystem == filesystemXFS {
+		return minimumXFS
 	}
 	return minimumSize
 }

@@ -26,14 +26,14 @@ type Stock interface {
 
 // Volumes is what is done to one volume at a time.
 type Volumes interface {
-	Create(ctx context.Context, id rds.VolumeID, size int64, record rds.Record) (rds.Disk, error)
+	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)
 	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Expand(ctx context.Context, seen rds.Disk, size int64) (rds.Disk, error)
-	Delete(ctx context.Context, id rds.VolumeID) error
+	Delete(ctx context.Context, id rds.VolumeID, granted uint64) error
 }
 
 // Nodes is what the controller service needs to know of nodes and of what is attached to them. NewKubernetesNodes asks

@@ -52,6 +52,9 @@ func badCapabilities() map[string]*csi.VolumeCapability {
 		"fs_type ntfs":           writerOf("ntfs"),
 		"fs_type xxx":            writerOf(strings.Repeat("x", longText)),
 	}
+	group := singleWriter()
+	group.GetMount().VolumeMountGroup = "1000"
+	bad["volume_mount_group"] = group
 	readers := sharedBlock()
 	readers.AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 	bad["access_mode MULTI_NODE_READER_ONLY"] = readers
@@ -143,10 +146,13 @@ func spoilCreate() map[string]spoiler {
 	})
 	create("unknown filesystem", codes.InvalidArgument, parameterFilesystem, func(r *csi.CreateVolumeRequest) { r.Parameters[parameterFilesystem] = "ntfs" })
 	create("content", codes.InvalidArgument, "volume_content_source", func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} })
+	create("filesystem that the capability doesn't name", codes.InvalidArgument, parameterFilesystem, func(r *csi.CreateVolumeRequest) { r.Parameters[parameterFilesystem] = "xfs" })
+	create("mutable parameters", codes.InvalidArgument, "mutable_parameters", func(r *csi.CreateVolumeRequest) { r.MutableParameters = map[string]string{"iops": "1"} })
+	create("topology", codes.InvalidArgument, "accessibility_requirements", func(r *csi.CreateVolumeRequest) { r.AccessibilityRequirements = &csi.TopologyRequirement{} })
 	// The name is taken, on another pool.
 	spoilers["pool unknown"] = spoiler{setParameter("pool", "raid5"), codes.AlreadyExists, "raid10"}
 	for what, name := range map[string]string{"missing": "", "of 129 bytes": strings.Repeat("x", 129), "of 1 MiB": strings.Repeat("x", longText), "with a quote": `x"`, "with a line break": "x\ny"} {
-		spoilers["name "+what] = spoiler{setText("name", name), codes.InvalidArgument, ""}
+		spoilers["name "+what] = spoiler{setText("name", name), codes.InvalidArgument, "name: "}
 	}
 	return spoilers
 }
@@ -166,6 +172,11 @@ func controllerSpoilers(rpc string, request proto.Message) map[string]spoiler {
 		maps.Copy(spoilers, spoilCapacity())
 		spoilers["capacity_range missing"] = spoiler{clearField("capacity_range"), codes.InvalidArgument, "capacity_range"}
 		spoilers["shrink"] = spoiler{set("capacity_range", &csi.CapacityRange{RequiredBytes: 16 * mebibyte, LimitBytes: 32 * mebibyte}), codes.OutOfRange, ""}
+	case "room":
+		spoilers["topology"] = spoiler{set("accessible_topology", &csi.Topology{}), codes.InvalidArgument, "accessible_topology"}
+		for what, filesystem := range map[string]string{"unknown": "ntfs", "of 1 MiB": strings.Repeat("x", longText)} {
+			spoilers["filesystem "+what] = spoiler{setParameter(parameterFilesystem, filesystem), codes.InvalidArgument, parameterFilesystem}
+		}
 	case "validate":
 		spoilers["capabilities missing"] = spoiler{clearField("volume_capabilities"), codes.InvalidArgument, "volume_capabilities"}
 	}

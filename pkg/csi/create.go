@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -24,7 +25,10 @@ func (c *Controller) CreateVolume(ctx context.Context, request *csi.CreateVolume
 		return nil, err
 	}
 	defer unlock()
-	disk, err := c.appliance.Create(ctx, wanted.id, wanted.size, wanted.record)
+	disk, err := c.appliance.Create(ctx, wanted.id, rds.Size{Bytes: wanted.size, Limit: request.GetCapacityRange().GetLimitBytes()}, wanted.record)
+	if errors.Is(err, rds.ErrElsewhere) {
+		return nil, fmt.Errorf("%w: %w", errNameTaken, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +49,8 @@ type newVolume struct {
 }
 
 func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, error) {
-	name := request.GetName()
-	switch {
-	case name == "":
-		return newVolume{}, &invalidError{field: "name", want: "one"}
-	case len(name) > maxNameLength:
-		return newVolume{}, &invalidError{field: "name", want: fmt.Sprintf("at most %d bytes", maxNameLength)}
-	case request.GetVolumeContentSource() != nil:
-		return newVolume{}, &invalidError{field: "volume_content_source", want: "none: this version makes empty volumes only"}
+	if err := checkCreate(request); err != nil {
+		return newVolume{}, err
 	}
 	if err := checkCapabilities(request.GetVolumeCapabilities()); err != nil {
 		return newVolume{}, err
@@ -68,10 +66,31 @@ func (c *Controller) parseCreate(request *csi.CreateVolumeRequest) (newVolume, e
 	if err != nil {
 		return newVolume{}, err
 	}
-	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, name)
+	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, request.GetName())
 	if err != nil {
 		return newVolume{}, err
 	}
-	record := rds.NewRecord(c.config.ClusterID, name, parameters.pv, parameters.pvc)
+	record := rds.NewRecord(c.config.ClusterID, request.GetName(), parameters.pv, parameters.pvc)
+	field := (*rds.FieldError)(nil)
+	if _, err := record.Encode(); errors.As(err, &field) && field.Field == rds.FieldVolume {
+		return newVolume{}, &invalidError{field: "name", want: field.Want}
+	}
 	return newVolume{id: id, size: size, record: record, options: parameters.options}, nil
+}
+
+// checkCreate looks at the fields that need no parsing. One that isn't served is refused: it would silently not take effect.
+func checkCreate(request *csi.CreateVolumeRequest) error {
+	switch {
+	case request.GetName() == "":
+		return &invalidError{field: "name", want: "one"}
+	case len(request.GetName()) > maxNameLength:
+		return &invalidError{field: "name", want: fmt.Sprintf("at most %d bytes", maxNameLength)}
+	case request.GetVolumeContentSource() != nil:
+		return &invalidError{field: "volume_content_source", want: "none: this version makes empty volumes only"}
+	case len(request.GetMutableParameters()) > 0:
+		return &invalidError{field: "mutable_parameters", want: "none: nothing of a volume can be changed but its size"}
+	case request.GetAccessibilityRequirements() != nil:
+		return &invalidError{field: "accessibility_requirements", want: "none: every node reaches the appliance"}
+	}
+	return nil
 }

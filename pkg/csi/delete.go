@@ -22,10 +22,10 @@ func (c *Controller) DeleteVolume(ctx context.Context, request *csi.DeleteVolume
 }
 
 func (c *Controller) remove(ctx context.Context, id rds.VolumeID) error {
-	err := c.appliance.Delete(ctx, id)
-	if errors.Is(err, rds.ErrHeld) {
+	err := c.deleteUnheld(ctx, id)
+	if errors.Is(err, rds.ErrHeld) || errors.Is(err, rds.ErrRewound) {
 		if err = c.releaseGone(ctx, id); err == nil {
-			err = c.appliance.Delete(ctx, id)
+			err = c.deleteUnheld(ctx, id)
 		}
 	}
 	if err == nil {
@@ -34,9 +34,15 @@ func (c *Controller) remove(ctx context.Context, id rds.VolumeID) error {
 	return err
 }
 
-// releaseGone takes the volume from its holders if every one of them is proven gone.
+// deleteUnheld asks what was granted before the appliance is looked at: only so does a lower generation prove anything.
+func (c *Controller) deleteUnheld(ctx context.Context, id rds.VolumeID) error {
+	return c.appliance.Delete(ctx, id, c.nodes.Granted(id.String()))
+}
+
+// releaseGone takes the volume from its holders if every one of them is proven gone. Who they are, a record that went back
+// in time doesn't know, so it is restored first.
 func (c *Controller) releaseGone(ctx context.Context, id rds.VolumeID) error {
-	disk, err := c.appliance.Get(ctx, id)
+	disk, err := c.restore(ctx, id)
 	if err != nil {
 		return err
 	}

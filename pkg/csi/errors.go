@@ -19,6 +19,8 @@ var (
 	errOutOfRange = errors.New("size out of range")
 	// errInService: a change needs a volume that nobody uses.
 	errInService = errors.New("the volume is published, and may not change while it is")
+	// errNameTaken: CreateVolume can't make a second volume of one name.
+	errNameTaken = errors.New("a volume of this name exists already")
 	errBadToken  = errors.New("starting_token is not one that was given")
 	// errPanic: a bug of ours.
 	errPanic = errors.New("the driver failed in a way that nobody foresaw; please report it with the log")
@@ -81,6 +83,7 @@ func codeTable() []codeRow {
 		{errBusy, codes.Aborted},
 		{errOutOfRange, codes.OutOfRange},
 		{errInService, codes.FailedPrecondition},
+		{errNameTaken, codes.AlreadyExists},
 		{errBadToken, codes.Aborted},
 		{errConnection, codes.Unavailable},
 		{errNotBlank, codes.FailedPrecondition},
@@ -102,10 +105,12 @@ func codeTable() []codeRow {
 		{rds.ErrUnknownOutcome, codes.Unavailable},
 		{rds.ErrUnreachable, codes.Unavailable},
 		{rds.ErrNotReady, codes.Unavailable},
+		{rds.ErrRewound, codes.Unavailable},
 		{rds.ErrPermission, codes.PermissionDenied},
 		{rds.ErrNoPool, codes.InvalidArgument},
 		{rds.ErrNoSpace, codes.ResourceExhausted},
 		{rds.ErrNotOurs, codes.FailedPrecondition},
+		{rds.ErrElsewhere, codes.FailedPrecondition},
 		{rds.ErrExists, codes.AlreadyExists},
 		{rds.ErrNotFound, codes.NotFound},
 		{rds.ErrHeld, codes.FailedPrecondition},

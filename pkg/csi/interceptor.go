@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/protosanitizer"
@@ -23,16 +24,36 @@ type (
 	nodeRequest   interface{ GetNodeId() string }
 )
 
+// maxLogged is how many bytes of an ID are logged, and maxLoggedRequest of a request: all of what is ours. Anybody can send
+// longer ones.
+const (
+	maxLogged        = 256
+	maxLoggedRequest = 8 << 10
+)
+
+// cut shortens a text to so many bytes, between two characters.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// cutRequest is a request that is only made a text if it is logged.
+type cutRequest struct{ fmt.Stringer }
+
+func (r cutRequest) String() string { return cut(r.Stringer.String(), maxLoggedRequest) }
+
 // observeCalls gives every call a logger that names what it is about, turns its error into a status, and reports it once.
 func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		method := path.Base(info.FullMethod)
 		logger := klog.FromContext(ctx).WithValues("rpc", method)
 		if volume, ok := request.(volumeRequest); ok && volume.GetVolumeId() != "" {
-			logger = logger.WithValues("volume", volume.GetVolumeId())
+			logger = logger.WithValues("volume", cut(volume.GetVolumeId(), maxLogged))
 		}
 		if node, ok := request.(nodeRequest); ok && node.GetNodeId() != "" {
-			logger = logger.WithValues("node", node.GetNodeId())
+			logger = logger.WithValues("node", cut(node.GetNodeId(), maxLogged))
 		}
 		start := time.Now()
 		var response any
@@ -50,7 +71,7 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 		case method == "Probe":
 			logger.V(5).Info("Call done", "took", took)
 		default:
-			logger.V(4).Info("Call done", "took", took, "request", protosanitizer.StripSecrets(request))
+			logger.V(4).Info("Call done", "took", took, "request", cutRequest{protosanitizer.StripSecrets(request)})
 		}
 		return response, err
 	}

@@ -71,8 +71,9 @@ func (p parameters) checkFilesystem(capabilities []*csi.VolumeCapability) error 
 		if p.filesystem != "" && capability.GetBlock() != nil {
 			return &invalidError{field: "StorageClass parameter " + parameterFilesystem, want: "none for a raw block volume"}
 		}
-		if other := capability.GetMount().GetFsType(); p.filesystem != "" && other != "" && other != p.filesystem {
-			return &invalidError{field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, want: other + ", which the capability asks for"}
+		// Nodes go by the capability alone.
+		if other := filesystemOf(capability.GetMount()); p.filesystem != "" && other != p.filesystem {
+			return &invalidError{field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, want: other + ", as the capability's fs_type has it (ext4 if it is empty)"}
 		}
 	}
 	return nil

@@ -10,13 +10,19 @@ import (
 // GetCapacity says how much can be given to new volumes on the pool that the StorageClass's parameters name; without
 // parameters, on all pools together. Volumes that can't be made have none.
 func (c *Controller) GetCapacity(ctx context.Context, request *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
-	pool := ""
+	if request.GetAccessibleTopology() != nil {
+		return nil, &invalidError{field: "accessible_topology", want: "none: every node reaches the appliance"}
+	}
+	pool, least := "", leastFor(request.GetVolumeCapabilities())
 	if len(request.GetParameters()) > 0 {
 		parameters, err := parseParameters(request.GetParameters())
 		if err != nil {
 			return nil, err
 		}
-		pool = parameters.pool
+		if err := parameters.checkFilesystem(request.GetVolumeCapabilities()); err != nil {
+			return nil, err
+		}
+		pool, least = parameters.pool, max(least, leastWith(parameters.filesystem))
 	}
 	for _, capability := range request.GetVolumeCapabilities() {
 		if _, err := accessOf(capability); err != nil {
@@ -27,10 +33,9 @@ func (c *Controller) GetCapacity(ctx context.Context, request *csi.GetCapacityRe
 	if err != nil {
 		return nil, err
 	}
-	available := capacity.Available()
 	return &csi.GetCapacityResponse{
-		AvailableCapacity: available,
-		MaximumVolumeSize: wrapperspb.Int64(min(available/sizeStep*sizeStep, maximumSize)),
-		MinimumVolumeSize: wrapperspb.Int64(leastFor(request.GetVolumeCapabilities())),
+		AvailableCapacity: capacity.Available,
+		MaximumVolumeSize: wrapperspb.Int64(min(capacity.Largest/sizeStep*sizeStep, maximumSize)),
+		MinimumVolumeSize: wrapperspb.Int64(least),
 	}, nil
 }

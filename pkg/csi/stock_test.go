@@ -1,6 +1,8 @@
 package csi
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +15,9 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
@@ -80,9 +84,26 @@ func TestRoom(t *testing.T) {
 	if after := room(pool); before-after < 64*mebibyte {
 		t.Errorf("%d before and %d after a volume of 64 MiB: what is promised isn't free", before, after)
 	}
+	request := &csi.GetCapacityRequest{Parameters: map[string]string{"pool": simtest.Pool, parameterFilesystem: "xfs"}}
+	if response, err := w.GetCapacity(t.Context(), request); err != nil || response.GetMinimumVolumeSize().GetValue() != minimumXFS {
+		t.Errorf("for xfs: %v, %v, want %d bytes at least", response, err, minimumXFS)
+	}
 	pool.VolumeCapabilities = []*csi.VolumeCapability{mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}
 	if none := room(pool); none != 0 {
 		t.Errorf("%d bytes for volumes that can't be made", none)
+	}
+}
+
+// Without parameters, all pools count; but a volume is on one of them.
+func TestTheLargestVolumeFitsOnOnePool(t *testing.T) {
+	simulator, config := simtest.Start(t, func(o *sim.Options) {
+		o.Pools = append(o.Pools, appliance.Pool{Name: "raid5", Size: 4 * appliance.GiB})
+	})
+	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+	w.restart(t)
+	response, err := w.GetCapacity(t.Context(), &csi.GetCapacityRequest{})
+	if err != nil || response.GetAvailableCapacity() != 14<<30 || response.GetMaximumVolumeSize().GetValue() != 10<<30 {
+		t.Errorf("got %v, %v, want 14 GiB, 10 GiB of them in one piece", response, err)
 	}
 }
 
@@ -147,6 +168,63 @@ func TestTheAppliancesWordOnHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("somebody took the export away", reasonExportDiffer)
+}
+
+// A backing file that is gone shows by the disk's flag, and on some versions perhaps by RouterOS's own words.
+func TestADiskThatIsNotWell(t *testing.T) {
+	for name, test := range map[string]struct {
+		tells bool
+		// state, unless empty, is put into the appliance's word on the disk.
+		state string
+		lost  bool
+		says  string
+	}{
+		"file gone, silently":     {lost: true, says: "backing file"},
+		"file gone, and said so":  {tells: true, lost: true, says: "no such file"},
+		"words about it":          {state: `"about":"slow"`, says: "slow"},
+		"a state of its own":      {state: `"state":"failed"`, says: "failed"},
+		"a state that is no news": {state: `"state":"clean"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulator, config := simtest.Start(t, func(o *sim.Options) { o.Unknowns.TellsOfLostFiles = test.tells })
+			w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
+			w.restart(t)
+			volume := w.create(t)
+			if test.lost {
+				if _, err := w.sim.Exec(t.Context(), `/file remove [find where name="`+volume+`.img"]`); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.appliance = rds.NewOver(config, console{sim: simulator, change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
+			response, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
+			if err != nil {
+				t.Fatal(err)
+			}
+			statuses := response.GetVolumeHealth().GetHealthStatuses()
+			if test.says == "" {
+				if len(statuses) > 0 {
+					t.Errorf("got %v, want nothing", statuses)
+				}
+				return
+			}
+			if len(statuses) != 1 || statuses[0].GetReason() != reasonDisk || !strings.Contains(statuses[0].GetMessage(), test.says) {
+				t.Errorf("got %v, want %s that says %q", statuses, reasonDisk, test.says)
+			}
+		})
+	}
+}
+
+// console reaches the simulator without SSH, and changes what it answers.
+type console struct {
+	rds.Transport
+
+	sim    *sim.Sim
+	change *strings.Replacer
+}
+
+func (c console) Exec(ctx context.Context, line string) (string, error) {
+	output, err := c.sim.Exec(ctx, line)
+	return c.change.Replace(output), err
 }
 
 // restricted is a controller that lets in the holder's host only.
@@ -263,6 +341,7 @@ func TestExecsOfEachRPC(t *testing.T) {
 	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); err != nil {
 		t.Fatal(err)
 	}
+	calls["expand"] = callOf(&csi.ControllerExpandVolumeRequest{VolumeId: volume, CapacityRange: &csi.CapacityRange{RequiredBytes: 128 * mebibyte}}, w.ControllerExpandVolume)
 	limits := map[string]int{"create": 3, "publish": 1, "unpublish": 1, "delete": 3}
 	for _, rpc := range []string{"create", "publish", "unpublish", "validate", "expand", "get", "health", "list", "unwell", "room", "delete"} {
 		execs = 0

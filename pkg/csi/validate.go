@@ -2,8 +2,12 @@ package csi
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
 // ValidateVolumeCapabilities confirms capabilities that this driver can give to an existing volume.
@@ -18,10 +22,11 @@ func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, request *cs
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.appliance.Get(ctx, id); err != nil {
+	disk, err := c.appliance.Get(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	if err := checkCapabilities(request.GetVolumeCapabilities()); err != nil {
+	if err := confirm(disk, request); err != nil {
 		// "Not confirmed" is an answer, not an error: the message says why.
 		return &csi.ValidateVolumeCapabilitiesResponse{Message: err.Error()}, nil //nolint:nilerr // see above
 	}
@@ -30,4 +35,32 @@ func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, request *cs
 		VolumeCapabilities: request.GetVolumeCapabilities(),
 		Parameters:         request.GetParameters(),
 	}}, nil
+}
+
+// confirm returns nil if everything that the request names is true of the volume, or can be had of it.
+func confirm(disk rds.Disk, request *csi.ValidateVolumeCapabilitiesRequest) error {
+	capabilities := request.GetVolumeCapabilities()
+	if err := checkCapabilities(capabilities); err != nil {
+		return err
+	}
+	if least := leastFor(capabilities); disk.Size < least {
+		return fmt.Errorf("%w: the volume has %d bytes, and its filesystem takes %d at least", errOutOfRange, disk.Size, least)
+	}
+	if len(request.GetMutableParameters()) > 0 {
+		return &invalidError{field: "mutable_parameters", want: "none: nothing of a volume can be changed but its size"}
+	}
+	if _, err := nvme.ParseOptions(request.GetVolumeContext()); err != nil {
+		return fmt.Errorf("volume_context: %w", err)
+	}
+	if len(request.GetParameters()) == 0 {
+		return nil
+	}
+	parameters, err := parseParameters(request.GetParameters())
+	if err != nil {
+		return err
+	}
+	if parameters.pool != disk.ID.Pool() {
+		return &invalidError{field: "StorageClass parameter " + parameterPool + " " + parameters.pool, want: disk.ID.Pool() + ", where the volume is"}
+	}
+	return parameters.checkFilesystem(capabilities)
 }

@@ -58,7 +58,7 @@ func TestCreateVolumeRefuses(t *testing.T) {
 	}{
 		"no name":               {func(r *csi.CreateVolumeRequest) { r.Name = "" }, codes.InvalidArgument, "name"},
 		"too long a name":       {func(r *csi.CreateVolumeRequest) { r.Name = strings.Repeat("x", 129) }, codes.InvalidArgument, "name"},
-		"a name with a quote":   {func(r *csi.CreateVolumeRequest) { r.Name = `x" ]; /disk remove [find]` }, codes.InvalidArgument, "volume"},
+		"a name with a quote":   {func(r *csi.CreateVolumeRequest) { r.Name = `x" ]; /disk remove [find]` }, codes.InvalidArgument, "name: "},
 		"no capability":         {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "volume_capabilities"},
 		"raw block for readers": {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0] = block }, codes.InvalidArgument, "access_mode"},
 		"multi-node": {func(r *csi.CreateVolumeRequest) {
@@ -136,6 +136,69 @@ func TestXFSGetsWhatItNeeds(t *testing.T) {
 	}
 }
 
+// external-provisioner adds them with --extra-create-metadata, for whoever reads the appliance. They never stand in a volume's way.
+func TestNamesOfClaimAndVolumeInTheComment(t *testing.T) {
+	for name, test := range map[string]struct{ pv, pvc, namespace, wantPV, wantPVC string }{
+		"all fit":           {"pvc-1", "data-db-0", "shop", "pvc-1", "shop/data-db-0"},
+		"too long together": {strings.Repeat("v", 253), strings.Repeat("c", 253), "shop", "", ""},
+		"of other letters":  {"pvc-1", "dätä", "shop", "pvc-1", ""},
+		"with a command":    {`pvc-1"; /disk remove [find]`, "data-db-0", "shop", "", "shop/data-db-0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newControllerWorld(t)
+			request := createRequest("pvc-1")
+			request.Parameters[reservedPrefix+"pv/name"] = test.pv
+			request.Parameters[reservedPrefix+"pvc/name"] = test.pvc
+			request.Parameters[reservedPrefix+"pvc/namespace"] = test.namespace
+			response, err := w.CreateVolume(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if record := w.record(t, response.GetVolume().GetVolumeId()); record.PV != test.wantPV || record.PVC != test.wantPVC {
+				t.Errorf("the record names %q and %q, want %q and %q", record.PV, record.PVC, test.wantPV, test.wantPVC)
+			}
+		})
+	}
+}
+
+// "Not confirmed" is an answer: the message says why, and nothing is confirmed.
+func TestWhatIsNotConfirmed(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	good := func() *csi.ValidateVolumeCapabilitiesRequest {
+		return &csi.ValidateVolumeCapabilitiesRequest{
+			VolumeId: volume, VolumeCapabilities: []*csi.VolumeCapability{singleWriter()},
+			Parameters: map[string]string{"pool": "raid10"}, VolumeContext: map[string]string{"nr_io_queues": "4", "storage.kubernetes.io/csiProvisionerIdentity": "x"},
+		}
+	}
+	for says, spoil := range map[string]func(*csi.ValidateVolumeCapabilitiesRequest){
+		"access_mode": func(r *csi.ValidateVolumeCapabilitiesRequest) {
+			r.VolumeCapabilities[0] = mountCapability(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)
+		},
+		"volume_mount_group": func(r *csi.ValidateVolumeCapabilitiesRequest) {
+			r.GetVolumeCapabilities()[0].GetMount().VolumeMountGroup = "1000"
+		},
+		"314572800":          func(r *csi.ValidateVolumeCapabilitiesRequest) { r.VolumeCapabilities[0] = writerOf("xfs") },
+		"Pool":               func(r *csi.ValidateVolumeCapabilitiesRequest) { r.Parameters["Pool"] = "raid10" },
+		"raid5":              func(r *csi.ValidateVolumeCapabilitiesRequest) { r.Parameters["pool"] = "raid5" },
+		"queue_size":         func(r *csi.ValidateVolumeCapabilitiesRequest) { r.Parameters["queue_size"] = "1" },
+		parameterFilesystem:  func(r *csi.ValidateVolumeCapabilitiesRequest) { r.Parameters[parameterFilesystem] = "xfs" },
+		"nr_io_queues":       func(r *csi.ValidateVolumeCapabilitiesRequest) { r.VolumeContext["nr_io_queues"] = "many" },
+		"mutable_parameters": func(r *csi.ValidateVolumeCapabilitiesRequest) { r.MutableParameters = map[string]string{"iops": "1"} },
+	} {
+		request := good()
+		spoil(request)
+		response, err := w.ValidateVolumeCapabilities(t.Context(), request)
+		if err != nil || response.GetConfirmed() != nil || !strings.Contains(response.GetMessage(), says) {
+			t.Errorf("%s: got %v, %v, want nothing confirmed and a message", says, response, err)
+		}
+	}
+	response, err := w.ValidateVolumeCapabilities(t.Context(), good())
+	if err != nil || response.GetConfirmed() == nil || response.GetMessage() != "" {
+		t.Errorf("what is true: got %v, %v, want it confirmed", response, err)
+	}
+}
+
 // The same name with another size is another volume: it must not be passed off for the first.
 func TestCreateAgainWithAnotherSize(t *testing.T) {
 	w := newControllerWorld(t)
@@ -144,6 +207,26 @@ func TestCreateAgainWithAnotherSize(t *testing.T) {
 	request.CapacityRange.RequiredBytes *= 2
 	if _, err := w.CreateVolume(t.Context(), request); codeOf(err) != codes.AlreadyExists {
 		t.Errorf("got %v, want ALREADY_EXISTS", err)
+	}
+}
+
+// A handle that somebody wrote by hand, or of a directory that was renamed: the error says where the disk is, and what to do.
+func TestAVolumeInAnotherPlace(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	before := w.sim.Disks()
+	elsewhere := strings.Replace(volume, "rds-csi", "other", 1)
+	for rpc, c := range w.calls(elsewhere) {
+		request, of := c.good.(volumeRequest)
+		if !of || request.GetVolumeId() == "" {
+			continue
+		}
+		if err := c.call(t.Context(), c.good); err == nil || codeOf(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), elsewhere) || !strings.Contains(err.Error(), volume+";") {
+			t.Errorf("%s: got %v, want FAILED_PRECONDITION that names both places", rpc, err)
+		}
+	}
+	if diff := cmp.Diff(before, w.sim.Disks()); diff != "" {
+		t.Errorf("the disk was changed (-before +after):\n%s", diff)
 	}
 }
 

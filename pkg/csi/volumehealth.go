@@ -17,6 +17,9 @@ const (
 	reasonExportDiffer = "ExportDiffers"
 )
 
+// stateClean is the only word of RouterOS for a state that is known to be good.
+const stateClean = "clean"
+
 // ControllerGetVolumeHealth tells what the appliance finds wrong with a volume.
 func (c *Controller) ControllerGetVolumeHealth(ctx context.Context, request *csi.ControllerGetVolumeHealthRequest) (*csi.ControllerGetVolumeHealthResponse, error) {
 	if request.GetVolumeId() == "" {
@@ -73,11 +76,16 @@ func healthOf(health rds.Health) *csi.VolumeHealth {
 	switch {
 	case !health.PoolMounted:
 		add(csi.VolumeHealthErrorType_INACCESSIBLE, reasonPoolAway, "The appliance has no filesystem mounted at %q; see /disk print there.", disk.ID.Pool())
-	case health.PoolState != "" && health.PoolState != "clean":
+	case health.PoolState != "" && health.PoolState != stateClean:
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonPoolState, "Pool %s is %q; see /disk print on the appliance.", disk.ID.Pool(), health.PoolState)
 	}
-	if health.About != "" {
+	switch {
+	case health.PoolMounted && health.Empty:
+		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance shows disk %s as empty; look whether its backing file is there. %s", disk.ID.Slot(), health.About)
+	case health.About != "":
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance says about disk %s: %s", disk.ID.Slot(), health.About)
+	case health.State != "" && health.State != stateClean:
+		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "Disk %s is %q; see /disk print on the appliance.", disk.ID.Slot(), health.State)
 	}
 	if disk.Record.Held() && !disk.Admits() {
 		add(csi.VolumeHealthErrorType_INACCESSIBLE, reasonExportDiffer,

@@ -2,7 +2,10 @@ package rds
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+
+	"k8s.io/klog/v2"
 )
 
 // Capacity is the state of a pool.
@@ -14,12 +17,12 @@ type Capacity struct {
 	// Promised is the sum of the sizes of all file-backed disks on the pool, whoever made them, in bytes. A filesystem
 	// that allocates late reports more as free than is left once every disk is written in full.
 	Promised int64
+	// Available is how much can be given to new volumes, in bytes, 0 or more: on each pool what is free or what isn't promised,
+	// the worse. Largest is the most of it that is on one pool, and so the largest that one volume can be.
+	Available, Largest int64
 	// State is RouterOS's word for the pool's health, such as "clean"; empty where it gives none. Of several pools it is one's.
 	State string
 }
-
-// Available is how much can be given to new volumes, in bytes, 0 or more: what is free or what isn't promised, the worse.
-func (c Capacity) Available() int64 { return max(0, min(c.Free, c.Size-c.Promised)) }
 
 // Capacity reads a pool; an empty name stands for all that are mounted. Errors: ErrNoPool if the appliance, past its boot window, has nothing mounted there,
 // ErrNotReady before that, *FieldError, ErrUnreachable, or a *CommandError.
@@ -33,16 +36,17 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 		condition = "mount-point=" + cmd.quoted(pool)
 	}
 	cmd.show(markerPools, "/disk", poolProperties, condition)
-	cmd.show(markerDisks, "/disk", "slot,type,file-path,file-size", "type=file")
+	cmd.show(markerSizes, "/disk", "slot,file-path,file-size", "type=file")
 	cmd.showUptime()
 	answer, err := c.run(ctx, cmd)
 	if err != nil {
 		return Capacity{}, fmt.Errorf("read pool %s: %w", pool, asUnreachable(err))
 	}
+	promised := promisedOn(ctx, answer.sizes)
 	capacity, mounted := Capacity{}, false
 	for _, item := range answer.pools {
 		if item.Mounted && (pool == "" || item.MountPoint == pool) {
-			capacity.add(item, answer.disks)
+			capacity.add(item, promised[item.MountPoint])
 			mounted = true
 		}
 	}
@@ -56,11 +60,30 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 }
 
 // add counts a pool in.
-func (c *Capacity) add(pool poolItem, disks []diskItem) {
-	c.Size, c.Free, c.State = c.Size+int64(pool.Size), c.Free+int64(pool.Free), pool.State
+func (c *Capacity) add(pool poolItem, promised int64) {
+	size, free := int64(pool.Size), int64(pool.Free)
+	available := max(0, min(free, size-promised))
+	c.Size, c.Free, c.Promised, c.State = c.Size+size, c.Free+free, c.Promised+promised, pool.State
+	c.Available, c.Largest = c.Available+available, max(c.Largest, available)
+}
+
+// sizeItem is a file-backed disk, whoever made it. Its size may be anything: a stranger's disk mustn't hide the room on all pools.
+type sizeItem struct {
+	Slot     string          `json:"slot"`
+	FilePath string          `json:"file-path"`
+	FileSize json.RawMessage `json:"file-size"`
+}
+
+// promisedOn sums the sizes up by the pools' mount points.
+func promisedOn(ctx context.Context, disks []sizeItem) map[string]int64 {
+	promised := map[string]int64{}
 	for _, disk := range disks {
-		if newFilePath(disk.FilePath).pool() == pool.MountPoint {
-			c.Promised += int64(disk.FileSize)
+		var size number
+		if err := size.UnmarshalJSON(disk.FileSize); err != nil {
+			klog.FromContext(ctx).Error(err, "Left a disk out of what is promised", "slot", disk.Slot)
+			continue
 		}
+		promised[newFilePath(disk.FilePath).pool()] += int64(size)
 	}
+	return promised
 }

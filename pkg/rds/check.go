@@ -65,7 +65,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		return err
 	}
 	defer c.cleanUp(ctx)
-	disk, err := c.client.Create(ctx, c.id, 1<<20, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
+	disk, err := c.client.Create(ctx, c.id, Size{Bytes: 1 << 20}, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
 	if err != nil {
 		c.note("probe disk", ResultFailed, err.Error())
 		return c.outcome(ctx)
@@ -150,7 +150,7 @@ func (c *Checker) pool(ctx context.Context) error {
 		result = ResultNote
 	}
 	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
-		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available(), capacity.State))
+		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available, capacity.State))
 	inventory, err := c.client.Inventory(ctx, c.id.Pool(), c.id.subdirectory())
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (c *Checker) cleanUp(ctx context.Context) {
 	if err := c.removeShared(ctx); err != nil {
 		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s by hand: %v", c.shared, err))
 	}
-	if err := c.client.Delete(ctx, c.id); err != nil {
+	if err := c.client.Delete(ctx, c.id, 0); err != nil {
 		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", c.id.Slot(), c.id.file(), err))
 		return
 	}

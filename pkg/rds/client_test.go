@@ -47,7 +47,7 @@ func volumeID(t *testing.T, name string) rds.VolumeID {
 func (r rig) create(t *testing.T) rds.Disk {
 	t.Helper()
 	const name = "pvc-1"
-	disk, err := r.Create(t.Context(), volumeID(t, name), 64*mebibyte, rds.NewRecord(simtest.ClusterID, name, "", ""))
+	disk, err := r.Create(t.Context(), volumeID(t, name), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, name, "", ""))
 	if err != nil {
 		t.Fatalf("create %s: %v", name, err)
 	}
@@ -80,14 +80,14 @@ func TestLifeOfAVolume(t *testing.T) {
 	if diff := cmp.Diff(published, got, sameDisk(), cmp.AllowUnexported(rds.VolumeID{})); err != nil || diff != "" {
 		t.Errorf("Get: %v, differs from what Publish returned (-want +got):\n%s", err, diff)
 	}
-	if err := r.Delete(t.Context(), disk.ID); !errors.Is(err, rds.ErrHeld) {
+	if err := r.Delete(t.Context(), disk.ID, 0); !errors.Is(err, rds.ErrHeld) {
 		t.Errorf("delete a held volume: got %v, want ErrHeld", err)
 	}
 	released, err := r.Unpublish(t.Context(), published, published.Record.Unpublish("node-a/machine-a"))
 	if err != nil || released.Exported || released.Record.Held() || released.SubsystemNQN == published.SubsystemNQN {
 		t.Errorf("unpublish: got %+v, %v, want it not exported, not held, under an NQN that was never issued", released, err)
 	}
-	if err := r.Delete(t.Context(), disk.ID); err != nil {
+	if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	if _, err := r.Get(t.Context(), disk.ID); !errors.Is(err, rds.ErrNotFound) {
@@ -114,7 +114,7 @@ func TestOperationsAreIdempotent(t *testing.T) {
 		t.Errorf("create again: got %+v, want the disk that was there: %+v", again, disk)
 	}
 	for range 2 {
-		if err := r.Delete(t.Context(), disk.ID); err != nil {
+		if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 			t.Errorf("delete: %v", err)
 		}
 	}
@@ -197,7 +197,7 @@ func TestCreateRefuses(t *testing.T) {
 					t.Fatalf("prepare: %s", out)
 				}
 			}
-			if _, err := r.Create(t.Context(), id, size, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); !errors.Is(err, test.want) {
+			if _, err := r.Create(t.Context(), id, rds.Size{Bytes: size}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 			if out := r.execute(t, `:put [:len [/disk find where comment~"rds-csi/1"]]`); out != "0" {
@@ -234,7 +234,7 @@ func TestAbsenceNeedsProof(t *testing.T) {
 	if _, err := r.Get(t.Context(), id); !errors.Is(err, rds.ErrNotReady) {
 		t.Errorf("get just after boot: got %v, want ErrNotReady", err)
 	}
-	if err := r.Delete(t.Context(), id); !errors.Is(err, rds.ErrNotReady) {
+	if err := r.Delete(t.Context(), id, 0); !errors.Is(err, rds.ErrNotReady) {
 		t.Errorf("delete just after boot: got %v, want ErrNotReady", err)
 	}
 	if _, err := r.List(t.Context()); !errors.Is(err, rds.ErrNotReady) {
@@ -248,7 +248,7 @@ func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	theirs := r.config
 	theirs.ClusterID = "cluster-2"
 	other := simtest.Client(t, theirs)
-	if _, err := other.Create(t.Context(), volumeID(t, "pvc-2"), 64*mebibyte, rds.NewRecord("cluster-2", "pvc-2", "", "")); err != nil {
+	if _, err := other.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord("cluster-2", "pvc-2", "", "")); err != nil {
 		t.Fatal(err)
 	}
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1048576 comment="mine"`)
@@ -259,7 +259,7 @@ func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	if _, err := r.Get(t.Context(), volumeID(t, "pvc-2")); !errors.Is(err, rds.ErrNotOurs) {
 		t.Errorf("get another cluster's disk: got %v, want ErrNotOurs", err)
 	}
-	if err := r.Delete(t.Context(), volumeID(t, "pvc-2")); !errors.Is(err, rds.ErrNotOurs) {
+	if err := r.Delete(t.Context(), volumeID(t, "pvc-2"), 0); !errors.Is(err, rds.ErrNotOurs) {
 		t.Errorf("delete another cluster's disk: got %v, want ErrNotOurs", err)
 	}
 }
@@ -289,7 +289,7 @@ func TestLostRepliesAreReadBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.failWrites(fault)
-			if err := r.Delete(t.Context(), disk.ID); err != nil {
+			if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 				t.Errorf("delete: %v", err)
 			}
 		})

@@ -4,23 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
-// Create makes the volume's disk, not exported and with no holder, on a backing file of size bytes. If the disk exists
+// Size says how large a new volume is to be, in bytes.
+type Size struct {
+	Bytes int64
+	// Limit, unless it is 0, is the largest backing file that may be taken over as it was found.
+	Limit int64
+}
+
+// Create makes the volume's disk, not exported and with no holder, on a backing file of that size. If the disk exists
 // already under the same cluster and name, that one is returned, whatever its size. A backing file without a disk, which
-// an interrupted Create or an appliance that lost its configuration leaves behind, gets its disk back with what is in it.
-// Errors: ErrExists, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
+// an interrupted Create or an appliance that lost its configuration leaves behind, gets its disk back with what is in it;
+// one that is too short grows, now or when Create is called again.
+// Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
 // *CommandError with the appliance's words.
-func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Record) (Disk, error) {
+func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Record) (Disk, error) {
 	comment, err := record.Encode()
 	if err != nil {
 		return Disk{}, err
 	}
-	add := func(cmd *command) {
-		properties := fmt.Sprintf("mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
-			c.config.Port, cmd.quoted(record.SubsystemNQN(id)), cmd.quoted(comment))
-		cmd.act(createStatement(cmd, id, size, properties))
-	}
+	making := creation{id: id, size: size, token: record.Token, nqn: record.SubsystemNQN(id), comment: comment, port: c.config.Port}
+	add := func(cmd *command) { cmd.act(making.statement(cmd)) }
 	after, err := c.write(ctx, KindCreate, id, add)
 	if err == nil && after.directoryMissing() {
 		// Only the first volume on a pool meets this.
@@ -39,28 +45,51 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size int64, record Rec
 		return Disk{}, fmt.Errorf("volume %s: %w: it was created as %q", id, ErrExists, disk.Record.Volume)
 	}
 	disk = c.remember(disk)
-	if disk.comment == comment && disk.Size < size {
-		// The file was there already, and shorter: it was being made when something cut it short.
-		return c.Expand(ctx, disk, size)
+	if disk.unfinished() {
+		return c.Expand(ctx, disk, size.Bytes)
 	}
 	return disk, nil
 }
 
-// createStatement adds the disk only if nothing stands in its place: the pool is mounted, its directory is there, the slot
+// creation is one attempt to make a disk.
+type creation struct {
+	id                  VolumeID
+	size                Size
+	token, nqn, comment string
+	port                uint16
+}
+
+// unfinishedPrefix begins, in place of an epoch, the subsystem NQN of a disk whose file was found: it may be shorter than what was
+// asked for, since whoever made it was cut short, and so may whoever lets it grow be. Growing leaves the NQN alone, and the
+// first holder's replaces it, so a volume that anybody has had doesn't grow because of a Create.
+const unfinishedPrefix = "unfinished-"
+
+func (d Disk) unfinished() bool {
+	return !d.Record.Held() && strings.HasPrefix(d.SubsystemNQN, d.ID.SubsystemPrefix()+unfinishedPrefix)
+}
+
+// statement adds the disk only if nothing stands in its place: the pool is mounted, its directory is there, the slot
 // is free, and no disk refers to the file. A file that is there already is neither given a size, which might empty it, nor removed, since it
 // may be all that is left of a volume. Only one that appeared while the disk could not be added goes again at once.
-func createStatement(cmd *command, id VolumeID, size int64, properties string) string {
-	slot, inDisk, inFile := cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile())
-	add := fmt.Sprintf("/disk add type=file slot=%s file-path=%s %s", slot, inDisk, properties)
+func (n creation) statement(cmd *command) string {
+	id, slot, inDisk, inFile := n.id, cmd.quoted(n.id.Slot()), cmd.quoted(n.id.file().inDisk()), cmd.quoted(n.id.file().inFile())
+	add := func(nqn string) string {
+		return fmt.Sprintf("/disk add type=file slot=%s file-path=%s mount-filesystem=no nvme-tcp-export=no nvme-tcp-server-port=%d nvme-tcp-server-nqn=%s comment=%s",
+			slot, inDisk, n.port, cmd.quoted(nqn), cmd.quoted(n.comment))
+	}
+	takeOver := add(id.SubsystemPrefix() + unfinishedPrefix + n.token)
+	if n.size.Limit > 0 {
+		takeOver = fmt.Sprintf(":if ([:len [/file find where name=%s and size>%d]] = 0) do={ %s }", inFile, n.size.Limit, takeOver)
+	}
 	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
 		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, inDisk,
-		inFile, add, size, removeFileStatement(cmd, id), add)
+		inFile, add(n.nqn), n.size.Bytes, removeFileStatement(cmd, id), takeOver)
 }
 
 // explainAbsence says why there is no disk after an attempt to add one, from the state and never from RouterOS's words,
 // which nobody has written down.
-func explainAbsence(after state, size int64, cause error) error {
+func explainAbsence(after state, size Size, cause error) error {
 	switch {
 	case len(after.reply.disks) > 0:
 		return cause
@@ -68,8 +97,10 @@ func explainAbsence(after state, size int64, cause error) error {
 		return fmt.Errorf("volume %s: %w: the appliance has nothing mounted at %q", after.id, ErrNoPool, after.id.Pool())
 	case !errors.Is(cause, ErrNotFound):
 		return cause
-	case after.poolFree() < size:
-		return fmt.Errorf("volume %s: %w: pool %q has %d bytes free, %d are needed", after.id, ErrNoSpace, after.id.Pool(), after.poolFree(), size)
+	case after.fileExists() && after.reply.refused == nil && size.Limit > 0:
+		return fmt.Errorf("volume %s: %w: backing file %s is there without a disk, and larger than the limit of %d bytes; ask for more, or remove the file if nobody needs it", after.id, ErrExists, after.id.file(), size.Limit)
+	case after.poolFree() < size.Bytes:
+		return fmt.Errorf("volume %s: %w: pool %q has %d bytes free, %d are needed", after.id, ErrNoSpace, after.id.Pool(), after.poolFree(), size.Bytes)
 	case after.reply.refused != nil:
 		return fmt.Errorf("create volume %s: %w", after.id, after.reply.refused)
 	default:

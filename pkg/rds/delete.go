@@ -7,9 +7,10 @@ import (
 )
 
 // Delete removes the volume's disk and its backing file, and verifies that both are gone. What is gone already is fine.
-// Errors: ErrHeld while the record names a holder, *ChangedError if somebody wrote to the disk in between, ErrNotReady
-// while absence can't be proven, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a *CommandError.
-func (c *Client) Delete(ctx context.Context, id VolumeID) error {
+// A record of a generation below granted, or below what this client has seen, is of the past: what it says of holders doesn't count.
+// Errors: ErrRewound for such a one, ErrHeld while the record names a holder, *ChangedError if somebody wrote to the disk in
+// between, ErrNotReady while absence can't be proven, ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome, or a *CommandError.
+func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error {
 	now, err := c.look(ctx, id)
 	if err != nil {
 		return err
@@ -24,6 +25,11 @@ func (c *Client) Delete(ctx context.Context, id VolumeID) error {
 		return c.removeFile(ctx, id)
 	case err != nil:
 		return err
+	}
+	disk = c.remember(disk)
+	switch {
+	case disk.Record.Generation < max(granted, disk.Highest):
+		return fmt.Errorf("delete volume %s: %w: its record is of generation %d, and %d was seen or granted", id, ErrRewound, disk.Record.Generation, max(granted, disk.Highest))
 	case disk.Record.Held():
 		return fmt.Errorf("delete volume %s: %w by %v", id, ErrHeld, disk.Record.Holding.Holders)
 	}

@@ -62,6 +62,8 @@ type diskItem struct {
 	NQN      string `json:"nvme-tcp-server-nqn"`
 	Host     string `json:"nvme-tcp-server-allow-host-name"`
 	About    string `json:"about"`
+	State    string `json:"state"`
+	Empty    bool   `json:"empty"`
 }
 
 type poolItem struct {

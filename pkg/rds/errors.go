@@ -12,6 +12,9 @@ var (
 	ErrNotFound = errors.New("no such disk")
 	// ErrExists: the slot or the backing file is taken by something with other properties.
 	ErrExists = errors.New("exists with different properties")
+	// ErrElsewhere: the disk is there, under another pool or directory than the volume ID says; it always comes together with
+	// ErrExists.
+	ErrElsewhere = fmt.Errorf("%w: its disk is in another place", ErrExists)
 	// ErrNotOurs: a disk has the slot but isn't provably this driver's and this cluster's; it is never touched.
 	ErrNotOurs = errors.New("not a disk of this driver and cluster")
 	// ErrNoSpace: the pool has less free space than the volume needs.
@@ -24,6 +27,8 @@ var (
 	ErrUnsupported = errors.New("the appliance can't do what the driver needs")
 	// ErrHeld: the volume has a holder, so it can't be deleted.
 	ErrHeld = errors.New("the volume is held")
+	// ErrRewound: the record is older than what was written to it before; the appliance lost something.
+	ErrRewound = errors.New("the appliance went back in time")
 	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.
 	ErrUnreachable = errors.New("the appliance can't be reached")
 	// ErrHostKey: the appliance showed a host key that isn't pinned; it always comes together with ErrUnreachable.

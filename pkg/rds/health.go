@@ -12,14 +12,16 @@ type Health struct {
 	// where it gives none.
 	PoolMounted bool
 	PoolState   string
-	// About is what RouterOS finds wrong with the disk; empty if nothing.
-	About string
+	// About is what RouterOS finds wrong with the disk, and State its word for the disk's own health; empty if nothing.
+	About, State string
+	// Empty tells that the disk has nothing to keep data in, such as a backing file that is gone.
+	Empty bool
 }
 
 // Health reads the health of all disks of this cluster, in one exec. Errors as for List.
 func (c *Client) Health(ctx context.Context) ([]Health, error) {
 	cmd := newCommand(KindHealth)
-	cmd.show(markerDisks, "/disk", diskProperties+",about", `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
+	cmd.show(markerDisks, "/disk", diskProperties+",about,state,empty", `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
 	cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
 	cmd.showUptime()
 	answer, err := c.run(ctx, cmd)
@@ -35,7 +37,7 @@ func (c *Client) Health(ctx context.Context) ([]Health, error) {
 		if err != nil {
 			continue // List tells of it
 		}
-		health := Health{Disk: c.remember(disk), About: item.About}
+		health := Health{Disk: c.remember(disk), About: item.About, State: item.State, Empty: item.Empty}
 		for _, pool := range answer.pools {
 			if pool.Mounted && pool.MountPoint == disk.ID.Pool() {
 				health.PoolMounted, health.PoolState = true, pool.State

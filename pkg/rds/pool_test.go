@@ -1,13 +1,16 @@
 package rds_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
@@ -45,8 +48,8 @@ func TestCapacityIsTheWorseOfBoth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := 64*mebibyte + 1<<30; got.Promised != want || got.Available() != got.Size-want {
-				t.Errorf("got %+v (available %d), want %d promised", got, got.Available(), want)
+			if want := 64*mebibyte + 1<<30; got.Promised != want || got.Available != got.Size-want {
+				t.Errorf("got %+v (available %d), want %d promised", got, got.Available, want)
 			}
 		})
 	}
@@ -57,6 +60,54 @@ func TestCapacityIsTheWorseOfBoth(t *testing.T) {
 	var field *rds.FieldError
 	if _, err := r.Capacity(t.Context(), `x"; /disk remove [find]`); !errors.As(err, &field) {
 		t.Errorf("a pool that is a command: got %v, want a FieldError", err)
+	}
+}
+
+// What is free on one pool is no room for what another one has promised.
+func TestCapacityOfAllPoolsIsThatOfEach(t *testing.T) {
+	r := newRig(t, func(o *sim.Options) {
+		o.Pools = append(o.Pools, appliance.Pool{Name: "raid5", Size: 5 * appliance.GiB})
+	})
+	const gib = 1 << 30
+	// Of raid10's 10 GiB, 8 are promised and 4 used. Of raid5's 5 GiB, none are promised and 4 used.
+	for _, line := range []string{
+		`/disk add type=file slot="one" file-path="/raid10/shared.img" file-size=4294967296`,
+		`/disk add type=file slot="two" file-path="/raid10/shared.img"`,
+		`/disk add type=file slot="left" file-path="/raid5/left.img" file-size=4294967296`,
+		`/disk remove [find where slot="left"]`,
+	} {
+		if out := r.execute(t, line); out != "" {
+			t.Fatalf("%s: %s", line, out)
+		}
+	}
+	got, err := r.Capacity(t.Context(), "")
+	if err != nil || got.Available != 3*gib || got.Largest != 2*gib {
+		t.Errorf("got %+v, %v, want 3 GiB available and 2 of them in one piece", got, err)
+	}
+}
+
+// console reaches the simulator without SSH, and changes what it answers.
+type console struct {
+	rds.Transport
+
+	sim    *sim.Sim
+	change *strings.Replacer
+}
+
+func (c console) Exec(ctx context.Context, line string) (string, error) {
+	output, err := c.sim.Exec(ctx, line)
+	return c.change.Replace(output), err
+}
+
+// A disk that isn't ours may have any size that a person can think of.
+func TestOneOddDiskDoesNotHideTheRoom(t *testing.T) {
+	r := newRig(t)
+	r.create(t)
+	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824`)
+	odd := rds.NewOver(r.config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`)})
+	got, err := odd.Capacity(t.Context(), simtest.Pool)
+	if err != nil || got.Promised != 64*mebibyte {
+		t.Errorf("got %+v, %v, want 64 MiB promised, and the odd one left out", got, err)
 	}
 }
 
@@ -89,7 +140,7 @@ func TestInventoryNamesWhatDoesNotPair(t *testing.T) {
 	r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file`)
 	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/theirs.img" type=file`)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
-	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
+	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestAnEmptyListingAfterARebootProvesNothing(t *testing.T) {
 				if disks, err := r.List(t.Context()); err == nil && len(disks) == 0 {
 					t.Errorf("%s: list says that every volume is gone", phase)
 				}
-				if err := r.Delete(t.Context(), disk.ID); err == nil {
+				if err := r.Delete(t.Context(), disk.ID, 0); err == nil {
 					t.Errorf("%s: delete says that the volume is gone", phase)
 				}
 				if _, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi"); err == nil && phase != appliance.Up {
@@ -76,7 +76,7 @@ func TestWithoutSFTP(t *testing.T) {
 	if err != nil || len(inventory.Disks) != 1 {
 		t.Errorf("inventory: got %+v, %v, want the one disk", inventory, err)
 	}
-	if err := r.Delete(t.Context(), disk.ID); err != nil {
+	if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	if _, err := r.Get(t.Context(), disk.ID); !errors.Is(err, rds.ErrNotFound) {
@@ -89,7 +89,7 @@ func TestMissingPoliciesAreTyped(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {
 		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true}
 	})
-	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), 64*mebibyte, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
 	if !errors.Is(err, rds.ErrPermission) {
 		t.Errorf("create without policy write: got %v, want ErrPermission", err)
 	}

@@ -40,9 +40,9 @@ type Holding struct {
 	Departed []string
 }
 
-// NewRecord is the record of a volume that nobody holds yet.
+// NewRecord is the record of a volume that nobody holds yet. A name of PV or PVC that a record can't carry is left out.
 func NewRecord(cluster, volume, pv, pvc string) Record {
-	return Record{Cluster: cluster, Volume: volume, PV: pv, PVC: pvc, Generation: 1, Token: randomToken()}
+	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: 1, Token: randomToken()}
 }
 
 // Held tells whether anybody holds the volume.

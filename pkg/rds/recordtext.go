@@ -11,6 +11,9 @@ import (
 // recordVersion begins every comment of ours. A format that this code would misread must begin differently.
 const recordVersion = "rds-csi/1"
 
+// FieldVolume is the field of a FieldError that is about the name of a volume.
+const FieldVolume = "volume"
+
 // maxRecordLength is the longest comment that we write, in bytes.
 const maxRecordLength = 512
 
@@ -68,7 +71,7 @@ type recordField struct{ key, value string }
 func (r Record) fields() []recordField {
 	fields := []recordField{
 		{"cluster", r.Cluster},
-		{"volume", r.Volume},
+		{FieldVolume, r.Volume},
 		{"gen", strconv.FormatUint(r.Generation, 10)},
 		{"token", r.Token},
 	}
@@ -101,7 +104,7 @@ func (r *Record) set(key, value string) (err error) {
 	switch key {
 	case "cluster":
 		r.Cluster = value
-	case "volume":
+	case FieldVolume:
 		r.Volume = value
 	case "gen":
 		r.Generation, err = strconv.ParseUint(value, 10, 64)
@@ -149,6 +152,13 @@ func (r Record) check() error {
 }
 
 func validToken(text string) bool { return len(text) == tokenLength && isLowerHex(text) }
+
+func validOrNone(text string) string {
+	if validRecordValue(text) {
+		return text
+	}
+	return ""
+}
 
 // validRecordValue allows what names, UUIDs, node IDs and lists of them need. No space, which parts fields, and nothing
 // that means anything to RouterOS inside quotes.

@@ -16,6 +16,8 @@ const (
 	markerPools  = "POOLS"
 	markerFiles  = "FILES"
 	markerUptime = "UPTIME"
+	// markerSizes is of Capacity only.
+	markerSizes = "SIZES"
 	// markerVersion and markerPackage are of Probe only.
 	markerVersion = "VERSION"
 	markerPackage = "PACKAGE"
@@ -32,6 +34,8 @@ type reply struct {
 	pools   []poolItem
 	files   []fileItem
 	uptime  time.Duration
+	// sizes are of Capacity only.
+	sizes []sizeItem
 	// version and packages are of Probe only: RouterOS's version, and how many packages rose-storage are enabled.
 	version  string
 	packages int
@@ -74,6 +78,8 @@ func (r *reply) take(marker, text string) (err error) {
 		r.pools, err = decodeItems[poolItem](text)
 	case markerFiles:
 		r.files, err = decodeItems[fileItem](text)
+	case markerSizes:
+		r.sizes, err = decodeItems[sizeItem](text)
 	case markerUptime:
 		r.uptime, err = parseUptime(text)
 	case markerProbe:

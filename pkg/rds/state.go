@@ -14,8 +14,8 @@ type state struct {
 	boot    time.Duration
 }
 
-// disk gives the volume's disk. It returns ErrNotFound only where absence is proven, ErrNotReady where it isn't, and
-// ErrNotOurs or ErrExists if something else is in the volume's place.
+// disk gives the volume's disk. It returns ErrNotFound only where absence is proven, ErrNotReady where it isn't,
+// ErrElsewhere if it has another pool or directory, and ErrNotOurs if something else is in the volume's place.
 func (s state) disk() (Disk, error) {
 	switch items := s.reply.disks; len(items) {
 	case 0:
@@ -29,7 +29,8 @@ func (s state) disk() (Disk, error) {
 			return Disk{}, err
 		}
 		if disk.ID != s.id {
-			return Disk{}, fmt.Errorf("volume %s: %w: disk %s is in its place", s.id, ErrExists, disk.ID)
+			// The slot follows from the name alone, so it is the same volume, or one of the same name.
+			return Disk{}, fmt.Errorf("volume %s: %w, %s; use that as the volume's ID, or move the backing file and the disk's file-path back", s.id, ErrElsewhere, disk.ID)
 		}
 		return disk, nil
 	default:

@@ -31,7 +31,7 @@ func (r rig) createOn(t *testing.T, pool, directory, name string) rds.Disk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk, err := r.Create(t.Context(), id, 16*mebibyte, rds.NewRecord(simtest.ClusterID, name, "", ""))
+	disk, err := r.Create(t.Context(), id, rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord(simtest.ClusterID, name, "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestSurvey(t *testing.T) {
 			r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file; /file add name="raid10/rds-csi/`+kept.ID.Slot()+`.img.bak" type=file`)
 			// In a directory of somebody's, and without the ending of an image.
 			r.execute(t, `/file add name="raid10/rds-csi/sub" type=directory; /file add name="raid10/rds-csi/sub/`+lost.ID.Slot()+`.img" type=file; /file add name="raid10/rds-csi/`+lost.ID.Slot()+`" type=file`)
-			theirs, err := r.ofCluster(t, "cluster-2").Create(t.Context(), volumeID(t, "theirs"), 16*mebibyte, rds.NewRecord("cluster-2", "theirs", "", ""))
+			theirs, err := r.ofCluster(t, "cluster-2").Create(t.Context(), volumeID(t, "theirs"), rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord("cluster-2", "theirs", "", ""))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +114,7 @@ func TestASurveyIsNotFooledByWhatHappensMeanwhile(t *testing.T) {
 		},
 		"deleted": func(t *testing.T, r rig, gone rds.Disk) {
 			t.Helper()
-			if err := r.Delete(t.Context(), gone.ID); err != nil {
+			if err := r.Delete(t.Context(), gone.ID, 0); err != nil {
 				t.Error(err)
 			}
 		},

@@ -55,7 +55,7 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := client.Create(t.Context(), id, 16<<20, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
+			if _, err := client.Create(t.Context(), id, rds.Size{Bytes: 16 << 20}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
 				t.Fatal(err)
 			}
 			var looks atomic.Int32

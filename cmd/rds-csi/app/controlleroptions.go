@@ -54,7 +54,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics and /healthz on; empty serves neither")
 	flags.StringVar(&o.clusterID, "cluster-id", "", "ID written into every volume's record; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
-	flags.BoolVar(&o.kubernetes, "kubernetes", true, "use Kubernetes to tell whether a holder is gone, and clear stale attachments there; false decides by the appliance's records alone")
+	flags.BoolVar(&o.kubernetes, "kubernetes", true, "use Kubernetes to tell whether a holder is gone, and clear stale attachments there; false decides by the appliance's records alone, and takes any well-formed node ID for a node")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: the pod's ServiceAccount")
 	flags.Float64Var(&o.kubeQPS, "kube-api-qps", 50, "requests per second to the API server")
 	flags.IntVar(&o.kubeBurst, "kube-api-burst", 100, "requests to the API server in one burst")

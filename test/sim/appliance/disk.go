@@ -61,6 +61,9 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
 	}
+	if a.options.Unknowns.TellsOfLostFiles && a.mounted() && a.checkFile(d.File) != nil {
+		row["about"] = a.options.Unknowns.Texts.NoFile
+	}
 	row["swap"], row["mount-point-template"] = d.Swap, nil
 	if d.MountTemplate != "" {
 		row["mount-point-template"] = d.MountTemplate

@@ -93,6 +93,8 @@ type Unknowns struct {
 	// ListensEarly has the target answer while the appliance starts, and refuse
 	// everybody, as no export is back yet; otherwise nobody answers until then.
 	ListensEarly bool
+	// TellsOfLostFiles says in a disk's about that its file isn't there.
+	TellsOfLostFiles bool
 	// RefuseSharedFile keeps a disk from using the file of another one.
 	RefuseSharedFile bool
 	// DisabledKeepsExport leaves a disabled disk exported.
