@@ -11,13 +11,13 @@ import (
 // A kernel gives the name of a device that it gave up to the next volume. Whatever is found under it then must not be
 // formatted, mounted, or shown to a pod.
 func TestANameThatBecameAnotherVolumesIsNotUsed(t *testing.T) {
-	for name, call := range map[string]func(*nodeWorld, *testing.T) error{
-		"stage": func(w *nodeWorld, t *testing.T) error {
+	for name, call := range map[string]func(*testing.T, *nodeWorld) error{
+		"stage": func(t *testing.T, w *nodeWorld) error {
 			t.Helper()
 			_, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA))
 			return err
 		},
-		"publish": func(w *nodeWorld, t *testing.T) error {
+		"publish": func(t *testing.T, w *nodeWorld) error {
 			t.Helper()
 			_, err := w.NodePublishVolume(t.Context(), w.publishRequest(t, epochA))
 			return err
@@ -35,7 +35,7 @@ func TestANameThatBecameAnotherVolumesIsNotUsed(t *testing.T) {
 				}
 				w.connector.devices["nqn.of.another"] = given
 			}
-			if got := codeOf(call(w, t)); got != codes.Unavailable || len(w.commands.ran) != 0 || len(w.mounts.table) != 0 {
+			if got := codeOf(call(t, w)); got != codes.Unavailable || len(w.commands.ran) != 0 || len(w.mounts.table) != 0 {
 				t.Errorf("got %v, commands %v, mounts %v, want Unavailable and nothing done", got, w.commands.ran, w.mounts.table)
 			}
 			w.mustStage(t, epochA)

@@ -36,12 +36,12 @@ func both(t *testing.T, test func(t *testing.T, k *tree)) {
 	}
 }
 
-// join connects and waits for the device.
-func join(ctx context.Context, i *Initiator, nqn string) (string, error) {
-	if err := i.Connect(ctx, targetOf(nqn)); err != nil {
+// join connects the volume and waits for the device.
+func join(ctx context.Context, i *Initiator) (string, error) {
+	if err := i.Connect(ctx, targetOf(volume)); err != nil {
 		return "", err
 	}
-	return i.Device(ctx, nqn)
+	return i.Device(ctx, volume)
 }
 
 func TestConnectAsksOnceAndFindsTheDevice(t *testing.T) {
@@ -50,11 +50,11 @@ func TestConnectAsksOnceAndFindsTheDevice(t *testing.T) {
 		k.exported[volume] = true
 		k.connect(volume+"2", "live") // a name that begins alike
 		i := k.initiator()
-		first, err := join(t.Context(), i, volume)
+		first, err := join(t.Context(), i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := join(t.Context(), i, volume)
+		second, err := join(t.Context(), i)
 		if err != nil || second != first || filepath.Dir(first) != filepath.Join(k.root, "dev") {
 			t.Errorf("once more: %q, %v, want %q", second, err, first)
 		}
@@ -95,7 +95,7 @@ func TestConnectReturnsWhenTheConnectionIsBack(t *testing.T) {
 		t.Helper()
 		name := k.connect(volume, "connecting")
 		time.AfterFunc(10*time.Second, func() { k.write(filepath.Join(k.root, "sys/class/nvme", name), "state", "live") })
-		if device, err := join(t.Context(), k.initiator(), volume); err != nil || device == "" || len(k.asked) != 0 {
+		if device, err := join(t.Context(), k.initiator()); err != nil || device == "" || len(k.asked) != 0 {
 			t.Errorf("Connect: %q, %v, asked %v", device, err, k.asked)
 		}
 	})
@@ -168,7 +168,7 @@ func TestTwoDevicesForOneSubsystemAreNone(t *testing.T) {
 		t.Helper()
 		k.connect(volume, "live")
 		k.device(k.subsystem(volume), "nvme9n9")
-		if _, err := join(t.Context(), k.initiator(), volume); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "nvme9n9") {
+		if _, err := join(t.Context(), k.initiator()); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "nvme9n9") {
 			t.Errorf("Connect: %v, want ErrNoDevice that names them", err)
 		}
 		if _, err := k.initiator().Connections(t.Context(), volume); !errors.Is(err, ErrNoDevice) {
@@ -216,7 +216,7 @@ func TestANameInDevIsNotEnough(t *testing.T) {
 		i.check = isDevice
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := join(ctx, i, volume); !errors.Is(err, ErrNoDevice) {
+		if _, err := join(ctx, i); !errors.Is(err, ErrNoDevice) {
 			t.Errorf("a regular file in /dev: %v, want ErrNoDevice", err)
 		}
 	})
@@ -303,7 +303,7 @@ func TestConnectionsWaitForDev(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()
 		name := k.connect(volume, "live")
-		device, err := join(t.Context(), k.initiator(), volume)
+		device, err := join(t.Context(), k.initiator())
 		if err != nil {
 			t.Fatal(err)
 		}
