@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # guest.sh CACHE KERNEL [--pair] ARGUMENTS...: runs `go test ARGUMENTS` as root inside throw-away QEMU guests, one boot for each
 # test package, or two that reach each other. KERNEL is a Debian package that depends on the kernel to run, such as linux-image-6.12-cloud-amd64. What is
-# downloaded or built stays in CACHE/guest; what is there is not fetched again.
+# downloaded or built stays in CACHE/guest; what is there is not fetched again. After a failure it repeats why.awk's choice of the output.
 set -euo pipefail
 cache=$1/guest kernel=$2
 shift 2
@@ -51,4 +51,12 @@ if [ ! -e "$base" ]; then
 fi
 
 go build -o "$cache/vmrun" "$here/vmrun"
-CGO_ENABLED=0 go test -count=1 -exec "$cache/vmrun $pair $base" "$@"
+output=$(mktemp "${TMPDIR:-/tmp}/guest-output.XXXXXX")
+trap 'rm -rf "${work:-}" "$output"' EXIT
+code=0
+CGO_ENABLED=0 go test -count=1 -exec "$cache/vmrun $pair $base" "$@" 2>&1 | tee "$output" || code=${PIPESTATUS[0]}
+if [ "$code" -ne 0 ]; then # who keeps only the end of all this is to see the reason as well
+  echo "guest: why it failed, out of the output above:"
+  awk -f "$here/why.awk" "$output" "$output"
+fi
+exit "$code"

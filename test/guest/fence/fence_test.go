@@ -12,11 +12,12 @@ import (
 
 var rounds = flag.Int("fence-rounds", 10, "how many take-overs to try")
 
-// field is where a siege takes place: the appliance and node A in this guest, node B in the other.
+// field is where a siege takes place: the appliance is in this guest, node A in one of the two, and node B in the other one.
 type field struct {
 	*world.World
 
-	b *other
+	here, there *machine
+	monitor     *monitor // of the machine that is there
 }
 
 // newField is as kind to the old node as an appliance can be: its disks keep their identity over everything, so that a
@@ -24,7 +25,7 @@ type field struct {
 func newField(t *testing.T, broken func(csi.Appliance, *sim.Sim) csi.Appliance) *field {
 	t.Helper()
 	w := world.New(t, world.Options{Appliance: broken, Sim: func(o *sim.Options) { o.Exports.StableIdentity = true }})
-	return &field{World: w, b: dialOther(t)}
+	return &field{World: w, here: thisMachine(t), there: otherMachine(t), monitor: openMonitor(t)}
 }
 
 func TestTheOldNodeNeverWritesAgain(t *testing.T) {
@@ -36,6 +37,9 @@ func TestTheOldNodeNeverWritesAgain(t *testing.T) {
 			t.Log(o)
 			if !o.fenced() {
 				t.Error("the old node wrote to the volume after it was published to another node")
+			}
+			if variant.frozen() && !o.tried() {
+				t.Error("the old node wasn't frozen in the middle of writing, or didn't go on: this round shows nothing")
 			}
 		})
 	}

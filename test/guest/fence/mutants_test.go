@@ -3,6 +3,7 @@ package fence
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
@@ -51,14 +52,22 @@ func TestWhatIsNoFenceIsFoundOut(t *testing.T) {
 			w := newField(t, func(appliance csi.Appliance, s *sim.Sim) csi.Appliance {
 				return noFence{Appliance: appliance, sim: s, instead: instead}
 			})
-			for attempt := range attempts {
-				o := besiege(t, w, fmt.Sprintf("pvc-%d", attempt), variants()[0])
-				t.Log(o)
-				if !o.fenced() {
-					return
-				}
+			for _, variant := range []variant{notTold(), frozen()} {
+				t.Run(variant.name, func(t *testing.T) { findOut(t, w, variant) })
 			}
-			t.Errorf("the old node was never seen to write afterwards: the check can't see what it is there to see")
 		})
 	}
+}
+
+// findOut besieges until the old node is seen to write afterwards.
+func findOut(t *testing.T, w *field, v variant) {
+	t.Helper()
+	for attempt := range attempts {
+		o := besiege(t, w, fmt.Sprintf("%s-%d", strings.ReplaceAll(v.name, " ", "-"), attempt), v)
+		t.Log(o)
+		if !o.fenced() {
+			return
+		}
+	}
+	t.Errorf("the old node was never seen to write afterwards: the check can't see what it is there to see")
 }

@@ -10,21 +10,25 @@ import (
 	"testing"
 	"time"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
 )
 
 // watched is how long the old node may try to get in after the take-over. It reconnects once a second.
 const watched = 2500 * time.Millisecond
 
+// largeWrite is the size of a write of a machine that is to be frozen. The target sends for the data of such a write only
+// when it has the command, and the network takes a while for it: most of what is under way is then still in the machine.
+const largeWrite = 32 * blockSize
+
 // siege is one volume that goes from node A to node B while A's programs write.
 type siege struct {
-	w          *field
-	volume     *world.Volume
-	host       nvme.HostIdentity // of node A
-	nqn        string            // of A's epoch
-	controller string            // A's
-	writers    *writers
+	w      *field
+	volume *world.Volume
+	a, b   *machine
+	nqn    string // of A's epoch
+	memory uint64 // where A's counts are
+	// frozen is how A stood when it was frozen, nil unless it is.
+	frozen *Standing
 	// connects counts the attempts of programs of A's to connect once more; atEnd ends them.
 	connects atomic.Uint64
 	atEnd    func()
@@ -36,6 +40,10 @@ type outcome struct {
 	before uint64
 	// took is how long the take-over took.
 	took time.Duration
+	// underWay is how many of its writes were begun and not over right after the take-over, lost how many of those that
+	// were begun by then were never acknowledged, and refused how often the target refused its kernel afterwards.
+	underWay      uint64
+	lost, refused int
 	// late is how many blocks were in the backing file in the end that the old node wrote after the take-over, or that
 	// weren't what they were right after it.
 	late int
@@ -51,50 +59,78 @@ type outcome struct {
 
 func (o outcome) fenced() bool { return o.late == 0 && o.lateForB == 0 && !o.lateAcknowledged }
 
+// tried tells whether A was writing when the volume was taken over, and went on: it still had writes to send, and its kernel
+// connected again for them.
+func (o outcome) tried() bool { return o.underWay > 0 && o.lost > 0 && o.refused > 0 }
+
 func (o outcome) String() string {
-	return fmt.Sprintf("%d writes before, taken over in %.2f s, then %d late blocks (%d for B), late acknowledgement %t, %d errors, %d connects, controller %s",
-		o.before, o.took.Seconds(), o.late, o.lateForB, o.lateAcknowledged, o.errors, o.connects, o.state)
+	return fmt.Sprintf("%d writes before, taken over in %.2f s with %d under way, then %d late blocks (%d for B), late acknowledgement %t, "+
+		"%d of the earlier writes lost, %d errors, %d connects, %d refusals, controller %s",
+		o.before, o.took.Seconds(), o.underWay, o.late, o.lateForB, o.lateAcknowledged, o.lost, o.errors, o.connects, o.refused, o.state)
 }
 
 // besiege has node A hold a new volume and write to it, takes the volume over for node B, and tells what A could still do.
 func besiege(t *testing.T, w *field, name string, v variant) outcome {
 	t.Helper()
-	s := &siege{w: w, host: nvme.HostOf("machine-a"), atEnd: func() {}}
+	s := &siege{w: w, a: w.here, b: w.there, atEnd: func() {}}
+	attack := Order{Writers: 4, Size: blockSize}
+	if v.away {
+		s.a, s.b = s.b, s.a
+	}
+	if v.frozen() {
+		attack = Order{Writers: 16, Size: largeWrite, Options: v.options}
+	}
 	s.volume = w.Create(t, name, volumeSize)
 	s.nqn = s.volume.Publish(t, world.NodeA)
-	s.controller, _ = world.MustConnect(t, s.nqn, s.host, "reconnect_delay=1", "ctrl_loss_tmo=-1")
-	s.writers = startWriters(t, s.nqn)
 	defer s.end(t)
-	world.Eventually(t, "node A writes", func() bool { return s.writers.acknowledged.Load() > blocks/4 })
+	attack.NQN = s.nqn
+	s.memory = s.a.ask(t, "Attack", attack).Memory
+	world.Eventually(t, "node A writes", func() bool { return s.standing(t, 0).Acknowledged > uint64(blocks*blockSize/attack.Size/4) })
 
-	o := outcome{before: s.writers.acknowledged.Load()}
+	o := outcome{before: s.standing(t, 0).Acknowledged}
 	then := v.before(t, s)
 	started := time.Now()
 	w.Lose(world.NodeA)
 	granted := s.volume.Publish(t, world.NodeB)
 	o.took = time.Since(started)
-	begun := s.writers.begun.Load()
+	taken := s.standing(t, 0)
 	expected := s.read(t)
 	then()
 
 	content := bytes.Repeat([]byte("B's data"), len(expected)/2/8)
-	w.b.ask(t, "Write", Order{NQN: granted, Content: content})
+	s.b.ask(t, "Write", Order{NQN: granted, Content: content})
 	copy(expected, content)
 	v.after(t, s)
 	<-time.After(watched)
-	o.lateAcknowledged = s.writers.acknowledged.Load() > begun
-	o.late = late(expected, s.read(t), begun)
-	o.lateForB = late(expected, w.b.ask(t, "Read", Order{NQN: granted, Length: len(expected)}), begun)
-	o.connects = s.connects.Load()
-	o.errors, o.state = s.writers.errors.Load(), world.State(s.controller)
+	o.late = late(expected, s.read(t), taken.Begun)
+	o.lateForB = late(expected, s.b.ask(t, "Read", Order{NQN: granted, Length: len(expected)}).Content, taken.Begun)
+	o.connects, o.refused = s.connects.Load(), refusals(t, s.nqn)
+	ended := s.standing(t, taken.Begun)
+	o.lateAcknowledged = ended.Acknowledged > taken.Begun
+	o.underWay, o.lost = taken.Begun-taken.Ended, ended.Lost
+	o.errors, o.state = ended.Errors, ended.State
 	return o
+}
+
+// standing tells how A stands and, unless it is frozen, how many of its writes up to that number are lost.
+func (s *siege) standing(t *testing.T, number uint64) Standing {
+	t.Helper()
+	if s.frozen == nil {
+		return s.a.ask(t, "Stand", Order{Number: number}).Standing
+	}
+	standing, err := standingIn(s.w.monitor.words(t, s.memory, 5))
+	if err != nil {
+		t.Fatalf("node A's memory: %v", err)
+	}
+	return standing
 }
 
 // end stops A and removes the volume.
 func (s *siege) end(t *testing.T) {
 	t.Helper()
+	s.thaw(t)
 	s.atEnd()
-	s.writers.end()
+	s.a.ask(t, "End", Order{NQN: s.nqn})
 	s.volume.Unpublish(t, world.NodeB)
 	s.volume.Delete(t)
 }

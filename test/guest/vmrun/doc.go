@@ -4,7 +4,9 @@
 //
 // With --pair there are two guests on a network of their own, each with the program. The first one's run is the test. The
 // second one's has RDS_CSI_GUEST_SERVE in its environment, host:port, and should do there what the first one asks for, which
-// finds the same in RDS_CSI_GUEST_OTHER, and its own address in RDS_CSI_GUEST_ADDRESS.
+// finds the same in RDS_CSI_GUEST_OTHER, and its own address in RDS_CSI_GUEST_ADDRESS. RDS_CSI_GUEST_MONITOR is the first
+// one's device at which the second one's QEMU takes commands (QMP): to stop that machine as a whole, to let it go on, and to
+// look into its memory meanwhile.
 //
 // RDS_CSI_GUEST_APPEND, in the environment, is added to the kernel's command line.
 //

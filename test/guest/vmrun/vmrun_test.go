@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,5 +98,23 @@ func TestTheProgramsOutputBeginsAfterTheGuestSaidReady(t *testing.T) {
 	}
 	if !show(io.Discard, bytes.NewBufferString(ready+"\n"), func() { begun = true }) || !begun {
 		t.Error("the line that says ready went by unseen")
+	}
+}
+
+func TestThePairsEndsBelongTogether(t *testing.T) {
+	first, second := links("/work")
+	if first.own != second.other || first.other != second.own {
+		t.Errorf("the network's sockets: %s to %s, and %s to %s", first.own, first.other, second.own, second.other)
+	}
+	for end, want := range map[*link]string{
+		first:  "-chardev socket,id=monitor,reconnect=1,path=/work/monitor.sock -device virtserialport,nr=3,chardev=monitor",
+		second: "-qmp unix:/work/monitor.sock,server=on,wait=off",
+	} {
+		if got := strings.Join(end.qemuArguments(), " "); !strings.HasSuffix(got, want) {
+			t.Errorf("QEMU's arguments end with another monitor than %q: %s", want, got)
+		}
+	}
+	if got := strings.Join(first.commands(), "\n"); !strings.Contains(got, "\nexport RDS_CSI_GUEST_MONITOR=/dev/vport0p3") {
+		t.Errorf("the first guest isn't told where the monitor is:\n%s", got)
 	}
 }
