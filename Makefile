@@ -83,9 +83,9 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 	@$(STAGE) guest-node $(GUEST) $(NEWER) -v ./test/guest/node
 	@$(STAGE) guest-node-single-path env RDS_CSI_GUEST_APPEND=nvme_core.multipath=N $(GUEST) $(NEWER) ./test/guest/node
 	@$(STAGE) guest-sanity $(GUEST) $(NEWER) -v ./test/sanity
-	@$(STAGE) guest-fence $(GUEST) $(NEWER) --pair -v -timeout 20m ./test/guest/fence -fence-rounds $(ROUNDS)
+	@$(STAGE) guest-fence $(GUEST) $(NEWER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
 	@$(STAGE) guest-node-older $(GUEST) $(OLDER) ./test/guest/node
-	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 20m ./test/guest/fence -fence-rounds $(ROUNDS)
+	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
 
 .PHONY: test
 test: prepare lint unit faults sanity search fuzz guest apiserver demo ## Everything that must pass before a change lands
