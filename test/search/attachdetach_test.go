@@ -98,14 +98,15 @@ func (c *attachDetach) detach() {
 		if a := c.w.api.attachments[name]; a != nil && a.Attached && !a.Detaching() {
 			believed.attached = true
 		}
+		if believed.asked && c.w.api.attachments[name] == nil {
+			delete(c.believed, name)
+			continue
+		}
 		if c.wanted(believed) {
 			believed.unwanted = time.Time{}
 			continue
 		}
 		if believed.asked {
-			if c.w.api.attachments[name] == nil {
-				delete(c.believed, name)
-			}
 			continue
 		}
 		if believed.unwanted.IsZero() {
