@@ -190,6 +190,17 @@ func (s *apiServer) tell(told event) {
 	}
 }
 
+// attached lists the attachments of a volume, in order.
+func (s *apiServer) attached(v *volume) []*object {
+	var found []*object
+	for _, name := range slices.Sorted(maps.Keys(s.attachments)) {
+		if s.attachments[name].Volume == v.handle {
+			found = append(found, s.attachments[name])
+		}
+	}
+	return found
+}
+
 // podsOn lists the pods on a node that use a volume and haven't ended, in order.
 func (s *apiServer) podsOn(nodeName, handle string) []*pod {
 	var found []*pod

@@ -15,10 +15,12 @@ const (
 	pool      = "raid10"
 	directory = "rds-csi"
 	clusterID = "cluster-1"
-	// flashDelay is how much of what was written last a power cut loses.
+	// flashDelay is how much of what was written last a power cut loses, and backupAge the age of a backup that is restored
+	// instead, in some schedules.
 	flashDelay = 20 * time.Second
+	backupAge  = 3 * time.Minute
 	// bootWindow is how long after its start the appliance's silence proves nothing.
-	bootWindow = 30 * time.Second
+	bootWindow = rds.DefaultBootWindow
 )
 
 // storage is the simulated appliance, with what it does to the lines that are sent to it.
@@ -59,9 +61,13 @@ func (s *storage) touch() {
 func newStorage(t *testing.T, e *engine, folder string) *storage {
 	t.Helper()
 	exports := export.New(export.Options{RevokeWait: time.Nanosecond, StableIdentity: true})
+	lost := flashDelay
+	if e.chance(4) {
+		lost = backupAge
+	}
 	device, err := appliance.Open(appliance.Options{
 		StateDir: folder, Pools: []appliance.Pool{{Name: pool, Size: appliance.GiB}}, Uptime: 24 * time.Hour,
-		Exports: exports, FlashDelay: flashDelay, Volatile: true,
+		Exports: exports, FlashDelay: lost, Volatile: true,
 		Unknowns: appliance.Unknowns{ThinFiles: true, RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
 	})
 	if err != nil {

@@ -60,7 +60,12 @@ func (t *truth) look() {
 		if known && before.record.Generation < now.record.Generation {
 			t.highest[v] = max(t.highest[v], before.record.Generation)
 		}
-		if op := t.w.history.current(); known && op != nil && before.Comment != now.Comment {
+		if !known || before.Comment == now.Comment {
+			continue
+		}
+		t.w.superseded.wrote(v, now)
+		if op := t.w.history.current(); op != nil {
+			op.wrote = now
 			t.changed(op, v, before, now)
 		}
 	}
@@ -178,6 +183,9 @@ func (t *truth) holders(v *volume) []string {
 
 // check is what must hold after every step.
 func (w *world) check() error {
+	if err := w.superseded.check(); err != nil {
+		return err
+	}
 	if w.changes == w.checked {
 		return nil
 	}
@@ -208,6 +216,7 @@ func (t *truth) ended(op *operation) {
 
 func (w *world) checkVolume(v *volume) error {
 	writers := w.writers(v)
+	w.superseded.look(v, writers)
 	limit := 1
 	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.staged[v].Access, m.staged[v].Mode) }) {
 		if limit = 2; w.wentBack {
@@ -248,7 +257,7 @@ func (w *world) linearizable(v *volume) error {
 // settle ends all trouble, and gives everybody time to come to rest.
 func (w *world) settle() error {
 	w.calm = true
-	w.api.failing, w.storage.trouble, w.split = 0, 0, false
+	w.api.failing, w.storage.trouble, w.storage.hangs, w.split = 0, 0, false, false
 	w.e.log("-- everything calms down --")
 	w.untaintNode()
 	for _, id := range w.ids {
@@ -294,7 +303,7 @@ func (w *world) unserved(v *volume) error {
 }
 
 // heed does what the driver's events ask an operator to do: pods that were bound to a machine which has been replaced, or
-// whose access has ended, are deleted.
+// whose access has ended, are deleted and kept away for a while.
 func (w *world) heed() {
 	for _, name := range slices.Sorted(maps.Keys(w.api.pods)) {
 		pod := w.api.pods[name]
@@ -311,6 +320,8 @@ func (w *world) heed() {
 		if before {
 			w.e.log("the operator deletes pod %s", name)
 			pod.deleting = true
+			// A new pod on the same node would have its Node go on reporting the volume as in use.
+			pod.volume.idle = time.Now().Add(time.Minute)
 		}
 	}
 }

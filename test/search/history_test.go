@@ -31,6 +31,8 @@ type operation struct {
 	ok           bool
 	// takeable are the holders that it might take the volume from.
 	takeable []string
+	// wrote is the disk with the last record that it made, or none.
+	wrote disk
 }
 
 // history is what was asked for, and by which actors it is being done.

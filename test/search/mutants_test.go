@@ -73,6 +73,9 @@ func protections() map[string]func(*without) {
 			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
 			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
 		},
+		"comparison during the boot": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return wholeLists{client} }
+		},
 		"look at the export": func(w *without) {
 			w.records = func(controller *drivercsi.Controller) attach.Appliance { return blindRecords{controller} }
 		},
@@ -171,6 +174,17 @@ func (r timelessRecords) Record(ctx context.Context, volume string) attach.Answe
 	answer := r.Controller.Record(ctx, volume)
 	answer.Value.Generation = math.MaxUint64
 	return answer
+}
+
+// wholeLists show nothing as long as there may be more.
+type wholeLists struct{ *rds.Client }
+
+func (a wholeLists) List(ctx context.Context) ([]rds.Disk, error) {
+	disks, err := a.Client.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return disks, nil
 }
 
 // blindRecords don't tell whether a volume can be reached.

@@ -22,6 +22,9 @@ const rpcTimeout = 15 * time.Second
 // workTimeout is the reconciler's for its look at one attachment, and for reading every record.
 const workTimeout = 30 * time.Second
 
+// refreshRetry is the reconciler's pause before it tries again to read every record.
+const refreshRetry = 10 * time.Second
+
 // process is one controller pod: the driver, and external-attacher beside it, each with a cache of its own.
 type process struct {
 	w     *world
@@ -175,17 +178,22 @@ func (p *process) work() {
 	}
 }
 
-// resync reads every record now and then, and has everything looked at.
+// resync reads every record now and then, and when the connection to the appliance was lost, and has everything looked at.
 func (p *process) resync() {
+	var err error
 	for {
-		p.w.e.sleep(time.Duration(10+p.w.e.random.IntN(50)) * time.Second)
+		next, boots := time.Duration(10+p.w.e.random.IntN(50))*time.Second, p.w.storage.boots
+		if err != nil {
+			next = refreshRetry
+		}
+		p.w.e.await(time.Now().Add(next), func() bool { return p.w.storage.boots != boots })
 		ctx, cancel := context.WithTimeout(p.context(), workTimeout)
-		err := p.controller.Refresh(ctx)
+		err = p.controller.Refresh(ctx)
 		cancel()
 		if err != nil {
 			p.w.e.log("could not read the records: %v", err)
 		}
-		if p.cache.synced && err == nil {
+		if p.cache.synced {
 			for _, name := range p.cache.CachedAttachments() {
 				p.enqueue(name)
 			}

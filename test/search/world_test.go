@@ -69,6 +69,8 @@ type world struct {
 	leader int
 	split  bool
 	truth  *truth
+	// superseded knows which epochs have ended.
+	superseded *superseded
 	// calm says that nothing goes wrong any more.
 	calm bool
 	// changes counts what may matter to a rule; checked is how many there were at the last check.
@@ -86,7 +88,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2)}
 	w.history = newHistory(e)
 	w.storage = newStorage(t, e, newFolder(t))
-	w.truth = newTruth(w)
+	w.truth, w.superseded = newTruth(w), newSuperseded(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
 	w.storage.down = func(losing bool) {
 		w.wentBack = w.wentBack || losing
@@ -94,7 +96,12 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	}
 	w.api.cleared = w.truth.cleared
 	w.api.changed, w.storage.changed = w.change, w.change
-	w.history.ended = w.truth.ended
+	w.history.ended = func(op *operation) {
+		w.truth.ended(op)
+		if op.ok {
+			w.superseded.acknowledged(op)
+		}
+	}
 	w.controller = &attachDetach{w: w, believed: map[string]*belief{}}
 	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
 	e.spawn("set-up", func() { w.create(t) })
