@@ -11,8 +11,10 @@ import (
 const (
 	// syncPeriod is how often the attach-detach controller compares what it believes with the VolumeAttachments.
 	syncPeriod = time.Minute
-	// maxUnmountWait is how long it waits for a node that isn't healthy to unmount, before it detaches by force.
-	maxUnmountWait = 6 * time.Minute
+	// maxUnmountWait is how long it waits for a node that isn't healthy to unmount, before it detaches by force. That is longer
+	// than a schedule goes wrong, so in some of them the wait is shortUnmountWait.
+	maxUnmountWait   = 6 * time.Minute
+	shortUnmountWait = 40 * time.Second
 )
 
 // attachDetach is Kubernetes' attach-detach controller: it makes VolumeAttachments for the volumes that pods need and asks
@@ -22,6 +24,18 @@ type attachDetach struct {
 	// believed are the attachments it believes in, by name.
 	believed map[string]*belief
 	restart  bool
+	// unmountWait is how long it waits in this schedule.
+	unmountWait time.Duration
+	// forced are the machines that stood still when a volume was detached from their node by force.
+	forced map[*machine]*volume
+}
+
+func newAttachDetach(w *world) *attachDetach {
+	c := &attachDetach{w: w, believed: map[string]*belief{}, unmountWait: maxUnmountWait, forced: map[*machine]*volume{}}
+	if w.e.chance(3) {
+		c.unmountWait = shortUnmountWait
+	}
+	return c
 }
 
 // belief is an attachment that the controller believes in.
@@ -112,14 +126,25 @@ func (c *attachDetach) detach() {
 		if believed.unwanted.IsZero() {
 			believed.unwanted = time.Now()
 		}
-		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < maxUnmountWait) {
+		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < c.unmountWait) {
 			continue
 		}
 		if c.w.api.request() == nil {
 			c.w.e.log("detaches %s from %s", believed.volume.pv, believed.node)
+			c.noteForced(believed)
 			_ = c.w.api.delete(name, "", "")
 			believed.asked = true
 		}
+	}
+}
+
+// noteForced notes that a volume is detached from a machine that stands still, though its Node is there and has it in use.
+func (c *attachDetach) noteForced(believed *belief) {
+	node, found := c.w.api.nodes[believed.node]
+	m := c.w.machines[c.w.api.machineOf[believed.node]]
+	if found && !node.Leaving && m.paused && c.mounted(believed) {
+		c.w.reach(forcedDetach)
+		c.forced[m] = believed.volume
 	}
 }
 

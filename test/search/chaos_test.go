@@ -72,3 +72,23 @@ func (p *process) republish() {
 		}
 	}
 }
+
+// freeze has a machine that uses a volume stand still for minutes, while its Node stays. People delete its pods by force.
+func (w *world) freeze() {
+	m := w.pickMachine(func(m *machine) bool { return m.responds() && m.mine() && len(m.connected) > 0 })
+	if m == nil {
+		return
+	}
+	w.e.log("machine %s (%s) stands still for long", m.id, m.node)
+	m.paused, m.frozen = true, true
+	w.e.spawn("people", func() {
+		w.e.sleep(w.e.upTo(20 * time.Second))
+		for _, pod := range w.api.podsOn(m.node, "") {
+			w.api.deletePod(pod.name)
+		}
+		w.e.sleep(time.Minute + w.e.upTo(time.Minute))
+		if m.frozen {
+			w.goOn(m)
+		}
+	})
+}

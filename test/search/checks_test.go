@@ -262,7 +262,9 @@ func (w *world) settle() error {
 	w.untaintNode()
 	for _, id := range w.ids {
 		m := w.machines[id]
-		m.paused = false
+		if m.paused {
+			w.goOn(m)
+		}
 		if !m.on && w.api.machineOf[m.node] == m.id {
 			w.api.deleteNode(m.node)
 		}

@@ -19,8 +19,9 @@ type machine struct {
 	// alias is another identity that the machine reports since the step renamed, or empty.
 	alias   string
 	renamed int
-	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened.
-	on, paused bool
+	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened. Frozen ones do so for
+	// long.
+	on, paused, frozen bool
 	// stubborn kernels try a refused subsystem for ever (6.1); others give up for good (6.12).
 	stubborn bool
 	// staged is what kubelet believes staged, with the grant that it was given; connected is what the kernel does about it.

@@ -80,12 +80,25 @@ type world struct {
 	republishes bool
 	// wentBack says that the appliance lost something in this schedule.
 	wentBack bool
+	// reached is what this schedule came to of what is hard to come to.
+	reached map[string]bool
 }
+
+// What is hard to come to, and yet has to be searched.
+const (
+	forcedDetach = "detached by force from a machine that stands still"
+	wokeUpFenced = "such a machine woke up while another had its volume"
+)
+
+// rare lists all of that.
+func rare() []string { return []string{forcedDetach, wokeUpFenced} }
+
+func (w *world) reach(what string) { w.reached[what] = true }
 
 // newWorld makes a cluster of three machines with a volume for one node and one for migrations.
 func newWorld(t *testing.T, e *engine, without without) *world {
 	t.Helper()
-	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2)}
+	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2), reached: map[string]bool{}}
 	w.history = newHistory(e)
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth, w.superseded = newTruth(w), newSuperseded(w)
@@ -102,7 +115,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 			w.superseded.acknowledged(op)
 		}
 	}
-	w.controller = &attachDetach{w: w, believed: map[string]*belief{}}
+	w.controller = newAttachDetach(w)
 	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
 	e.spawn("set-up", func() { w.create(t) })
 	e.run(10000, time.Now().Add(time.Hour))
@@ -194,7 +207,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 // chaos does to the world what happens to clusters.
 func (w *world) chaos() {
 	acts := []func(){
-		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
+		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.freeze, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
 		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
@@ -233,9 +246,21 @@ func (w *world) pauseMachine() {
 }
 
 func (w *world) resumeMachine() {
-	if m := w.pickMachine(func(m *machine) bool { return m.paused }); m != nil {
-		w.e.log("machine %s (%s) goes on", m.id, m.node)
-		m.paused = false
+	if m := w.pickMachine(func(m *machine) bool { return m.paused && !m.frozen }); m != nil {
+		w.goOn(m)
+	}
+}
+
+// goOn wakes a machine up, which knows nothing of what happened meanwhile.
+func (w *world) goOn(m *machine) {
+	w.e.log("machine %s (%s) goes on", m.id, m.node)
+	m.paused, m.frozen = false, false
+	v := w.controller.forced[m]
+	if v == nil || m.connected[v] == nil {
+		return
+	}
+	if d, found := w.storage.disk(v); found && d.record.Held() && d.SubsystemNQN != m.connected[v].nqn {
+		w.reach(wokeUpFenced)
 	}
 }
 
