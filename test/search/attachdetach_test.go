@@ -239,8 +239,7 @@ func (w *world) keepPods() {
 			}
 			made++
 			name := v.pv + "-" + string(rune('a'+made%26)) + time.Now().Format("150405.000")
-			w.api.pods[name] = &pod{name: name, node: node, volume: v, bornAt: w.e.steps}
-			w.e.log("pod %s is placed on %s", name, node)
+			w.api.putPod(&pod{name: name, node: node, volume: v, bornAt: w.e.steps})
 		}
 	}
 }

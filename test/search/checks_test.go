@@ -87,7 +87,7 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 			t.breaks("publish cut off %s, which is in use: its machine only reports another identity by now", holder)
 		}
 	}
-	if op.kind == publishing && !op.process.cache.synced {
+	if op.kind == publishing && !op.process.cache.Synced() {
 		t.breaks("a controller whose caches were not filled published %s", v.pv)
 	}
 	if op.kind == publishing && now.record.HeldBy(op.node) && !before.record.HeldBy(op.node) {

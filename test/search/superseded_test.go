@@ -110,7 +110,7 @@ func (s *superseded) canTell(e epoch) bool {
 	}
 	granted := slices.ContainsFunc(w.api.attached(e.volume), func(o *object) bool { return o.Grant.Generation >= s.ended[e].generation })
 	return slices.ContainsFunc(w.processes, func(p *process) bool {
-		return p.cache.synced && !time.Now().Before(p.cache.stalled) && (granted || p == s.ended[e].process)
+		return p.cache.Synced() && !p.cache.stands() && (granted || p == s.ended[e].process)
 	})
 }
 

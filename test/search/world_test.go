@@ -151,6 +151,7 @@ func (w *world) create(t *testing.T) {
 		}
 		v.handle = response.GetVolume().GetVolumeId()
 		w.volumes = append(w.volumes, v)
+		w.api.putVolume(v)
 	}
 	w.storage.appliance.Advance(time.Hour)
 }
@@ -357,8 +358,8 @@ func (w *world) switchLeader() {
 // stallWatch has a controller, or the external-attacher beside it, hear of nothing for a while.
 func (w *world) stallWatch() {
 	p := w.processes[w.e.random.IntN(len(w.processes))]
-	stalled := []*cache{p.cache, p.attachers}[w.e.random.IntN(2)]
-	stalled.stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
+	streams := slices.Concat(p.cache.streams, p.attachers.streams)
+	streams[w.e.random.IntN(len(streams))].stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
 }
 
 func (w *world) breakAPI() {
