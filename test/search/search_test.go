@@ -61,7 +61,7 @@ func schedule(t *testing.T, e *engine, without without) outcome {
 			e.violation = w.settle()
 		}
 		for _, v := range w.volumes {
-			if e.violation == nil && !w.wentBack && !v.shared && !v.everEdited {
+			if e.violation == nil && !w.wentBack && !v.everEdited {
 				e.violation = w.linearizable(v)
 			}
 		}
