@@ -126,6 +126,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 		w.join(name)
 	}
 	e.spawn("attach-detach", w.controller.run)
+	e.spawn("attach-detach watch", func() { w.controller.lister.streams[0].run(listTime) })
 	e.spawn("pod-gc", w.collectPods)
 	e.spawn("workloads", w.keepPods)
 	for _, p := range w.processes {
@@ -355,10 +356,11 @@ func (w *world) switchLeader() {
 	w.leader, w.split = 1-w.leader, w.e.chance(2)
 }
 
-// stallWatch has a controller, or the external-attacher beside it, hear of nothing for a while.
+// stallWatch has a controller, the external-attacher beside it, or the attach-detach controller hear nothing of something for
+// a while.
 func (w *world) stallWatch() {
 	p := w.processes[w.e.random.IntN(len(w.processes))]
-	streams := slices.Concat(p.cache.streams, p.attachers.streams)
+	streams := slices.Concat(p.cache.streams, p.attachers.streams, w.controller.lister.streams)
 	streams[w.e.random.IntN(len(streams))].stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
 }
 
