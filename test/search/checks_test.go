@@ -218,7 +218,7 @@ func (w *world) checkVolume(v *volume) error {
 	writers := w.writers(v)
 	w.superseded.look(v, writers)
 	limit := 1
-	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.staged[v].Access, m.staged[v].Mode) }) {
+	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.connected[v].grant.Access, m.connected[v].grant.Mode) }) {
 		if limit = 2; w.wentBack {
 			limit = 3 // who departed from the epoch may have been forgotten, see docs/holding.md
 		}
@@ -314,6 +314,10 @@ func (w *world) heed() {
 		d, _ := w.storage.disk(pod.volume)
 		otherWay := pod.volume.everEdited && a != nil && !a.Attached // it may be held in the way that was asked for before
 		dead := otherWay || a != nil && a.Attached && a.Grant.SubsystemNQN != d.SubsystemNQN
+		if l := w.machines[w.api.machineOf[pod.node]].connected[pod.volume]; l != nil && a != nil && a.Attached {
+			// The pod was given an epoch that has ended, and isn't given another: its volume shows as abnormal.
+			dead = dead || !l.live() && l.nqn != a.Grant.SubsystemNQN
+		}
 		before := dead || found && a != nil && a.Machine() != "" && a.Machine() != node.Machine
 		for _, holder := range d.record.Holding.Holders {
 			id, err := attach.ParseNodeID(holder)
@@ -346,7 +350,7 @@ func (w *world) restless() error {
 		}
 		d, _ := w.storage.disk(v)
 		for _, m := range w.writers(v) {
-			id := m.staged[v].Node.String()
+			id := m.connected[v].grant.Node.String()
 			if departed := d.record.Holding.Departed; slices.Contains(departed, id) || slices.Contains(departed, "unknown/unknown") {
 				continue // it left a shared epoch unseen, and stays named until there is a new one
 			}

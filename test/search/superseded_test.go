@@ -73,10 +73,18 @@ func (s *superseded) look(v *volume, writers []*machine) {
 	}
 	for _, m := range writers {
 		e := epoch{v, m.connected[v].nqn}
-		if _, ended := s.ended[e]; ended {
+		if end, ended := s.ended[e]; ended && !s.again(m, e, end) {
 			s.writing[m.id] = e
 		}
 	}
+}
+
+// again tells whether a machine was given an epoch again since it ended, by a controller that didn't know of the end. It is
+// attached then like any other.
+func (s *superseded) again(m *machine, e epoch, end ending) bool {
+	return slices.ContainsFunc(s.w.api.attached(e.volume), func(o *object) bool {
+		return o.Attached && !o.Detaching() && o.Grant.Node == m.connected[e.volume].grant.Node && o.Grant.SubsystemNQN == e.nqn && o.Grant.Generation >= end.generation
+	})
 }
 
 // check says who has been writing for too long.

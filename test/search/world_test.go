@@ -88,10 +88,12 @@ type world struct {
 const (
 	forcedDetach = "detached by force from a machine that stands still"
 	wokeUpFenced = "such a machine woke up while another had its volume"
+	// publishedAnew is the path on which kubelet doesn't stage.
+	publishedAnew = "a newer epoch was published than the one that was staged"
 )
 
 // rare lists all of that.
-func rare() []string { return []string{forcedDetach, wokeUpFenced} }
+func rare() []string { return []string{forcedDetach, wokeUpFenced, publishedAnew} }
 
 func (w *world) reach(what string) { w.reached[what] = true }
 
@@ -167,7 +169,7 @@ func (w *world) join(name string) {
 	id := fmt.Sprintf("machine-%d", w.made)
 	m := &machine{
 		w: w, id: id, node: name, on: true, stubborn: w.e.chance(2),
-		staged: map[*volume]attach.Grant{}, connected: map[*volume]*link{},
+		staged: map[*volume]bool{}, published: map[*pod]bool{}, connected: map[*volume]*link{},
 	}
 	w.machines[id] = m
 	w.ids = append(w.ids, id)
