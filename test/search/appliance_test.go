@@ -45,6 +45,12 @@ type storage struct {
 	changed func()
 	// down is told that the appliance goes down, losing what it wrote last or not.
 	down func(losing bool)
+	// accidents counts what may take a disk or its file away: that it went down, or that somebody removed a file.
+	accidents int
+	// tidied says that somebody removes the disks that share a slot.
+	tidied bool
+	// adding counts the lines on their way that add a disk.
+	adding int
 	// lossy appliances lose what they wrote last in a power cut.
 	lossy bool
 	// looked is what was seen last, until anything was done.
@@ -92,6 +98,7 @@ func (s *storage) reboot(boot appliance.Boot) {
 	boot.PowerCut = boot.PowerCut && s.lossy
 	s.e.log("the appliance goes down: %+v", boot)
 	s.boots++
+	s.accidents++
 	s.down(boot.PowerCut)
 	if err := s.appliance.PowerOff(boot); err != nil {
 		s.e.violation = err
@@ -117,7 +124,7 @@ func (s *storage) disk(v *volume) (disk, bool) {
 		s.looked = s.appliance.Disks()
 	}
 	for _, info := range s.looked {
-		if !strings.HasSuffix(v.handle, info.Slot) {
+		if !strings.HasSuffix(v.handle, info.Slot) || info.Comment == appliance.OperatorComment {
 			continue
 		}
 		record, known := s.parsed[info.Comment]

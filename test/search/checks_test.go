@@ -49,6 +49,7 @@ func (t *truth) rightful(v *volume, id attach.NodeID) bool {
 // look compares the appliance with how it was before, and says who was cut off or let in by whom. It is called after
 // every statement.
 func (t *truth) look() {
+	t.w.provisioner.check()
 	for _, v := range t.w.volumes {
 		now, found := t.w.storage.disk(v)
 		if !found {

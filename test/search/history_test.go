@@ -85,7 +85,7 @@ func (h *history) linearizable(v *volume) error {
 		}
 		operations = append(operations, porcupine.Operation{ClientId: i, Input: op, Call: int64(op.begun), Output: op.ok, Return: ended})
 	}
-	model := holding(v.shared)
+	model := holding(v)
 	if !porcupine.CheckOperations(model.ToModel(), operations) {
 		var text strings.Builder
 		for _, op := range operations {
@@ -101,7 +101,7 @@ func (h *history) linearizable(v *volume) error {
 type holders [2]string
 
 // holding is what publishing and unpublishing mean: for a volume of one node at a time, and for one that a second may join.
-func holding(shared bool) porcupine.NondeterministicModel {
+func holding(v *volume) porcupine.NondeterministicModel {
 	return porcupine.NondeterministicModel{
 		Init: func() []any { return []any{holders{}} },
 		Step: func(state, input, output any) []any {
@@ -126,7 +126,7 @@ func holding(shared bool) porcupine.NondeterministicModel {
 			if isTakeable(before[0]) && isTakeable(before[1]) {
 				after = append(after, holders{op.node})
 			}
-			if shared && before[0] != "" && before[1] == "" {
+			if v.shared && before[0] != "" && before[1] == "" {
 				after = append(after, holders{min(before[0], op.node), max(before[0], op.node)})
 			}
 			return after

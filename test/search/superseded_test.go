@@ -113,7 +113,7 @@ func (s *superseded) check() error {
 // to do something about it.
 func (s *superseded) canTell(e epoch) bool {
 	w := s.w
-	if w.storage.appliance.Phase() != appliance.Up || often(w.storage.trouble) || w.storage.hangs || often(w.api.failing) {
+	if w.storage.appliance.Phase() != appliance.Up || often(w.storage.trouble) || w.storage.hangs || often(w.api.failing) || w.storage.duplicated() {
 		return false
 	}
 	granted := slices.ContainsFunc(w.api.attached(e.volume), func(o *object) bool { return o.Grant.Generation >= s.ended[e].generation })

@@ -66,9 +66,10 @@ type world struct {
 	controller *attachDetach
 	processes  []*process
 	// leader is which process's external-attacher works; both do while it is split.
-	leader int
-	split  bool
-	truth  *truth
+	leader      int
+	split       bool
+	truth       *truth
+	provisioner *provisioner
 	// superseded knows which epochs have ended.
 	superseded *superseded
 	// calm says that nothing goes wrong any more.
@@ -105,6 +106,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth, w.superseded = newTruth(w), newSuperseded(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
+	w.provisioner = &provisioner{w: w, gone: map[string]bool{}}
 	w.storage.down = func(losing bool) {
 		w.wentBack = w.wentBack || losing
 		w.truth.forgive()
@@ -133,6 +135,9 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	e.spawn("workloads", w.keepPods)
 	for _, p := range w.processes {
 		p.start()
+	}
+	if e.chance(4) {
+		e.spawn("provisioner", w.provisioner.run)
 	}
 	e.check = w.check
 	return w
