@@ -216,7 +216,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 // chaos does to the world what happens to clusters.
 func (w *world) chaos() {
 	acts := []func(){
-		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.freeze, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
+		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.freeze, w.outage, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
 		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
