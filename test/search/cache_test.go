@@ -20,6 +20,8 @@ type cache struct {
 	volumes map[string]string
 	// pods are the watches of the pods of one node each, for as long as an attachment waits for them.
 	pods map[string]*podWatch
+	// unheard are pods that an answer about them lacked, since their watch was behind.
+	unheard map[string]bool
 	// signals are closed at the next event about a volume.
 	signals map[string]chan struct{}
 	enqueue func(attachmentName string)
@@ -39,7 +41,7 @@ type podWatch struct {
 func newLister(api *apiServer) *cache {
 	c := &cache{
 		api: api, nodes: map[string]attach.Node{}, attachments: map[string]attach.Attachment{}, volumes: map[string]string{},
-		pods: map[string]*podWatch{}, signals: map[string]chan struct{}{}, enqueue: func(string) {},
+		pods: map[string]*podWatch{}, signals: map[string]chan struct{}{}, unheard: map[string]bool{}, enqueue: func(string) {},
 	}
 	c.streams = []*stream{{e: api.e, fits: func(told event) bool { return told.about == anAttachment }, list: c.listAttachments, apply: c.applyAttachment}}
 	api.watches = append(api.watches, c)
@@ -230,6 +232,11 @@ func (c *cache) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]
 	for _, name := range slices.Sorted(maps.Keys(watch.known)) {
 		if watch.known[name] == c.api.volumes[attachment.PV] {
 			names = append(names, name)
+		}
+	}
+	for _, pod := range c.api.podsOn(attachment.NodeName, attachment.Volume) {
+		if watch.known[pod.name] == "" {
+			c.unheard[pod.name] = true
 		}
 	}
 	if len(names) == 0 {

@@ -129,7 +129,7 @@ func (t *truth) cleared(a attach.Attachment) {
 		t.breaks("cleared the attachment of %s to %s, whose machine lives and which is admitted", v.pv, a.NodeName)
 	}
 	for _, pod := range t.w.api.podsOn(a.NodeName, a.Volume) {
-		if pod.bornAt < op.begun {
+		if pod.bornAt < op.begun && !op.process.cache.unheard[pod.name] {
 			t.breaks("cleared the attachment of %s to %s, which pod %s uses", v.pv, a.NodeName, pod.name)
 		}
 	}
