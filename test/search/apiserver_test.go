@@ -36,7 +36,9 @@ type apiServer struct {
 	// lastDetach is when the deletion of an attachment of a volume was last asked for.
 	lastDetach map[string]time.Time
 	pods       map[string]*pod
-	watches    []*cache
+	// volumes are the handles of PersistentVolumes.
+	volumes map[string]string
+	watches []*cache
 	// machineOf is which machine a Node stands for, or stood for last, and nodeSince the step since when.
 	machineOf map[string]string
 	nodeSince map[string]int
@@ -62,18 +64,40 @@ type pod struct {
 	bornAt int
 }
 
-// event says what became of a Node or VolumeAttachment.
+// resource is a kind of object.
+type resource int
+
+const (
+	aNode resource = iota
+	anAttachment
+	aVolume
+	aPod
+)
+
+// event says what became of an object.
 type event struct {
-	name       string
-	node       *attach.Node
-	attachment *attach.Attachment
-	isNode     bool
+	about resource
+	name  string
+	gone  bool
+	// node is a Node, or names that of a pod.
+	node       attach.Node
+	attachment attach.Attachment
+	// handle is that of a PersistentVolume, or of a pod's volume.
+	handle string
+}
+
+func podEvent(name, nodeName string, now *pod) event {
+	told := event{about: aPod, name: name, gone: now == nil, node: attach.Node{Name: nodeName}}
+	if now != nil {
+		told.handle = now.volume.handle
+	}
+	return told
 }
 
 func newAPIServer(e *engine) *apiServer {
 	return &apiServer{
 		e: e, changed: func() {}, nodes: map[string]attach.Node{}, csiNodes: map[string]string{}, lastInUse: map[string][]string{},
-		attachments: map[string]*object{}, pods: map[string]*pod{},
+		attachments: map[string]*object{}, pods: map[string]*pod{}, volumes: map[string]string{},
 		lastDetach: map[string]time.Time{}, machineOf: map[string]string{}, nodeSince: map[string]int{},
 	}
 }
@@ -102,7 +126,7 @@ func (s *apiServer) putNode(node attach.Node, csiNodeID string) {
 		node.Since = time.Now().Truncate(time.Second)
 	}
 	s.nodes[node.Name], s.csiNodes[node.Name] = node, csiNodeID
-	s.tell(event{name: node.Name, node: &node, isNode: true})
+	s.tell(event{about: aNode, name: node.Name, node: node})
 }
 
 func (s *apiServer) deleteNode(name string) {
@@ -111,7 +135,7 @@ func (s *apiServer) deleteNode(name string) {
 		s.lastInUse[name] = node.VolumesInUse
 		delete(s.nodes, name)
 		delete(s.csiNodes, name)
-		s.tell(event{name: name, isNode: true})
+		s.tell(event{about: aNode, name: name, gone: true, node: node})
 	}
 }
 
@@ -174,20 +198,46 @@ func (s *apiServer) finalize(read attach.Attachment) error {
 	return err
 }
 
-func (s *apiServer) tellAttachment(name string) {
-	told := event{name: name}
-	if current := s.attachments[name]; current != nil {
-		copied := current.Attachment
-		told.attachment = &copied
+func (s *apiServer) tellAttachment(name string) { s.tell(s.attachmentNow(name)) }
+
+// attachmentNow says what has become of an attachment.
+func (s *apiServer) attachmentNow(name string) event {
+	told := event{about: anAttachment, name: name, gone: s.attachments[name] == nil}
+	if !told.gone {
+		told.attachment = s.attachments[name].Attachment
 	}
-	s.tell(told)
+	return told
 }
 
 func (s *apiServer) tell(told event) {
 	s.changed()
 	for _, watch := range s.watches {
-		watch.pending = append(watch.pending, told)
+		watch.tell(told)
 	}
+}
+
+// putVolume makes a PersistentVolume.
+func (s *apiServer) putVolume(v *volume) {
+	s.volumes[v.pv] = v.handle
+	s.tell(event{about: aVolume, name: v.pv, handle: v.handle})
+}
+
+// putPod makes a pod.
+func (s *apiServer) putPod(made *pod) {
+	s.pods[made.name] = made
+	s.e.log("pod %s is placed on %s", made.name, made.node)
+	s.tell(podEvent(made.name, made.node, made))
+}
+
+// attached lists the attachments of a volume, in order.
+func (s *apiServer) attached(v *volume) []*object {
+	var found []*object
+	for _, name := range slices.Sorted(maps.Keys(s.attachments)) {
+		if s.attachments[name].Volume == v.handle {
+			found = append(found, s.attachments[name])
+		}
+	}
+	return found
 }
 
 // podsOn lists the pods on a node that use a volume and haven't ended, in order.
@@ -201,14 +251,12 @@ func (s *apiServer) podsOn(nodeName, handle string) []*pod {
 	return found
 }
 
-// deletePod removes a pod for good, and has the attachments that wait for it looked at again.
+// deletePod removes a pod for good.
 func (s *apiServer) deletePod(name string) {
 	pod := s.pods[name]
 	delete(s.pods, name)
 	s.e.log("pod %s on %s is gone", name, pod.node)
-	for _, watch := range s.watches {
-		watch.podsChanged(pod.node)
-	}
+	s.tell(podEvent(name, pod.node, nil))
 }
 
 func (s *apiServer) String() string {

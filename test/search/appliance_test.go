@@ -15,10 +15,12 @@ const (
 	pool      = "raid10"
 	directory = "rds-csi"
 	clusterID = "cluster-1"
-	// flashDelay is how much of what was written last a power cut loses.
+	// flashDelay is how much of what was written last a power cut loses, and backupAge the age of a backup that is restored
+	// instead, in some schedules.
 	flashDelay = 20 * time.Second
+	backupAge  = 3 * time.Minute
 	// bootWindow is how long after its start the appliance's silence proves nothing.
-	bootWindow = 30 * time.Second
+	bootWindow = rds.DefaultBootWindow
 )
 
 // storage is the simulated appliance, with what it does to the lines that are sent to it.
@@ -43,6 +45,12 @@ type storage struct {
 	changed func()
 	// down is told that the appliance goes down, losing what it wrote last or not.
 	down func(losing bool)
+	// accidents counts what may take a disk or its file away: that it went down, or that somebody removed a file.
+	accidents int
+	// tidied says that somebody removes the disks that share a slot.
+	tidied bool
+	// adding counts the lines on their way that add a disk.
+	adding int
 	// lossy appliances lose what they wrote last in a power cut.
 	lossy bool
 	// looked is what was seen last, until anything was done.
@@ -59,9 +67,13 @@ func (s *storage) touch() {
 func newStorage(t *testing.T, e *engine, folder string) *storage {
 	t.Helper()
 	exports := export.New(export.Options{RevokeWait: time.Nanosecond, StableIdentity: true})
+	lost := flashDelay
+	if e.chance(4) {
+		lost = backupAge
+	}
 	device, err := appliance.Open(appliance.Options{
 		StateDir: folder, Pools: []appliance.Pool{{Name: pool, Size: appliance.GiB}}, Uptime: 24 * time.Hour,
-		Exports: exports, FlashDelay: flashDelay, Volatile: true,
+		Exports: exports, FlashDelay: lost, Volatile: true,
 		Unknowns: appliance.Unknowns{ThinFiles: true, RenameNeedsReexport: e.chance(2), StopOnDisconnect: e.chance(2)},
 	})
 	if err != nil {
@@ -86,6 +98,7 @@ func (s *storage) reboot(boot appliance.Boot) {
 	boot.PowerCut = boot.PowerCut && s.lossy
 	s.e.log("the appliance goes down: %+v", boot)
 	s.boots++
+	s.accidents++
 	s.down(boot.PowerCut)
 	if err := s.appliance.PowerOff(boot); err != nil {
 		s.e.violation = err
@@ -111,7 +124,7 @@ func (s *storage) disk(v *volume) (disk, bool) {
 		s.looked = s.appliance.Disks()
 	}
 	for _, info := range s.looked {
-		if !strings.HasSuffix(v.handle, info.Slot) {
+		if !strings.HasSuffix(v.handle, info.Slot) || info.Comment == appliance.OperatorComment {
 			continue
 		}
 		record, known := s.parsed[info.Comment]

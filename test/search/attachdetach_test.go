@@ -11,17 +11,33 @@ import (
 const (
 	// syncPeriod is how often the attach-detach controller compares what it believes with the VolumeAttachments.
 	syncPeriod = time.Minute
-	// maxUnmountWait is how long it waits for a node that isn't healthy to unmount, before it detaches by force.
-	maxUnmountWait = 6 * time.Minute
+	// maxUnmountWait is how long it waits for a node that isn't healthy to unmount, before it detaches by force. That is longer
+	// than a schedule goes wrong, so in some of them the wait is shortUnmountWait.
+	maxUnmountWait   = 6 * time.Minute
+	shortUnmountWait = 40 * time.Second
 )
 
 // attachDetach is Kubernetes' attach-detach controller: it makes VolumeAttachments for the volumes that pods need and asks
-// for their deletion afterwards. It never looks at what becomes of them but at its sync.
+// for their deletion afterwards. It never looks at what becomes of them but at its sync, and waits for what it asked for by
+// looking at its lister, which hears of them late.
 type attachDetach struct {
-	w *world
+	w      *world
+	lister *cache
 	// believed are the attachments it believes in, by name.
 	believed map[string]*belief
 	restart  bool
+	// unmountWait is how long it waits in this schedule.
+	unmountWait time.Duration
+	// forced are the machines that stood still when a volume was detached from their node by force.
+	forced map[*machine]*volume
+}
+
+func newAttachDetach(w *world) *attachDetach {
+	c := &attachDetach{w: w, lister: newLister(w.api), believed: map[string]*belief{}, unmountWait: maxUnmountWait, forced: map[*machine]*volume{}}
+	if w.e.chance(3) {
+		c.unmountWait = shortUnmountWait
+	}
+	return c
 }
 
 // belief is an attachment that the controller believes in.
@@ -57,21 +73,25 @@ func (c *attachDetach) run() {
 func (c *attachDetach) forget() {
 	c.restart = false
 	c.believed = map[string]*belief{}
-	for _, name := range slices.Sorted(maps.Keys(c.w.api.attachments)) {
-		a := c.w.api.attachments[name]
+	for _, name := range c.lister.CachedAttachments() {
+		a := c.lister.attachments[name]
 		c.believed[name] = &belief{volume: c.w.volumeOf(a.Volume), node: a.NodeName, attached: a.Attached, uncertain: true}
 	}
 	c.w.e.log("restarted")
 }
 
-// sync drops what turns out not to be attached.
+// sync drops what turns out not to be attached. What the lister lacks is asked for, and any error stands for its absence.
 func (c *attachDetach) sync() {
 	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
-		if c.w.api.request() != nil {
+		believed := c.believed[name]
+		if !believed.attached || believed.uncertain {
 			continue
 		}
-		a := c.w.api.attachments[name]
-		if believed := c.believed[name]; believed.attached && !believed.uncertain && (a == nil || !a.Attached) {
+		a, listed := c.lister.attachments[name]
+		if !listed && c.w.api.request() == nil {
+			a = c.w.api.attachmentNow(name).attachment
+		}
+		if !a.Attached {
 			c.w.e.log("sync: %s isn't attached to %s any more", believed.volume.pv, believed.node)
 			delete(c.believed, name)
 		}
@@ -95,30 +115,43 @@ func (c *attachDetach) wanted(believed *belief) bool {
 func (c *attachDetach) detach() {
 	for _, name := range slices.Sorted(maps.Keys(c.believed)) {
 		believed := c.believed[name]
-		if a := c.w.api.attachments[name]; a != nil && a.Attached && !a.Detaching() {
+		a, listed := c.lister.attachments[name]
+		if a.Attached && !a.Detaching() {
 			believed.attached = true
+		}
+		if believed.asked && !listed {
+			delete(c.believed, name)
+			continue
 		}
 		if c.wanted(believed) {
 			believed.unwanted = time.Time{}
 			continue
 		}
 		if believed.asked {
-			if c.w.api.attachments[name] == nil {
-				delete(c.believed, name)
-			}
 			continue
 		}
 		if believed.unwanted.IsZero() {
 			believed.unwanted = time.Now()
 		}
-		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < maxUnmountWait) {
+		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < c.unmountWait) {
 			continue
 		}
 		if c.w.api.request() == nil {
 			c.w.e.log("detaches %s from %s", believed.volume.pv, believed.node)
+			c.noteForced(believed)
 			_ = c.w.api.delete(name, "", "")
 			believed.asked = true
 		}
+	}
+}
+
+// noteForced notes that a volume is detached from a machine that stands still, though its Node is there and has it in use.
+func (c *attachDetach) noteForced(believed *belief) {
+	node, found := c.w.api.nodes[believed.node]
+	m := c.w.machines[c.w.api.machineOf[believed.node]]
+	if found && !node.Leaving && m.paused && c.mounted(believed) {
+		c.w.reach(forcedDetach)
+		c.forced[m] = believed.volume
 	}
 }
 
@@ -146,10 +179,11 @@ func (c *attachDetach) attach() {
 		if c.settled(attachment) || !pod.volume.mayShare() && c.elsewhere(pod) {
 			continue
 		}
-		if c.w.api.attachments[attachment] != nil && c.w.api.attachments[attachment].Detaching() || c.w.api.request() != nil {
+		seen, listed := c.lister.attachments[attachment]
+		if seen.Detaching() || !listed && c.w.api.request() != nil {
 			continue
 		}
-		if c.w.api.create(pod.volume, pod.node) == nil {
+		if !listed && c.w.api.create(pod.volume, pod.node) == nil {
 			c.w.e.log("attaches %s to %s", pod.volume.pv, pod.node)
 		}
 		// Whether it is made anew or was there: from here on it is believed in.
@@ -161,7 +195,8 @@ func (c *attachDetach) attach() {
 // was attached fails, and is tried again.
 func (c *attachDetach) settled(attachment string) bool {
 	believed := c.believed[attachment]
-	return believed != nil && !believed.asked && !believed.uncertain && (believed.attached || c.w.api.attachments[attachment] != nil)
+	_, listed := c.lister.attachments[attachment]
+	return believed != nil && !believed.asked && !believed.uncertain && (believed.attached || listed)
 }
 
 // elsewhere is the guard against attaching one volume twice.
@@ -213,8 +248,7 @@ func (w *world) keepPods() {
 			}
 			made++
 			name := v.pv + "-" + string(rune('a'+made%26)) + time.Now().Format("150405.000")
-			w.api.pods[name] = &pod{name: name, node: node, volume: v, bornAt: w.e.steps}
-			w.e.log("pod %s is placed on %s", name, node)
+			w.api.putPod(&pod{name: name, node: node, volume: v, bornAt: w.e.steps})
 		}
 	}
 }

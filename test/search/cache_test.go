@@ -9,120 +9,159 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// cache is one controller's informers, as a model: it hears of what happened one event at a time and late, it may lose its
-// watch and list again, and it begins with nothing. It also is that controller's way to the API server.
+// cache is one controller's informers, as a model: a stream for each resource, and what was heard of each. It begins with
+// nothing. It also is that controller's way to the API server.
 type cache struct {
-	api    *apiServer
-	synced bool
-	// stalled is until when nothing is heard, without the watch being lost.
-	stalled     time.Time
-	pending     []event
+	api         *apiServer
+	streams     []*stream
 	nodes       map[string]attach.Node
 	attachments map[string]attach.Attachment
+	// volumes are the handles of PersistentVolumes.
+	volumes map[string]string
+	// pods are the watches of the pods of one node each, for as long as an attachment waits for them.
+	pods map[string]*podWatch
+	// unheard are pods that an answer about them lacked, since their watch was behind.
+	unheard map[string]bool
 	// signals are closed at the next event about a volume.
 	signals map[string]chan struct{}
 	enqueue func(attachmentName string)
+	// spawn starts what ends with the controller.
+	spawn func(name string, run func())
 }
 
-func newCache(api *apiServer, enqueue func(string)) *cache {
-	c := &cache{api: api, nodes: map[string]attach.Node{}, attachments: map[string]attach.Attachment{}, signals: map[string]chan struct{}{}, enqueue: enqueue}
+// podWatch is a watch of one node's pods.
+type podWatch struct {
+	*stream
+	// known are the handles of the volumes that pods use, by pod, and waiting the attachments that the watch is for.
+	known   map[string]string
+	waiting map[string]bool
+}
+
+// newLister is a cache of VolumeAttachments alone.
+func newLister(api *apiServer) *cache {
+	c := &cache{
+		api: api, nodes: map[string]attach.Node{}, attachments: map[string]attach.Attachment{}, volumes: map[string]string{},
+		pods: map[string]*podWatch{}, signals: map[string]chan struct{}{}, unheard: map[string]bool{}, enqueue: func(string) {},
+	}
+	c.streams = []*stream{{e: api.e, fits: func(told event) bool { return told.about == anAttachment }, list: c.listAttachments, apply: c.applyAttachment}}
 	api.watches = append(api.watches, c)
 	return c
 }
 
-// run keeps the cache up to date.
-func (c *cache) run() {
-	e := c.api.e
-	// The lists come one by one, and only with the last of them is the cache filled.
-	e.sleep(time.Duration(e.random.IntN(3000)) * time.Millisecond)
-	c.listAttachments()
-	e.sleep(time.Duration(e.random.IntN(5000)) * time.Millisecond)
-	c.relist()
-	c.synced = true
-	for {
-		e.await(time.Time{}, func() bool { return len(c.pending) > 0 })
-		switch {
-		case time.Now().Before(c.stalled):
-			e.sleep(time.Until(c.stalled))
-		case e.chance(30):
-			// The watch is dropped, and what happened meanwhile is only seen by its outcome.
-			e.log("lost its watch")
-			e.sleep(time.Duration(e.random.IntN(5000)) * time.Millisecond)
-			c.relist()
-		default:
-			next := c.pending[0]
-			c.pending = c.pending[1:]
-			c.apply(next)
-		}
+func newCache(api *apiServer, enqueue func(string), spawn func(string, func())) *cache {
+	c := newLister(api)
+	c.enqueue, c.spawn = enqueue, spawn
+	c.streams = append(c.streams,
+		&stream{e: api.e, fits: func(told event) bool { return told.about == aNode }, list: c.listNodes, apply: c.applyNode},
+		&stream{e: api.e, fits: func(told event) bool { return told.about == aVolume }, list: c.listVolumes, apply: c.applyVolume})
+	return c
+}
+
+// tell has every stream hear of something, in its own time.
+func (c *cache) tell(told event) {
+	for _, s := range c.streams {
+		s.tell(told)
+	}
+	if watch := c.pods[told.node.Name]; watch != nil {
+		watch.tell(told)
 	}
 }
 
-func (c *cache) relist() {
-	c.pending = nil
+func (c *cache) listNodes() []event {
+	var all []event
 	for _, name := range union(c.nodes, c.api.nodes) {
-		told := event{name: name, isNode: true}
-		if node, found := c.api.nodes[name]; found {
-			told.node = &node
-		}
-		c.apply(told)
+		node, found := c.api.nodes[name]
+		all = append(all, event{about: aNode, name: name, gone: !found, node: node})
 	}
-	c.listAttachments()
+	return all
 }
 
-func (c *cache) listAttachments() {
+func (c *cache) listAttachments() []event {
+	var all []event
 	for _, name := range union(c.attachments, c.api.attachments) {
-		told := event{name: name}
-		if current := c.api.attachments[name]; current != nil {
-			copied := current.Attachment
-			told.attachment = &copied
+		all = append(all, c.api.attachmentNow(name))
+	}
+	return all
+}
+
+func (c *cache) listVolumes() []event {
+	var all []event
+	for _, pv := range union(c.volumes, c.api.volumes) {
+		handle, found := c.api.volumes[pv]
+		all = append(all, event{about: aVolume, name: pv, gone: !found, handle: handle})
+	}
+	return all
+}
+
+// applyNode wakes those who wait for a volume that is attached to the node only where its machine isn't the one it was.
+func (c *cache) applyNode(told event) {
+	before, known := c.nodes[told.name]
+	delete(c.nodes, told.name)
+	if !told.gone {
+		c.nodes[told.name] = told.node
+	}
+	if !known {
+		c.stopPods(told.name)
+	}
+	for _, name := range c.CachedAttachments() {
+		if c.attachments[name].NodeName != told.name {
+			continue
 		}
-		c.apply(told)
+		c.enqueue(name)
+		if known && (told.gone || before.Machine != told.node.Machine) {
+			c.signal(c.attachments[name].Volume)
+		}
 	}
 }
 
-func union[A, B any](a map[string]A, b map[string]B) []string {
-	names := slices.Concat(slices.Collect(maps.Keys(a)), slices.Collect(maps.Keys(b)))
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-func (c *cache) apply(told event) {
-	if told.isNode {
-		if told.node == nil {
-			delete(c.nodes, told.name)
-		} else {
-			c.nodes[told.name] = *told.node
-		}
-		c.podsChanged(told.name)
-		return
-	}
+func (c *cache) applyAttachment(told event) {
 	handle := c.attachments[told.name].Volume
-	if told.attachment == nil {
-		delete(c.attachments, told.name)
+	delete(c.attachments, told.name)
+	if told.gone {
+		c.release(told.name)
 	} else {
-		c.attachments[told.name] = *told.attachment
+		c.attachments[told.name] = told.attachment
 		handle = told.attachment.Volume
 	}
-	if signal := c.signals[handle]; signal != nil {
-		close(signal)
-		delete(c.signals, handle)
-	}
+	c.signal(handle)
 	c.enqueue(told.name)
 }
 
-// podsChanged has the attachments on a node looked at.
-func (c *cache) podsChanged(nodeName string) {
-	for _, name := range slices.Sorted(maps.Keys(c.attachments)) {
-		if c.attachments[name].NodeName == nodeName {
+func (c *cache) applyVolume(told event) {
+	delete(c.volumes, told.name)
+	if told.gone {
+		return
+	}
+	c.volumes[told.name] = told.handle
+	for _, name := range c.CachedAttachments() {
+		if c.attachments[name].PV == told.name {
 			c.enqueue(name)
 		}
 	}
 }
 
-func (c *cache) Synced() bool { return c.synced }
+func (c *cache) signal(handle string) {
+	if signal := c.signals[handle]; signal != nil {
+		close(signal)
+		delete(c.signals, handle)
+	}
+}
+
+// stands tells whether any of it hears nothing for now.
+func (c *cache) stands() bool { return slices.ContainsFunc(c.streams, (*stream).stands) }
+
+// known is an attachment with the handle of its volume, if its PersistentVolume was heard of.
+func (c *cache) known(attachment attach.Attachment) attach.Attachment {
+	attachment.Volume = c.volumes[attachment.PV]
+	return attachment
+}
+
+func (c *cache) Synced() bool {
+	return !slices.ContainsFunc(c.streams, func(s *stream) bool { return !s.listed })
+}
 
 func (c *cache) WaitForSync(context.Context) error {
-	c.api.e.await(time.Time{}, func() bool { return c.synced })
+	c.api.e.await(time.Time{}, c.Synced)
 	return nil
 }
 
@@ -135,13 +174,13 @@ func (c *cache) CachedAttachments() []string { return slices.Sorted(maps.Keys(c.
 
 func (c *cache) CachedAttachment(name string) (attach.Attachment, bool) {
 	attachment, found := c.attachments[name]
-	return attachment, found
+	return c.known(attachment), found
 }
 
 func (c *cache) CachedAttachmentsOf(handle string) []attach.Attachment {
 	var found []attach.Attachment
 	for _, name := range c.CachedAttachments() {
-		if attachment := c.attachments[name]; attachment.Volume == handle {
+		if attachment, _ := c.CachedAttachment(name); attachment.Volume == handle {
 			found = append(found, attachment)
 		}
 	}
@@ -176,20 +215,85 @@ func (c *cache) LiveAttachment(_ context.Context, name string) attach.Answer[att
 		return attach.Answer[attach.Attachment]{Err: err}
 	}
 	if current := c.api.attachments[name]; current != nil {
-		return attach.Answer[attach.Attachment]{Value: current.Attachment, Found: true}
+		return attach.Answer[attach.Attachment]{Value: c.known(current.Attachment), Found: true}
 	}
 	return attach.Answer[attach.Attachment]{}
 }
 
-func (c *cache) PodsUsing(_ context.Context, attachment attach.Attachment) ([]string, error) {
-	if err := c.api.request(); err != nil {
-		return nil, err
+// PodsUsing looks at a watch of the node's pods, which it begins if there is none.
+func (c *cache) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
+	watch := c.watchPods(attachment.NodeName)
+	watch.waiting[attachment.Name] = true
+	c.api.e.await(time.Time{}, func() bool { return watch.listed || ctx.Err() != nil })
+	if !watch.listed {
+		return nil, ctx.Err()
 	}
 	var names []string
+	for _, name := range slices.Sorted(maps.Keys(watch.known)) {
+		if watch.known[name] == c.api.volumes[attachment.PV] {
+			names = append(names, name)
+		}
+	}
 	for _, pod := range c.api.podsOn(attachment.NodeName, attachment.Volume) {
-		names = append(names, pod.name)
+		if watch.known[pod.name] == "" {
+			c.unheard[pod.name] = true
+		}
+	}
+	if len(names) == 0 {
+		c.release(attachment.Name)
 	}
 	return names, nil
+}
+
+// watchPods gives the watch of a node's pods.
+func (c *cache) watchPods(nodeName string) *podWatch {
+	if watch := c.pods[nodeName]; watch != nil {
+		return watch
+	}
+	watch := &podWatch{known: map[string]string{}, waiting: map[string]bool{}}
+	c.pods[nodeName] = watch
+	watch.stream = &stream{
+		e: c.api.e, fits: func(told event) bool { return told.about == aPod },
+		list: func() []event {
+			now := map[string]*pod{}
+			for _, pod := range c.api.podsOn(nodeName, "") {
+				now[pod.name] = pod
+			}
+			var all []event
+			for _, name := range union(watch.known, now) {
+				all = append(all, podEvent(name, nodeName, now[name]))
+			}
+			return all
+		},
+		apply: func(told event) {
+			delete(watch.known, told.name)
+			if !told.gone {
+				watch.known[told.name] = told.handle
+				return
+			}
+			for _, name := range slices.Sorted(maps.Keys(watch.waiting)) {
+				c.enqueue(name)
+			}
+		},
+	}
+	c.spawn("watch of the pods on "+nodeName, func() { watch.run(time.Second) })
+	return watch
+}
+
+// release ends the watches that nothing waits for without the attachment.
+func (c *cache) release(attachmentName string) {
+	for nodeName, watch := range c.pods {
+		if delete(watch.waiting, attachmentName); len(watch.waiting) == 0 {
+			c.stopPods(nodeName)
+		}
+	}
+}
+
+func (c *cache) stopPods(nodeName string) {
+	if watch := c.pods[nodeName]; watch != nil {
+		watch.ended = true
+		delete(c.pods, nodeName)
+	}
 }
 
 func (c *cache) DeleteAttachment(_ context.Context, attachment attach.Attachment) error {

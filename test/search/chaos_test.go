@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 )
 
 // taintNode has an operator declare a node out of service, rightly or not: the pods there are deleted by force, and nobody
@@ -71,4 +72,51 @@ func (p *process) republish() {
 			p.handle(name, seen)
 		}
 	}
+}
+
+// freeze has a machine that uses a volume stand still for minutes, while its Node stays. People delete its pods by force.
+func (w *world) freeze() {
+	m := w.pickMachine(func(m *machine) bool { return m.responds() && m.mine() && len(m.connected) > 0 })
+	if m == nil {
+		return
+	}
+	w.e.log("machine %s (%s) stands still for long", m.id, m.node)
+	m.paused, m.frozen = true, true
+	w.e.spawn("people", func() {
+		w.e.sleep(w.e.upTo(20 * time.Second))
+		for _, pod := range w.api.podsOn(m.node, "") {
+			w.api.deletePod(pod.name)
+		}
+		w.e.sleep(time.Minute + w.e.upTo(time.Minute))
+		if m.frozen {
+			w.goOn(m)
+		}
+	})
+}
+
+// outage has a machine that uses a volume stand still, an operator give it up for lost, and the appliance lose its power when the
+// volume has been detached. Then the machine goes on, and for a while nobody else wants the volume.
+func (w *world) outage() {
+	m := w.pickMachine(func(m *machine) bool { return m.responds() && m.mine() && len(m.connected) > 0 })
+	if m == nil {
+		return
+	}
+	w.e.log("machine %s (%s) stands still, and the appliance will go down", m.id, m.node)
+	m.paused, m.frozen = true, true
+	node := w.api.nodes[m.node]
+	node.Leaving = true
+	w.api.putNode(node, w.api.csiNodes[m.node])
+	for _, pod := range w.api.podsOn(m.node, "") {
+		pod.volume.idle = time.Now().Add(3 * time.Minute)
+		w.api.deletePod(pod.name)
+	}
+	w.e.spawn("outage", func() {
+		w.e.sleep(5*time.Second + w.e.upTo(15*time.Second))
+		if w.storage.appliance.Phase() == appliance.Up {
+			w.storage.reboot(appliance.Boot{PowerCut: true})
+		}
+		if m.frozen {
+			w.goOn(m)
+		}
+	})
 }

@@ -49,6 +49,7 @@ func (t *truth) rightful(v *volume, id attach.NodeID) bool {
 // look compares the appliance with how it was before, and says who was cut off or let in by whom. It is called after
 // every statement.
 func (t *truth) look() {
+	t.w.provisioner.check()
 	for _, v := range t.w.volumes {
 		now, found := t.w.storage.disk(v)
 		if !found {
@@ -60,7 +61,12 @@ func (t *truth) look() {
 		if known && before.record.Generation < now.record.Generation {
 			t.highest[v] = max(t.highest[v], before.record.Generation)
 		}
-		if op := t.w.history.current(); known && op != nil && before.Comment != now.Comment {
+		if !known || before.Comment == now.Comment {
+			continue
+		}
+		t.w.superseded.wrote(v, now)
+		if op := t.w.history.current(); op != nil {
+			op.wrote = now
 			t.changed(op, v, before, now)
 		}
 	}
@@ -82,7 +88,7 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 			t.breaks("publish cut off %s, which is in use: its machine only reports another identity by now", holder)
 		}
 	}
-	if op.kind == publishing && !op.process.cache.synced {
+	if op.kind == publishing && !op.process.cache.Synced() {
 		t.breaks("a controller whose caches were not filled published %s", v.pv)
 	}
 	if op.kind == publishing && now.record.HeldBy(op.node) && !before.record.HeldBy(op.node) {
@@ -123,7 +129,7 @@ func (t *truth) cleared(a attach.Attachment) {
 		t.breaks("cleared the attachment of %s to %s, whose machine lives and which is admitted", v.pv, a.NodeName)
 	}
 	for _, pod := range t.w.api.podsOn(a.NodeName, a.Volume) {
-		if pod.bornAt < op.begun {
+		if pod.bornAt < op.begun && !op.process.cache.unheard[pod.name] {
 			t.breaks("cleared the attachment of %s to %s, which pod %s uses", v.pv, a.NodeName, pod.name)
 		}
 	}
@@ -178,6 +184,9 @@ func (t *truth) holders(v *volume) []string {
 
 // check is what must hold after every step.
 func (w *world) check() error {
+	if err := w.superseded.check(); err != nil {
+		return err
+	}
 	if w.changes == w.checked {
 		return nil
 	}
@@ -208,8 +217,9 @@ func (t *truth) ended(op *operation) {
 
 func (w *world) checkVolume(v *volume) error {
 	writers := w.writers(v)
+	w.superseded.look(v, writers)
 	limit := 1
-	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.staged[v].Access, m.staged[v].Mode) }) {
+	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.connected[v].grant.Access, m.connected[v].grant.Mode) }) {
 		if limit = 2; w.wentBack {
 			limit = 3 // who departed from the epoch may have been forgotten, see docs/holding.md
 		}
@@ -248,12 +258,14 @@ func (w *world) linearizable(v *volume) error {
 // settle ends all trouble, and gives everybody time to come to rest.
 func (w *world) settle() error {
 	w.calm = true
-	w.api.failing, w.storage.trouble, w.split = 0, 0, false
+	w.api.failing, w.storage.trouble, w.storage.hangs, w.split = 0, 0, false, false
 	w.e.log("-- everything calms down --")
 	w.untaintNode()
 	for _, id := range w.ids {
 		m := w.machines[id]
-		m.paused = false
+		if m.paused {
+			w.goOn(m)
+		}
 		if !m.on && w.api.machineOf[m.node] == m.id {
 			w.api.deleteNode(m.node)
 		}
@@ -294,7 +306,7 @@ func (w *world) unserved(v *volume) error {
 }
 
 // heed does what the driver's events ask an operator to do: pods that were bound to a machine which has been replaced, or
-// whose access has ended, are deleted.
+// whose access has ended, are deleted and kept away for a while.
 func (w *world) heed() {
 	for _, name := range slices.Sorted(maps.Keys(w.api.pods)) {
 		pod := w.api.pods[name]
@@ -303,6 +315,10 @@ func (w *world) heed() {
 		d, _ := w.storage.disk(pod.volume)
 		otherWay := pod.volume.everEdited && a != nil && !a.Attached // it may be held in the way that was asked for before
 		dead := otherWay || a != nil && a.Attached && a.Grant.SubsystemNQN != d.SubsystemNQN
+		if l := w.machines[w.api.machineOf[pod.node]].connected[pod.volume]; l != nil && a != nil && a.Attached {
+			// The pod was given an epoch that has ended, and isn't given another: its volume shows as abnormal.
+			dead = dead || !l.live() && l.nqn != a.Grant.SubsystemNQN
+		}
 		before := dead || found && a != nil && a.Machine() != "" && a.Machine() != node.Machine
 		for _, holder := range d.record.Holding.Holders {
 			id, err := attach.ParseNodeID(holder)
@@ -311,6 +327,8 @@ func (w *world) heed() {
 		if before {
 			w.e.log("the operator deletes pod %s", name)
 			pod.deleting = true
+			// A new pod on the same node would have its Node go on reporting the volume as in use.
+			pod.volume.idle = time.Now().Add(time.Minute)
 		}
 	}
 }
@@ -333,7 +351,7 @@ func (w *world) restless() error {
 		}
 		d, _ := w.storage.disk(v)
 		for _, m := range w.writers(v) {
-			id := m.staged[v].Node.String()
+			id := m.connected[v].grant.Node.String()
 			if departed := d.record.Holding.Departed; slices.Contains(departed, id) || slices.Contains(departed, "unknown/unknown") {
 				continue // it left a shared epoch unseen, and stays named until there is a new one
 			}

@@ -9,13 +9,15 @@
 //
 //   - engine_test.go        actors, their order, and the clock
 //   - world_test.go         the cluster of a schedule, and what goes wrong in it (chaos): each schedule draws some of it
-//   - apiserver_test.go     what is true in Kubernetes; cache_test.go: what a controller's informers know of it, late
+//   - apiserver_test.go     what is true in Kubernetes; cache_test.go: what a controller's informers know of it, late;
+//     stream_test.go: the watch of one resource
 //   - process_test.go       a controller pod: the driver with its work queue, and external-attacher
 //   - attachdetach_test.go  the attach-detach controller, the collection of pods, and what makes pods
+//   - provision_test.go     external-provisioner, with volumes that come and go
 //   - machine_test.go       machines: kubelet with the node plugin's rules, and the kernel's connections
 //   - appliance_test.go     the way to the simulated appliance, statement by statement, with its faults and reboots
 //   - checks_test.go        the rules, held after every step against the appliance's target and the API server, and at the
-//     end when everything has calmed down
+//     end when everything has calmed down; superseded_test.go: that nobody writes under an epoch which has ended
 //   - history_test.go       the history of publishes and unpublishes against a sequential model
 //   - mutants_test.go       drivers that lack a protection: each has to be found out
 //   - search_test.go        the tests; -schedules and -seed say how many and from where

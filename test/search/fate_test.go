@@ -45,7 +45,8 @@ func (f fate) reply(output string) string {
 // fates are what may become of a line; what happens to more of them stands there more often.
 var fates = []func(*storage, *fate, string){
 	notSent, notSent, stuck, stuck, stuckForLong, lateReply, hung, replyLost, replyLost, replyCut, replyCut, garbageFirst, refused,
-	policyLost, poolAway, halfDone, cutShort, cutShort, poweredOff, restarted, unexported, echoed,
+	policyLost, poolAway, halfDone, cutShort, cutShort, poweredOff, restarted, unexported, echoed, fileVanished,
+	slotDuplicated,
 }
 
 // fateOf draws what becomes of a line.
@@ -97,7 +98,7 @@ func poolAway(s *storage, f *fate, _ string) {
 }
 
 func halfDone(s *storage, f *fate, _ string) {
-	f.mishap = []appliance.Mishap{appliance.HalfRemoveExport, appliance.HalfRemoveItem, appliance.FileStays}[s.e.random.IntN(3)]
+	f.mishap = []appliance.Mishap{appliance.HalfAdd, appliance.HalfRemoveExport, appliance.HalfRemoveItem, appliance.FileStays}[s.e.random.IntN(4)]
 }
 
 // cutShort ends the line with its connection, between two statements.
@@ -117,19 +118,48 @@ func restarted(s *storage, f *fate, _ string) {
 	f.between = func() error { return s.fail(boot) }
 }
 
-// unexported has an operator take an export away while the line runs.
-func unexported(s *storage, f *fate, command string) {
+// operated has an operator do something to the disk that the line is about while the line runs.
+func (s *storage) operated(f *fate, command string, act func(slot string) error) {
 	slot := regexp.MustCompile(`\bslot="([^"]+)"`).FindStringSubmatch(command)
 	if slot == nil {
 		return
 	}
 	f.before = 1 + s.e.random.IntN(longLine)
 	f.between = func() error {
-		s.e.log("an operator takes the export of %s away", slot[1])
-		_, err := s.appliance.Exec(context.Background(), appliance.AllPolicies(), `/disk set [find where slot="`+slot[1]+`"] nvme-tcp-export=no`, nil)
+		err := act(slot[1])
 		s.touch()
 		return err
 	}
+}
+
+// unexported has an export taken away.
+func unexported(s *storage, f *fate, command string) {
+	s.operated(f, command, func(slot string) error {
+		s.e.log("an operator takes the export of %s away", slot)
+		_, err := s.appliance.Exec(context.Background(), appliance.AllPolicies(), `/disk set [find where slot="`+slot+`"] nvme-tcp-export=no`, nil)
+		return err
+	})
+}
+
+// fileVanished has a backing file removed, with what is in it.
+func fileVanished(s *storage, f *fate, command string) {
+	s.operated(f, command, func(slot string) error {
+		s.e.log("an operator removes the file of %s", slot)
+		s.accidents++
+		return s.appliance.LoseFile(slot)
+	})
+}
+
+// slotDuplicated has another disk added under the slot.
+func slotDuplicated(s *storage, f *fate, command string) {
+	s.operated(f, command, func(slot string) error {
+		s.e.log("an operator adds a disk under %s", slot)
+		if !s.tidied {
+			s.tidied = true
+			s.e.spawn("operator", s.tidy)
+		}
+		return s.appliance.DuplicateSlot(slot)
+	})
 }
 
 func echoed(s *storage, f *fate, _ string) { f.echoes = 1 }

@@ -31,6 +31,8 @@ type operation struct {
 	ok           bool
 	// takeable are the holders that it might take the volume from.
 	takeable []string
+	// wrote is the disk with the last record that it made, or none.
+	wrote disk
 }
 
 // history is what was asked for, and by which actors it is being done.
@@ -69,8 +71,8 @@ func (h *history) end(op *operation, err error) {
 // current is the operation that the current actor does, or nil.
 func (h *history) current() *operation { return h.byActor[h.e.current] }
 
-// linearizable checks the calls about one volume that is for one node at a time against the model below. Calls that
-// failed may have been done or not, at any time after they began.
+// linearizable checks the calls about one volume against the model below. Calls that failed may have been done or not, at any
+// time after they began.
 func (h *history) linearizable(v *volume) error {
 	var operations []porcupine.Operation
 	for i, op := range h.operations {
@@ -83,7 +85,7 @@ func (h *history) linearizable(v *volume) error {
 		}
 		operations = append(operations, porcupine.Operation{ClientId: i, Input: op, Call: int64(op.begun), Output: op.ok, Return: ended})
 	}
-	model := singleHolder()
+	model := holding(v)
 	if !porcupine.CheckOperations(model.ToModel(), operations) {
 		var text strings.Builder
 		for _, op := range operations {
@@ -95,27 +97,53 @@ func (h *history) linearizable(v *volume) error {
 	return nil
 }
 
-// singleHolder is what publishing and unpublishing mean for a volume of one node at a time. The state is its holder.
-func singleHolder() porcupine.NondeterministicModel {
+// holders are the one or two that hold a volume, in order; the second is empty where there is none.
+type holders [2]string
+
+// holding is what publishing and unpublishing mean: for a volume of one node at a time, and for one that a second may join.
+func holding(v *volume) porcupine.NondeterministicModel {
 	return porcupine.NondeterministicModel{
-		Init: func() []any { return []any{""} },
+		Init: func() []any { return []any{holders{}} },
 		Step: func(state, input, output any) []any {
-			holder, op := state.(string), input.(*operation)
+			before, op := state.(holders), input.(*operation)
 			var after []any
 			if !output.(bool) {
-				after = append(after, holder)
+				after = append(after, before)
 			}
-			switch {
-			case op.kind == publishing && (holder == "" || holder == op.node || slices.Contains(op.takeable, holder)):
-				after = append(after, op.node)
-			case op.kind == unpublishing && (holder == op.node || sameName(holder, op.node) && slices.Contains(op.takeable, holder)):
-				after = append(after, "")
-			case op.kind == unpublishing:
-				after = append(after, holder)
+			isTakeable := func(holder string) bool { return holder == "" || slices.Contains(op.takeable, holder) }
+			if op.kind == unpublishing {
+				after = append(after, before.without(op.node))
+				for _, holder := range before {
+					if sameName(holder, op.node) && isTakeable(holder) {
+						after = append(after, before.without(holder))
+					}
+				}
+				return after
+			}
+			if slices.Contains(before[:], op.node) {
+				return append(after, before)
+			}
+			if isTakeable(before[0]) && isTakeable(before[1]) {
+				after = append(after, holders{op.node})
+			}
+			if v.shared && before[0] != "" && before[1] == "" {
+				after = append(after, holders{min(before[0], op.node), max(before[0], op.node)})
 			}
 			return after
 		},
-		Equal: func(a, b any) bool { return a.(string) == b.(string) },
+		Equal: func(a, b any) bool { return a.(holders) == b.(holders) },
+	}
+}
+
+// without gives the holders after one left.
+func (h holders) without(leaver string) holders {
+	switch leaver {
+	case h[0]:
+		return holders{h[1]}
+	case h[1]:
+		return holders{h[0]}
+	default:
+		return h
 	}
 }
 

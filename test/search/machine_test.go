@@ -2,6 +2,7 @@ package search
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,17 +20,21 @@ type machine struct {
 	// alias is another identity that the machine reports since the step renamed, or empty.
 	alias   string
 	renamed int
-	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened.
-	on, paused bool
+	// on is off after a crash; paused machines stand still, and go on later as if nothing had happened. Frozen ones do so for
+	// long.
+	on, paused, frozen bool
 	// stubborn kernels try a refused subsystem for ever (6.1); others give up for good (6.12).
 	stubborn bool
-	// staged is what kubelet believes staged, with the grant that it was given; connected is what the kernel does about it.
-	staged    map[*volume]attach.Grant
+	// staged is what kubelet believes staged, and published are the pods that it gave their volume; connected is what the kernel
+	// does about it.
+	staged    map[*volume]bool
+	published map[*pod]bool
 	connected map[*volume]*link
 }
 
-// link is the kernel's connection to one subsystem: live, or being tried for again.
+// link is the kernel's connection to one subsystem, by what was granted: live, or being tried for again.
 type link struct {
+	grant   attach.Grant
 	nqn     string
 	host    string
 	session *export.Session
@@ -84,13 +89,13 @@ func (m *machine) kernel() {
 			if l == nil || l.live() || l.gaveUp {
 				continue
 			}
-			_ = m.connect(v, l)
+			_ = m.connect(l)
 		}
 	}
 }
 
 // connect tries a link, whose session it replaces.
-func (m *machine) connect(v *volume, l *link) error {
+func (m *machine) connect(l *link) error {
 	session, err := m.w.storage.exports.Connect(l.nqn, l.host)
 	switch {
 	case errors.Is(err, export.ErrRefused):
@@ -103,7 +108,6 @@ func (m *machine) connect(v *volume, l *link) error {
 		m.w.change()
 		m.w.e.log("%s is connected to %s", m.id, l.nqn)
 	}
-	_ = v
 	return err
 }
 
@@ -146,10 +150,10 @@ func (m *machine) serve(v *volume) {
 		return // its Node is gone, and its pods aren't yet: they go on running here
 	}
 	if len(wanted) > 0 {
-		m.bring(v)
+		m.bring(v, wanted)
 		return
 	}
-	if _, staged := m.staged[v]; staged {
+	if m.staged[v] || m.connected[v] != nil {
 		m.unstage(v)
 	}
 	if !m.mine() {
@@ -181,42 +185,66 @@ func (m *machine) report(v *volume) {
 	m.w.api.putNode(node, m.w.api.csiNodes[m.node])
 }
 
-// bring stages and publishes a volume, as soon as its attachment counts as attached. A volume that kubelet believes staged
-// isn't staged again: then publish compares, and the target judges.
-func (m *machine) bring(v *volume) {
+// bring stages a volume and publishes it to pods, as soon as its attachment counts as attached. What kubelet believes staged
+// isn't staged again: then publish alone compares what is connected with what was granted. A pod that has its volume isn't
+// given it again, whatever becomes of the attachment; only what was connected is tried again.
+func (m *machine) bring(v *volume, pods []*pod) {
 	if !m.reported(v) {
 		m.report(v)
 	}
+	if !m.staged[v] {
+		m.staged[v] = m.attempt(v)
+	}
+	for _, pod := range pods {
+		switch l := m.connected[v]; {
+		case !m.staged[v]:
+			return
+		case !m.published[pod]:
+			m.published[pod] = m.attempt(v)
+			if l != nil && m.connected[v] != nil && m.connected[v].nqn != l.nqn {
+				m.w.reach(publishedAnew)
+			}
+		case l != nil && !l.live() && m.responds():
+			_ = m.reach(v, l.grant)
+		}
+	}
+}
+
+// attempt is a call of the node plugin, to stage or to publish, with the context that the attachment has by then.
+func (m *machine) attempt(v *volume) bool {
 	if m.w.api.request() != nil || !m.responds() {
-		return
+		return false
 	}
 	attachment := m.w.api.attachments[v.attachment(m.node)]
 	if attachment == nil || !attachment.Attached || attachment.Detaching() {
-		return
+		return false
 	}
 	grant := attachment.Grant
 	if !m.w.without.anyGrant && grant.Node != (attach.NodeID{Name: m.node, Machine: m.reports()}) {
-		return // it was made for another machine of this name, and our node plugin refuses it
-	}
-	l := m.connected[v]
-	if l != nil && l.nqn == grant.SubsystemNQN && l.live() {
-		m.staged[v] = grant
-		return
+		return false // it was made for another machine of this name, and our node plugin refuses it
 	}
 	m.w.e.pause()
-	if !m.responds() {
-		return
+	return m.responds() && m.reach(v, grant)
+}
+
+// reach has the volume connected by a grant. The target judges: where that connects, what was connected before is dead, and
+// where it doesn't, nothing of the old is touched.
+func (m *machine) reach(v *volume, grant attach.Grant) bool {
+	l := m.connected[v]
+	if l != nil && l.nqn == grant.SubsystemNQN && l.live() {
+		return true
 	}
 	m.w.change()
-	fresh := &link{nqn: grant.SubsystemNQN, host: m.host()}
-	if m.connect(v, fresh) != nil {
-		return // nothing of the old is touched
+	fresh := &link{grant: grant, nqn: grant.SubsystemNQN, host: m.host()}
+	if m.connect(fresh) != nil {
+		return false
 	}
 	if l != nil && l.nqn != fresh.nqn {
 		m.end(l)
 	}
-	m.connected[v], m.staged[v] = fresh, grant
+	m.connected[v] = fresh
 	m.w.change()
+	return true
 }
 
 func (m *machine) unstage(v *volume) {
@@ -226,6 +254,7 @@ func (m *machine) unstage(v *volume) {
 	}
 	delete(m.connected, v)
 	delete(m.staged, v)
+	maps.DeleteFunc(m.published, func(pod *pod, _ bool) bool { return pod.volume == v })
 }
 
 // crash takes the power away: the kernel's connections are gone, and what was staged is forgotten.

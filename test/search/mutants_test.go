@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -73,6 +74,12 @@ func protections() map[string]func(*without) {
 			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
 			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
 		},
+		"comparison during the boot": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return wholeLists{client} }
+		},
+		"proof of deletion": func(w *without) {
+			w.appliance = func(client *rds.Client) drivercsi.Appliance { return hopefulDelete{client} }
+		},
 		"look at the export": func(w *without) {
 			w.records = func(controller *drivercsi.Controller) attach.Appliance { return blindRecords{controller} }
 		},
@@ -114,7 +121,9 @@ func TestProtections(t *testing.T) {
 }
 
 // frozenRecords writes records that repeat themselves: without token and generation, every record that names nobody is
-// like every other.
+// like every other. A token that is frozen alone isn't found out in as many schedules as are allowed, since the generation is
+// part of every write's condition as well, and grows with every write: two records without a holder are the same then only if
+// the appliance went back in time and was written to as often again, while a write that saw the first was still on its way.
 type frozenRecords struct{ timelessDisks }
 
 func (a frozenRecords) freeze(record rds.Record) rds.Record {
@@ -173,6 +182,29 @@ func (r timelessRecords) Record(ctx context.Context, volume string) attach.Answe
 	return answer
 }
 
+// wholeLists show nothing as long as there may be more.
+type wholeLists struct{ *rds.Client }
+
+func (a wholeLists) List(ctx context.Context) ([]rds.Disk, error) {
+	disks, err := a.Client.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return disks, nil
+}
+
+// hopefulDelete takes a deletion whose outcome isn't known for done.
+type hopefulDelete struct{ *rds.Client }
+
+func (a hopefulDelete) Delete(ctx context.Context, id rds.VolumeID) error {
+	refused := (*rds.CommandError)(nil)
+	err := a.Client.Delete(ctx, id)
+	if errors.Is(err, rds.ErrUnknownOutcome) || errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
+
 // blindRecords don't tell whether a volume can be reached.
 type blindRecords struct{ *drivercsi.Controller }
 
@@ -217,7 +249,8 @@ func (c cachedNodes) LiveNode(_ context.Context, name string) attach.Answer[atta
 	return attach.Answer[attach.Node]{Value: node, Found: found}
 }
 
-// cachedAttachments do, too.
+// cachedAttachments do, too, and don't wait for their cache either: that wait alone has it come as far as the request, so that
+// it is hardly ever behind where it matters.
 type cachedAttachments struct{ *cache }
 
 func (c cachedAttachments) LiveAttachment(_ context.Context, name string) attach.Answer[attach.Attachment] {

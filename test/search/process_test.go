@@ -22,6 +22,12 @@ const rpcTimeout = 15 * time.Second
 // workTimeout is the reconciler's for its look at one attachment, and for reading every record.
 const workTimeout = 30 * time.Second
 
+// listTime is how long the first list of a resource may take.
+const listTime = 8 * time.Second
+
+// refreshRetry is the reconciler's pause before it tries again to read every record.
+const refreshRetry = 10 * time.Second
+
 // process is one controller pod: the driver, and external-attacher beside it, each with a cache of its own.
 type process struct {
 	w     *world
@@ -49,7 +55,7 @@ type attacherView interface {
 
 func (w *world) newProcess(name string) *process {
 	p := &process{w: w, name: name, again: map[string]time.Time{}, backoff: map[string]time.Time{}, busy: map[string]bool{}}
-	p.cache, p.attachers = newCache(w.api, p.enqueue), newCache(w.api, func(string) {})
+	p.cache, p.attachers = newCache(w.api, p.enqueue, p.spawn), newLister(w.api)
 	p.kubernetes = w.without.kubernetes(p.cache)
 	client := rds.NewOver(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
@@ -85,14 +91,19 @@ func (p *process) context() context.Context {
 
 // start lets the process run.
 func (p *process) start() {
-	p.actors = []*actor{
-		p.w.e.spawn(p.name+" watch", p.cache.run),
-		p.w.e.spawn(p.name+" attacher's watch", p.attachers.run),
-		p.w.e.spawn(p.name+" worker", p.work),
-		p.w.e.spawn(p.name+" resync", p.resync),
-		p.w.e.spawn(p.name+" attacher", p.attach),
-		p.w.e.spawn(p.name+" republish", p.republish),
+	for _, s := range p.cache.streams {
+		p.spawn("watch", func() { s.run(listTime) })
 	}
+	p.spawn("attacher's watch", func() { p.attachers.streams[0].run(listTime) })
+	p.spawn("worker", p.work)
+	p.spawn("resync", p.resync)
+	p.spawn("attacher", p.attach)
+	p.spawn("republish", p.republish)
+}
+
+// spawn starts an actor that ends with the process.
+func (p *process) spawn(what string, run func()) {
+	p.actors = append(p.actors, p.w.e.spawn(p.name+" "+what, run))
 }
 
 // crash ends the process. What it sent to the appliance goes on.
@@ -175,17 +186,22 @@ func (p *process) work() {
 	}
 }
 
-// resync reads every record now and then, and has everything looked at.
+// resync reads every record now and then, and when the connection to the appliance was lost, and has everything looked at.
 func (p *process) resync() {
+	var err error
 	for {
-		p.w.e.sleep(time.Duration(10+p.w.e.random.IntN(50)) * time.Second)
+		next, boots := time.Duration(10+p.w.e.random.IntN(50))*time.Second, p.w.storage.boots
+		if err != nil {
+			next = refreshRetry
+		}
+		p.w.e.await(time.Now().Add(next), func() bool { return p.w.storage.boots != boots })
 		ctx, cancel := context.WithTimeout(p.context(), workTimeout)
-		err := p.controller.Refresh(ctx)
+		err = p.controller.Refresh(ctx)
 		cancel()
 		if err != nil {
 			p.w.e.log("could not read the records: %v", err)
 		}
-		if p.cache.synced && err == nil {
+		if p.cache.Synced() {
 			for _, name := range p.cache.CachedAttachments() {
 				p.enqueue(name)
 			}
@@ -198,11 +214,11 @@ func (p *process) call(what string, run func(context.Context) error) error {
 	e := p.w.e
 	ctx, cancel := context.WithTimeout(p.context(), rpcTimeout)
 	ended, failed := false, error(nil)
-	p.actors = append(p.actors, e.spawn(p.name+" "+what, func() {
+	p.spawn(what, func() {
 		defer cancel()
 		failed = run(ctx)
 		ended = true
-	}))
+	})
 	e.await(time.Time{}, func() bool { return ended || ctx.Err() != nil })
 	if !ended {
 		return context.DeadlineExceeded
@@ -260,13 +276,13 @@ func (p *process) attach() {
 // handle has one of external-attacher's workers deal with an attachment.
 func (p *process) handle(name string, seen attach.Attachment) {
 	p.busy[name] = true
-	p.actors = append(p.actors, p.w.e.spawn(p.name+" attacher of "+seen.PV+" to "+seen.NodeName, func() {
+	p.spawn("attacher of "+seen.PV+" to "+seen.NodeName, func() {
 		defer delete(p.busy, name)
 		if err := p.sync(seen); err != nil {
 			// After several errors in a row the real one waits for minutes.
 			p.backoff[name] = time.Now().Add(time.Second << p.w.e.random.IntN(6))
 		}
-	}))
+	})
 }
 
 // sync does what one attachment asks for, as it was seen.

@@ -24,6 +24,8 @@ type outcome struct {
 	violation error
 	story     string
 	steps     int
+	// reached is what the schedule came to of what is rare.
+	reached map[string]bool
 }
 
 // chaosTime is how long a schedule goes wrong, and chaosSteps how many steps at most.
@@ -59,17 +61,21 @@ func schedule(t *testing.T, e *engine, without without) outcome {
 			e.violation = w.settle()
 		}
 		for _, v := range w.volumes {
-			if e.violation == nil && !w.wentBack && !v.shared && !v.everEdited {
+			if e.violation == nil && !w.wentBack && !v.everEdited {
 				e.violation = w.linearizable(v)
 			}
 		}
-		result = outcome{e.violation, e.story() + "\n" + w.api.String() + w.controller.String(), e.steps}
+		result = outcome{e.violation, e.story() + "\n" + w.api.String() + w.controller.String(), e.steps, w.reached}
 	})
 	return result
 }
 
 func TestSearch(t *testing.T) {
 	var next, steps, failures atomic.Int64
+	reached := map[string]*atomic.Int64{}
+	for _, what := range rare() {
+		reached[what] = &atomic.Int64{}
+	}
 	start := time.Now()
 	t.Run("schedules", func(t *testing.T) {
 		for worker := range runtime.GOMAXPROCS(0) {
@@ -83,6 +89,9 @@ func TestSearch(t *testing.T) {
 					seed := *seed + uint64(i)
 					result := search(t, seed, nothing())
 					steps.Add(int64(result.steps))
+					for what := range result.reached {
+						reached[what].Add(1)
+					}
 					if result.violation != nil && failures.Add(1) == 1 {
 						t.Errorf("%s\nseed %d: %v\nreplay it: go test ./test/search -run TestSearch -seed %d -schedules 1", replay(t, seed, nothing()).story, seed, result.violation, seed)
 					} else if *schedules == 1 {
@@ -93,6 +102,12 @@ func TestSearch(t *testing.T) {
 		}
 	})
 	fmt.Printf("search: %d schedules, %d steps, %s\n", min(next.Load(), int64(*schedules)), steps.Load(), time.Since(start).Round(time.Second))
+	for _, what := range rare() {
+		fmt.Printf("search: %5d schedules: %s\n", reached[what].Load(), what)
+		if *schedules >= enough && failures.Load() == 0 && reached[what].Load() == 0 {
+			t.Errorf("no schedule came to: %s", what)
+		}
+	}
 }
 
 // epochs are drawn at random, and differ from run to run; nothing else may. A long line may end within one.

@@ -3,6 +3,7 @@ package search
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -53,7 +54,10 @@ func (w *wire) Exec(ctx context.Context, command string) (string, error) {
 // launch carries a line out beside everything else.
 func (s *storage) launch(line *sending) {
 	sender, boots := s.e.current, s.boots
+	adds := strings.Count(line.command, "/disk add ")
+	s.adding += adds
 	s.sent(sender, s.e.spawn("line of "+sender.name, func() {
+		defer func() { s.adding -= adds }()
 		if line.fate.stuck > 0 {
 			s.e.sleep(line.fate.stuck)
 		}

@@ -66,9 +66,12 @@ type world struct {
 	controller *attachDetach
 	processes  []*process
 	// leader is which process's external-attacher works; both do while it is split.
-	leader int
-	split  bool
-	truth  *truth
+	leader      int
+	split       bool
+	truth       *truth
+	provisioner *provisioner
+	// superseded knows which epochs have ended.
+	superseded *superseded
 	// calm says that nothing goes wrong any more.
 	calm bool
 	// changes counts what may matter to a rule; checked is how many there were at the last check.
@@ -78,24 +81,45 @@ type world struct {
 	republishes bool
 	// wentBack says that the appliance lost something in this schedule.
 	wentBack bool
+	// reached is what this schedule came to of what is hard to come to.
+	reached map[string]bool
 }
+
+// What is hard to come to, and yet has to be searched.
+const (
+	forcedDetach = "detached by force from a machine that stands still"
+	wokeUpFenced = "such a machine woke up while another had its volume"
+	// publishedAnew is the path on which kubelet doesn't stage.
+	publishedAnew = "a newer epoch was published than the one that was staged"
+)
+
+// rare lists all of that.
+func rare() []string { return []string{forcedDetach, wokeUpFenced, publishedAnew} }
+
+func (w *world) reach(what string) { w.reached[what] = true }
 
 // newWorld makes a cluster of three machines with a volume for one node and one for migrations.
 func newWorld(t *testing.T, e *engine, without without) *world {
 	t.Helper()
-	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2)}
+	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2), reached: map[string]bool{}}
 	w.history = newHistory(e)
 	w.storage = newStorage(t, e, newFolder(t))
-	w.truth = newTruth(w)
+	w.truth, w.superseded = newTruth(w), newSuperseded(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
+	w.provisioner = &provisioner{w: w, gone: map[string]bool{}}
 	w.storage.down = func(losing bool) {
 		w.wentBack = w.wentBack || losing
 		w.truth.forgive()
 	}
 	w.api.cleared = w.truth.cleared
 	w.api.changed, w.storage.changed = w.change, w.change
-	w.history.ended = w.truth.ended
-	w.controller = &attachDetach{w: w, believed: map[string]*belief{}}
+	w.history.ended = func(op *operation) {
+		w.truth.ended(op)
+		if op.ok {
+			w.superseded.acknowledged(op)
+		}
+	}
+	w.controller = newAttachDetach(w)
 	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
 	e.spawn("set-up", func() { w.create(t) })
 	e.run(10000, time.Now().Add(time.Hour))
@@ -106,10 +130,14 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 		w.join(name)
 	}
 	e.spawn("attach-detach", w.controller.run)
+	e.spawn("attach-detach watch", func() { w.controller.lister.streams[0].run(listTime) })
 	e.spawn("pod-gc", w.collectPods)
 	e.spawn("workloads", w.keepPods)
 	for _, p := range w.processes {
 		p.start()
+	}
+	if e.chance(4) {
+		e.spawn("provisioner", w.provisioner.run)
 	}
 	e.check = w.check
 	return w
@@ -131,6 +159,7 @@ func (w *world) create(t *testing.T) {
 		}
 		v.handle = response.GetVolume().GetVolumeId()
 		w.volumes = append(w.volumes, v)
+		w.api.putVolume(v)
 	}
 	w.storage.appliance.Advance(time.Hour)
 }
@@ -145,7 +174,7 @@ func (w *world) join(name string) {
 	id := fmt.Sprintf("machine-%d", w.made)
 	m := &machine{
 		w: w, id: id, node: name, on: true, stubborn: w.e.chance(2),
-		staged: map[*volume]attach.Grant{}, connected: map[*volume]*link{},
+		staged: map[*volume]bool{}, published: map[*pod]bool{}, connected: map[*volume]*link{},
 	}
 	w.machines[id] = m
 	w.ids = append(w.ids, id)
@@ -187,7 +216,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 // chaos does to the world what happens to clusters.
 func (w *world) chaos() {
 	acts := []func(){
-		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
+		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.freeze, w.outage, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
 		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
@@ -226,9 +255,21 @@ func (w *world) pauseMachine() {
 }
 
 func (w *world) resumeMachine() {
-	if m := w.pickMachine(func(m *machine) bool { return m.paused }); m != nil {
-		w.e.log("machine %s (%s) goes on", m.id, m.node)
-		m.paused = false
+	if m := w.pickMachine(func(m *machine) bool { return m.paused && !m.frozen }); m != nil {
+		w.goOn(m)
+	}
+}
+
+// goOn wakes a machine up, which knows nothing of what happened meanwhile.
+func (w *world) goOn(m *machine) {
+	w.e.log("machine %s (%s) goes on", m.id, m.node)
+	m.paused, m.frozen = false, false
+	v := w.controller.forced[m]
+	if v == nil || m.connected[v] == nil {
+		return
+	}
+	if d, found := w.storage.disk(v); found && d.record.Held() && d.SubsystemNQN != m.connected[v].nqn {
+		w.reach(wokeUpFenced)
 	}
 }
 
@@ -322,11 +363,12 @@ func (w *world) switchLeader() {
 	w.leader, w.split = 1-w.leader, w.e.chance(2)
 }
 
-// stallWatch has a controller, or the external-attacher beside it, hear of nothing for a while.
+// stallWatch has a controller, the external-attacher beside it, or the attach-detach controller hear nothing of something for
+// a while.
 func (w *world) stallWatch() {
 	p := w.processes[w.e.random.IntN(len(w.processes))]
-	stalled := []*cache{p.cache, p.attachers}[w.e.random.IntN(2)]
-	stalled.stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
+	streams := slices.Concat(p.cache.streams, p.attachers.streams, w.controller.lister.streams)
+	streams[w.e.random.IntN(len(streams))].stalled = time.Now().Add(time.Duration(w.e.random.IntN(40)) * time.Second)
 }
 
 func (w *world) breakAPI() {
