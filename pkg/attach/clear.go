@@ -123,7 +123,8 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	case node.Value.IsMachine(attachment.Machine()):
 		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
 		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
-	case node.Value.Uses(attachment.Volume):
+	case node.Value.Uses(attachment.Volume) && !attachment.Since.Before(node.Value.Since):
+		// A Node that is younger than the attachment is another one: that of the attachment's machine was deleted.
 		return r.leaveInUse(ctx, attachment, node.Value), nil
 	default:
 		reason = "another machine has taken the node's name"
@@ -148,7 +149,7 @@ func (r *Reconciler) leaveInUse(ctx context.Context, attachment Attachment, node
 	klog.FromContext(ctx).Info("Left an attachment alone: another machine has the name of its node, but reports the volume as in use", "machine", attachment.Machine(), "reports", node.Machine)
 	r.observer.Note(Note{
 		Reason: MachineIdentityChanged, Warning: true, PV: attachment.PV, Node: attachment.NodeName,
-		Message: fmt.Sprintf("VolumeAttachment %s was made for machine %s. Node %s reports machine %s by now, and the volume as in use: either its machine changed its identity while it ran, or pods wait there that were bound to an earlier machine. Delete the pods on node %s that use the volume; nothing is cleared before.",
+		Message: fmt.Sprintf("VolumeAttachment %s was made for machine %s. Node %s reports machine %s by now, and the volume as in use: either its machine changed its identity while it ran, or pods wait there that were bound to an earlier machine. Keep pods that use the volume away from node %s until it no longer reports that; nothing is cleared before.",
 			attachment.Name, attachment.Machine(), node.Name, node.Machine, node.Name),
 	})
 	return Result{Action: ActionInUse}

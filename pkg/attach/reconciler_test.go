@@ -124,6 +124,11 @@ func TestClear(t *testing.T) {
 		"another machine under the name":           {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineX }, ActionClear, true},
 		"another machine, but only the cache says": {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = machineA }, ActionRecheck, false},
 		"another machine that uses the volume":     {func(f *fakeCluster) { f.cachedNodes["a"] = machineX; f.liveNodes["a"] = using("v") }, ActionInUse, false},
+		"another machine, in a Node that was made later": {func(f *fakeCluster) {
+			later := using("v")
+			later.Since = start()
+			f.cachedNodes["a"], f.liveNodes["a"] = later, later
+		}, ActionClear, true},
 		"another machine that uses another volume": {func(f *fakeCluster) { f.cachedNodes["a"] = using("v"); f.liveNodes["a"] = using("w") }, ActionClear, true},
 		"node without an identity proves nothing":  {func(f *fakeCluster) { f.cachedNodes["a"] = Node{Name: "a"}; f.liveNodes["a"] = Node{Name: "a"} }, ActionNone, false},
 		"pods still use the volume":                {func(f *fakeCluster) { f.pods = []string{"default/p"} }, ActionWaitForPods, false},
