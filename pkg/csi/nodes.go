@@ -25,11 +25,7 @@ type Kubernetes interface {
 	AttachmentsChanged(volumeID string) <-chan struct{}
 	LiveNode(ctx context.Context, name string) attach.Answer[attach.Node]
 	LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment]
-}
-
-// AttachmentLister is a Kubernetes that also finds attachments which its cache hasn't heard of yet.
-type AttachmentLister interface {
-	// LiveAttachmentsOf asks the API server for every attachment of a volume.
+	// LiveAttachmentsOf asks the API server for every attachment of a volume, also those that the cache hasn't heard of yet.
 	LiveAttachmentsOf(ctx context.Context, volumeID string) ([]attach.Attachment, error)
 }
 
@@ -146,11 +142,10 @@ func (n *KubernetesNodes) Grants(ctx context.Context, volumeID string) ([]attach
 		}
 	}
 	grants, err := n.valid(ctx, volumeID, attachments)
-	lister, can := n.cluster.(AttachmentLister)
-	if err != nil || len(grants) > 0 || !can {
+	if err != nil || len(grants) > 0 {
 		return grants, err
 	}
-	if attachments, err = lister.LiveAttachmentsOf(ctx, volumeID); err != nil {
+	if attachments, err = n.cluster.LiveAttachmentsOf(ctx, volumeID); err != nil {
 		return nil, fmt.Errorf("%w: %w", attach.ErrUnknown, err)
 	}
 	return n.valid(ctx, volumeID, attachments)

@@ -220,6 +220,21 @@ func (c *cache) LiveAttachment(_ context.Context, name string) attach.Answer[att
 	return attach.Answer[attach.Attachment]{}
 }
 
+func (c *cache) LiveAttachmentsOf(_ context.Context, handle string) ([]attach.Attachment, error) {
+	if err := c.api.request(); err != nil {
+		return nil, err
+	}
+	var found []attach.Attachment
+	for _, name := range slices.Sorted(maps.Keys(c.api.attachments)) {
+		attachment := c.api.attachments[name].Attachment
+		if c.api.volumes[attachment.PV] == handle {
+			attachment.Volume = handle
+			found = append(found, attachment)
+		}
+	}
+	return found, nil
+}
+
 // PodsUsing looks at a watch of the node's pods, which it begins if there is none.
 func (c *cache) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
 	watch := c.watchPods(attachment.NodeName)
@@ -306,7 +321,7 @@ func (c *cache) deleteExactly(name, uid, version string) error {
 	}
 	current := c.api.attachments[name]
 	if current == nil {
-		return nil
+		return attach.ErrChanged
 	}
 	deleted := current.Attachment
 	if c.api.delete(name, uid, version) != nil {

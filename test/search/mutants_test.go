@@ -196,9 +196,9 @@ func (a wholeLists) List(ctx context.Context) ([]rds.Disk, error) {
 // hopefulDelete takes a deletion whose outcome isn't known for done.
 type hopefulDelete struct{ *rds.Client }
 
-func (a hopefulDelete) Delete(ctx context.Context, id rds.VolumeID) error {
+func (a hopefulDelete) Delete(ctx context.Context, id rds.VolumeID, granted uint64) error {
 	refused := (*rds.CommandError)(nil)
-	err := a.Client.Delete(ctx, id)
+	err := a.Client.Delete(ctx, id, granted)
 	if errors.Is(err, rds.ErrUnknownOutcome) || errors.As(err, &refused) {
 		return nil
 	}

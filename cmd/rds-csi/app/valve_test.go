@@ -20,9 +20,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// The cluster's way to attachments that no cache has is taken only if it is there.
-var _ csi.AttachmentLister = (*informers.Cluster)(nil)
-
 func heldBy(nodes ...string) rds.Disk {
 	return rds.Disk{Record: rds.Record{Holding: rds.Holding{Holders: nodes}}}
 }
