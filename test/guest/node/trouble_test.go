@@ -156,18 +156,24 @@ func TestUnstageGivesUpWritesAfterAWhile(t *testing.T) {
 			twice(t, "unpublish", v.unpublish)
 			r.powerOff(t)
 			world.Eventually(t, "unstaged", func() bool { return v.unstage(t) == nil })
-			if names := world.Controllers(v.nqn()); len(names) != 0 {
-				t.Errorf("left behind: %v", names)
-			}
-			r.powerOn()
-			v.detach(t, world.NodeA)
-			v.bring(t)
-			if !v.holds(t, 8) {
-				t.Error("what was synced before is gone")
-			}
-			v.home(t)
+			v.checkLetGo(t, 8)
 		})
 	}
+}
+
+// checkLetGo makes sure that the node has no connection left, and that what was synced before is there once the target is back.
+func (v *volume) checkLetGo(t *testing.T, synced byte) {
+	t.Helper()
+	if names := world.Controllers(v.nqn()); len(names) != 0 {
+		t.Errorf("left behind: %v", names)
+	}
+	v.r.powerOn()
+	v.detach(t, world.NodeA)
+	v.bring(t)
+	if !v.holds(t, synced) {
+		t.Error("what was synced before is gone")
+	}
+	v.home(t)
 }
 
 // Unstaging answers in time while the target is away, and is done once the kernel lets go.
@@ -187,14 +193,5 @@ func TestUnstageWithoutTheTarget(t *testing.T) {
 		t.Log("unstaging was done at once")
 	}
 	world.Eventually(t, "unstaged", func() bool { return v.unstage(t) == nil })
-	if names := world.Controllers(v.nqn()); len(names) != 0 {
-		t.Errorf("left behind: %v", names)
-	}
-	r.powerOn()
-	v.detach(t, world.NodeA)
-	v.bring(t)
-	if !v.holds(t, 7) {
-		t.Error("what was synced before is gone")
-	}
-	v.home(t)
+	v.checkLetGo(t, 7)
 }
