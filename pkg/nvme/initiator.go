@@ -34,6 +34,7 @@ type Initiator struct {
 	dials   dials
 	ask     func(wish string) (answer string, err error)
 	check   func(path string, device blockDevice) error
+	open    func(path string) error
 }
 
 // New makes an initiator.
@@ -42,7 +43,7 @@ func New(config Config) *Initiator {
 	if root == "" {
 		root = "/"
 	}
-	i := &Initiator{host: config.Host, root: root, sysfs: sysfs{root: root}, check: isDevice}
+	i := &Initiator{host: config.Host, root: root, sysfs: sysfs{root: root}, check: isDevice, open: canBeOpened}
 	i.ask = func(wish string) (string, error) { return ask(i.fabrics(), wish) }
 	return i
 }
@@ -81,7 +82,7 @@ func (i *Initiator) Connect(ctx context.Context, target Target) error {
 // connected, and leaves out a device whose identity another one has: that of an earlier epoch, as long as somebody uses it.
 const rescanInterval = time.Second
 
-// Device returns the path of the block device of a subsystem that is connected, once it is there. Errors are ErrNoDevice,
+// Device returns the path of the block device of a subsystem that is connected, once it is there and can be opened. Errors are ErrNoDevice,
 // ErrUnreachable if the connection is lost meanwhile, and those of ctx.
 func (i *Initiator) Device(ctx context.Context, subsystemNQN string) (string, error) {
 	rescan := time.Now().Add(rescanInterval)
@@ -94,6 +95,9 @@ func (i *Initiator) Device(ctx context.Context, subsystemNQN string) (string, er
 			return "", fmt.Errorf("the device of %s: %w: the connection was lost", subsystemNQN, ErrUnreachable)
 		}
 		path, err := i.path(found)
+		if err == nil {
+			err = i.inBackground(ctx, "open "+path, func() error { return i.open(path) })
+		}
 		if err == nil || len(found.devices) > 1 {
 			return path, err
 		}

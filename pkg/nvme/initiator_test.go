@@ -195,6 +195,24 @@ func TestADeviceThatDoesNotComeIsLookedForAgain(t *testing.T) {
 	})
 }
 
+// A device is there a moment before it can be opened.
+func TestADeviceThatCannotBeOpenedYetIsWaitedFor(t *testing.T) {
+	both(t, func(t *testing.T, k *tree) {
+		t.Helper()
+		k.connect(volume, "live")
+		i, tries := k.initiator(), 0
+		i.open = func(path string) error {
+			if tries++; tries < 10 {
+				return &os.PathError{Op: "open", Path: path, Err: syscall.ENXIO}
+			}
+			return nil
+		}
+		if device, err := i.Device(t.Context(), volume); err != nil || device == "" || tries != 10 {
+			t.Errorf("Device: %q, %v after %d tries", device, err, tries)
+		}
+	})
+}
+
 func TestDeviceEndsWithTheConnection(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()

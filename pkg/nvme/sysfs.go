@@ -224,3 +224,12 @@ func isDevice(path string, device blockDevice) error {
 	}
 	return nil
 }
+
+// canBeOpened opens a device and closes it again. The kernel shows one a moment before it can be opened, and says ENXIO until then.
+func canBeOpened(path string) error {
+	file, err := os.Open(path) //nolint:gosec // sysfs names the device
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDevice, err)
+	}
+	return file.Close()
+}

@@ -123,8 +123,8 @@ func DisconnectAll(nqn string) {
 	}
 }
 
-// Device is the path of the subsystem's block device, "" while there is none. With the kernel's multipath it belongs to
-// the subsystem and the controllers have hidden ones, otherwise to the controller.
+// Device is the path of the subsystem's block device, "" while there is none that can be opened, which it can't for a moment after
+// it appeared. With the kernel's multipath it belongs to the subsystem and the controllers have hidden ones, otherwise to the controller.
 func Device(nqn string) string {
 	subsystems, _ := filepath.Glob("/sys/class/nvme-subsystem/nvme-subsys*")
 	for _, subsystem := range subsystems {
@@ -135,7 +135,8 @@ func Device(nqn string) string {
 		single, _ := filepath.Glob(subsystem + "/nvme*/nvme*n*")
 		for _, entry := range append(shared, single...) {
 			device := "/dev/" + filepath.Base(entry)
-			if _, err := os.Stat(device); err == nil {
+			if file, err := os.Open(device); err == nil { //nolint:gosec // a name of sysfs
+				_ = file.Close()
 				return device
 			}
 		}
