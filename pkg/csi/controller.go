@@ -80,14 +80,13 @@ type ControllerConfig struct {
 	Await func(ctx context.Context, signal <-chan struct{}) error
 }
 
-// ControllerObserver is told what the controller service decides and does. Its functions must not block; all but the last must
-// be set.
+// ControllerObserver is told what the controller service decides and does. Its functions must be set, and must not block.
 type ControllerObserver struct {
 	// Decided is called with every decision on a publish request.
 	Decided func(attach.Verdict)
 	// Note is called with what people should know about a volume.
 	Note func(attach.Note)
-	// Restored is called whenever the appliance was given back what it had lost of a volume; nil if nobody wants to know.
+	// Restored is called whenever the appliance was given back what it had lost of a volume.
 	Restored func(RestoreReason)
 }
 
@@ -115,9 +114,6 @@ func NewController(config ControllerConfig, appliance Appliance, nodes Nodes, ob
 	}
 	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
 		return nil, err
-	}
-	if observer.Restored == nil {
-		observer.Restored = func(RestoreReason) {}
 	}
 	if config.Await == nil {
 		config.Await = awaitSignal

@@ -64,7 +64,7 @@ func parseExpand(request *csi.ControllerExpandVolumeRequest) (rds.VolumeID, erro
 }
 
 func (c *Controller) expand(ctx context.Context, disk rds.Disk, size int64) (rds.Disk, error) {
-	if ofThePast(disk, c.nodes.Granted(disk.ID.String())) {
+	if disk.Rewound(c.nodes.Granted(disk.ID.String())) {
 		// A write on top of such a record would raise its generation, and nobody would see any more that it is old.
 		var err error
 		if disk, err = c.restore(ctx, disk.ID); err != nil {

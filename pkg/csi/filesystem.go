@@ -73,7 +73,7 @@ func (n *Node) format(ctx context.Context, device, kind string) error {
 		"-m", "0", // a volume has no root user who needs a reserve
 		"-e", "remount-ro", // after an error nothing more is written to what may be damaged
 	}
-	if kind == "xfs" {
+	if kind == filesystemXFS {
 		command, arguments = "mkfs.xfs", []string{"-q", "-K"}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formatLimit)

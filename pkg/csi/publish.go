@@ -145,7 +145,7 @@ func (c *Controller) freeOrCurrent(ctx context.Context, id rds.VolumeID) (rds.Di
 
 // publish decides once, on the disk as it was seen, and acts on the decision.
 func (c *Controller) publish(ctx context.Context, disk rds.Disk, wish attach.Request, admission Admission) (rds.Disk, error) {
-	if ofThePast(disk, wish.Granted) {
+	if disk.Rewound(wish.Granted) {
 		var err error
 		if disk, err = c.restore(ctx, disk.ID); err != nil {
 			return rds.Disk{}, err

@@ -51,7 +51,7 @@ func (n *Node) repair(ctx context.Context, live device, wanted use) error {
 // adviceOn says what a human can do about a filesystem that can't be mounted.
 func adviceOn(device, kind string) string {
 	command := "e2fsck -f " + device
-	if kind == "xfs" {
+	if kind == filesystemXFS {
 		command = "xfs_repair " + device
 	}
 	return "if it is damaged, then on this node, while no pod uses the volume: " + command + ", after a copy of the backing file was made"

@@ -53,7 +53,7 @@ func (c *Controller) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, er
 	// What was granted is read before the disk is: only so does a lower generation prove anything.
 	granted := c.nodes.Granted(id.String())
 	disk, err := c.appliance.Get(ctx, id)
-	if err != nil || !ofThePast(disk, granted) {
+	if err != nil || !disk.Rewound(granted) {
 		return disk, err
 	}
 	granted = max(granted, disk.Highest)
@@ -90,11 +90,6 @@ func (c *Controller) giveBack(ctx context.Context, disk rds.Disk, granted uint64
 		return c.appliance.Unpublish(ctx, disk, next)
 	}
 	return c.appliance.Publish(ctx, disk, next)
-}
-
-// ofThePast tells whether a disk is older than what was granted, or than this process has seen it itself.
-func ofThePast(disk rds.Disk, granted uint64) bool {
-	return disk.Record.Generation < max(granted, disk.Highest)
 }
 
 // grantedHolding is the newest holding of the volume that the API server itself vouches for; zero if there is none.

@@ -106,10 +106,7 @@ func useOf(capability *csi.VolumeCapability) (use, error) {
 	if wanted.block {
 		return wanted, nil
 	}
-	wanted.kind = capability.GetMount().GetFsType()
-	if wanted.kind == "" {
-		wanted.kind = defaultFilesystem
-	}
+	wanted.kind = filesystemOf(capability.GetMount())
 	options, err := mountOptionsOf(capability.GetMount().GetMountFlags())
 	if err != nil {
 		return use{}, err
@@ -125,7 +122,7 @@ func (u use) mountOptions() []string {
 	if u.readOnly {
 		options = append(options, "ro")
 	}
-	if u.kind == "xfs" {
+	if u.kind == filesystemXFS {
 		// A pod that still holds the dead mount of an earlier epoch must not keep the same filesystem from being
 		// mounted again: xfs refuses a second one of the same UUID otherwise.
 		options = append(options, "nouuid")

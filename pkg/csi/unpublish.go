@@ -34,7 +34,7 @@ func (c *Controller) ControllerUnpublishVolume(ctx context.Context, request *csi
 
 // unpublish decides once whom to release, on the disk as it was seen, and writes it.
 func (c *Controller) unpublish(ctx context.Context, disk rds.Disk, nodeID string) error {
-	if ofThePast(disk, c.nodes.Granted(disk.ID.String())) {
+	if disk.Rewound(c.nodes.Granted(disk.ID.String())) {
 		var err error
 		if disk, err = c.restore(ctx, disk.ID); err != nil {
 			return err

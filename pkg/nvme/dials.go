@@ -42,9 +42,3 @@ func (d *dials) underWay(prefix string) []string {
 	}
 	return found
 }
-
-func (d *dials) isUnderWay(nqn string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.nqn[nqn] > 0
-}

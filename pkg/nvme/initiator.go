@@ -226,7 +226,7 @@ func (i *Initiator) connections(nqnPrefix string) ([]Connection, error) {
 // success. It can take a minute or two where the network swallows everything; if ctx ends first the kernel goes on.
 func (i *Initiator) Disconnect(ctx context.Context, subsystemNQN string) error {
 	for delay := time.Duration(0); ; {
-		dialing := i.dials.isUnderWay(subsystemNQN) // what it makes is found now, or it is still making it
+		dialing := slices.Contains(i.dials.underWay(subsystemNQN), subsystemNQN) // what it makes is found now, or it is still making it
 		found, err := i.find(subsystemNQN)
 		if err != nil || len(found.controllers) == 0 && !dialing {
 			return err

@@ -28,7 +28,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error 
 	}
 	disk = c.remember(disk)
 	switch {
-	case disk.Record.Generation < max(granted, disk.Highest):
+	case disk.Rewound(granted):
 		return fmt.Errorf("delete volume %s: %w: its record is of generation %d, and %d was seen or granted", id, ErrRewound, disk.Record.Generation, max(granted, disk.Highest))
 	case disk.Record.Held():
 		return fmt.Errorf("delete volume %s: %w by %v", id, ErrHeld, disk.Record.Holding.Holders)

@@ -40,6 +40,9 @@ func (d Disk) Admits() bool {
 	return d.Record.Held() && d.exportFits() && (d.AllowedHost == "" || d.AllowedHost == d.expectedHost)
 }
 
+// Rewound tells whether the record is older than a generation that was granted, or than this client has seen it itself.
+func (d Disk) Rewound(granted uint64) bool { return d.Record.Generation < max(granted, d.Highest) }
+
 func (d Disk) exportFits() bool {
 	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held()
 }

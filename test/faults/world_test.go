@@ -64,7 +64,7 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	client := simtest.Client(t, config)
 	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
-	}, client, leavingNodes{}, drivercsi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
+	}, client, leavingNodes{}, drivercsi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(drivercsi.RestoreReason) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

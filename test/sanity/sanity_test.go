@@ -78,7 +78,7 @@ func serve(t *testing.T, backend *backend) string {
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "127.0.0.1", Port: 4420, GracePeriod: 30 * time.Second,
 		ExpandPublished: true,
 	}
-	observer := csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}}
+	observer := csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(csi.RestoreReason) {}}
 	controller, err := csi.NewController(config, simtest.Client(t, appliance), csi.RecordNodes{}, observer)
 	if err != nil {
 		t.Fatal(err)

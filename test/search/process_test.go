@@ -62,8 +62,9 @@ func (w *world) newProcess(name string) *process {
 		ClusterID: clusterID, Directory: directory, Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
 		MaxHeld: 2, Await: p.await,
 	}, w.without.appliance(client), w.without.nodes(w, drivercsi.NewKubernetesNodes(p.kubernetes, func() bool { return false })), drivercsi.ControllerObserver{
-		Decided: func(attach.Verdict) {},
-		Note:    func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		Decided:  func(attach.Verdict) {},
+		Note:     func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		Restored: func(drivercsi.RestoreReason) {},
 	})
 	if err != nil {
 		panic(err)

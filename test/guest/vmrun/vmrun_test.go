@@ -102,13 +102,13 @@ func TestTheProgramsOutputBeginsAfterTheGuestSaidReady(t *testing.T) {
 }
 
 func TestThePairsEndsBelongTogether(t *testing.T) {
-	first, second := links("/work")
+	first, second := links("/run/pair")
 	if first.own != second.other || first.other != second.own {
 		t.Errorf("the network's sockets: %s to %s, and %s to %s", first.own, first.other, second.own, second.other)
 	}
 	for end, want := range map[*link]string{
-		first:  "-chardev socket,id=monitor,reconnect=1,path=/work/monitor.sock -device virtserialport,nr=3,chardev=monitor",
-		second: "-qmp unix:/work/monitor.sock,server=on,wait=off",
+		first:  "-chardev socket,id=monitor,reconnect=1,path=/run/pair/monitor.sock -device virtserialport,nr=3,chardev=monitor",
+		second: "-qmp unix:/run/pair/monitor.sock,server=on,wait=off",
 	} {
 		if got := strings.Join(end.qemuArguments(), " "); !strings.HasSuffix(got, want) {
 			t.Errorf("QEMU's arguments end with another monitor than %q: %s", want, got)

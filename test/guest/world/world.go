@@ -80,7 +80,7 @@ func New(tb testing.TB, options Options) *World {
 	address := netip.MustParseAddrPort(Target)
 	controller, err := csi.NewController(csi.ControllerConfig{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second, ExpandPublished: true,
-	}, appliance, nodes{w: w}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}})
+	}, appliance, nodes{w: w}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(csi.RestoreReason) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}
