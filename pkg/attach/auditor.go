@@ -28,36 +28,15 @@ type AuditConfig struct {
 	Now func() time.Time
 }
 
-// AuditAppliance is what an Auditor needs of the appliance.
-type AuditAppliance interface {
-	// Inventory looks at everything at once. It is an error while what isn't there may only not be there yet.
-	Inventory(ctx context.Context) (Inventory, error)
-	// RemoveVolume deletes a volume as if it had been asked for. One that is held is kept, with an error.
-	RemoveVolume(ctx context.Context, volume string) error
-	// ReleaseHolder takes a node's access to a volume away as if it had been asked for.
-	ReleaseHolder(ctx context.Context, volume string, node NodeID) error
-}
-
-// AuditCluster is what an Auditor needs of Kubernetes.
-type AuditCluster interface {
-	// WaitForSync returns once the caches have been filled, or with an error when ctx ends before that.
-	WaitForSync(ctx context.Context) error
-	// CachedClaims gives what the caches have, LiveClaims what the API server itself has now.
-	CachedClaims() Claims
-	LiveClaims(ctx context.Context) (Claims, error)
-	// LiveNode and LiveAttachment ask the API server for one object.
-	LiveNode(ctx context.Context, name string) Answer[Node]
-	LiveAttachment(ctx context.Context, name string) Answer[Attachment]
-}
-
-// AuditObserver is told what an Auditor finds, and tells it to hold. Its functions must be set, and must not block.
+// AuditObserver is called with what an Auditor finds. Its functions must be set, and must not block.
 type AuditObserver struct {
 	// Count is called after each audit with how many orphans of each kind there are.
 	Count func(kind OrphanKind, orphans int)
 	// Note is called once for each orphan that is found.
 	Note func(Note)
-	// Held tells that so many nodes vanished at once that nothing may be removed: what Kubernetes has may be an old copy.
-	Held func() bool
+	// Paused reports whether so many nodes vanished at once that nothing may be removed: what Kubernetes has may be an old
+	// copy.
+	Paused func() bool
 }
 
 // Auditor compares what the appliance has with what Kubernetes has, over and over, and reports what doesn't pair. If it
@@ -169,7 +148,7 @@ func (a *Auditor) removeDue(ctx context.Context, orphans []Orphan, started time.
 	if !a.config.Remove {
 		return nil
 	}
-	if a.observer.Held() {
+	if a.observer.Paused() {
 		klog.FromContext(ctx).Info("Removing no orphans: too many nodes vanished at once")
 		return nil
 	}

@@ -51,8 +51,8 @@ func (n *nobodysDisks) RemoveVolume(ctx context.Context, volume string) error {
 	return nil
 }
 
-func (n *nobodysDisks) ReleaseHolder(context.Context, string, NodeID) error { return nil }
-func (n *nobodysDisks) WaitForSync(ctx context.Context) error               { return ctx.Err() }
+func (n *nobodysDisks) RevokeAccess(context.Context, string, NodeID) error { return nil }
+func (n *nobodysDisks) WaitForSync(ctx context.Context) error              { return ctx.Err() }
 
 func (n *nobodysDisks) CachedClaims() Claims {
 	n.mu.Lock()
@@ -79,7 +79,7 @@ func newNobodysDisks(t *testing.T, config AuditConfig) (*nobodysDisks, *Auditor)
 	config.Scope, config.Remove = auditScope(), true
 	auditor, err := NewAuditor(config, world, world, AuditObserver{
 		Count: func(kind OrphanKind, orphans int) { world.with(func() { world.counts[kind] = orphans }) },
-		Note:  func(Note) {}, Held: func() bool { return false },
+		Note:  func(Note) {}, Paused: func() bool { return false },
 	})
 	if err != nil {
 		t.Fatal(err)

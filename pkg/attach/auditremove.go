@@ -17,7 +17,7 @@ func (a *Auditor) remove(ctx context.Context, orphan Orphan) (removed bool, err 
 	case OrphanDisk:
 		return a.removeDisk(ctx, orphan)
 	case OrphanHolder:
-		return a.release(ctx, orphan)
+		return a.revoke(ctx, orphan)
 	case OrphanVolume, OrphanFile:
 		// What is left of somebody's data, and what somebody wants to have back: that's for people to decide.
 		return false, nil
@@ -43,9 +43,9 @@ func (a *Auditor) removeDisk(ctx context.Context, orphan Orphan) (removed bool, 
 	return true, nil
 }
 
-// release takes a holder's access away once the API server itself says that it has no attachment, and unless its node
+// revoke takes a holder's access away once the API server itself says that it has no attachment, and unless its node
 // says that it uses the volume: nobody who may be writing is cut off.
-func (a *Auditor) release(ctx context.Context, orphan Orphan) (removed bool, err error) {
+func (a *Auditor) revoke(ctx context.Context, orphan Orphan) (removed bool, err error) {
 	logger := klog.FromContext(ctx).WithValues("volume", orphan.Volume, "node", orphan.Node.Name)
 	attachment := a.cluster.LiveAttachment(ctx, AttachmentName(orphan.Volume, a.config.Scope.Driver, orphan.Node.Name))
 	node := a.cluster.LiveNode(ctx, orphan.Node.Name)
@@ -61,7 +61,7 @@ func (a *Auditor) release(ctx context.Context, orphan Orphan) (removed bool, err
 		logger.Info("Left a holder without attachment alone: its node reports the volume as in use")
 		return false, nil
 	}
-	if err := a.appliance.ReleaseHolder(ctx, orphan.Volume, orphan.Node); err != nil {
+	if err := a.appliance.RevokeAccess(ctx, orphan.Volume, orphan.Node); err != nil {
 		return false, fmt.Errorf("release holder %s of volume %s, which has no VolumeAttachment: %w", orphan.Node, orphan.Volume, err)
 	}
 	return true, nil

@@ -22,8 +22,8 @@ const (
 	ActionRecheck Action = "recheck"
 	// ActionWaitForPods: the attachment is stale or dead, but pods bound to its node still use the volume.
 	ActionWaitForPods Action = "wait_for_pods"
-	// ActionHold: the attachment is stale, but too many nodes vanished at once.
-	ActionHold Action = "hold"
+	// ActionPaused: the attachment is stale, but too many nodes vanished at once.
+	ActionPaused Action = "hold"
 	// ActionClear: the attachment was stale and has been deleted.
 	ActionClear Action = "clear"
 	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
@@ -42,7 +42,7 @@ const (
 // Actions lists every action, so that each can be counted from zero.
 func Actions() []Action {
 	return []Action{
-		ActionNone, ActionSkip, ActionRecheck, ActionWaitForPods, ActionHold, ActionClear, ActionClearDead,
+		ActionNone, ActionSkip, ActionRecheck, ActionWaitForPods, ActionPaused, ActionClear, ActionClearDead,
 		ActionInUse, ActionRestore, ActionDetachStuck, ActionError,
 	}
 }
@@ -112,26 +112,26 @@ func (r *Reconciler) watchDetaching(ctx context.Context, attachment Attachment) 
 	return Result{Action: ActionDetachStuck}
 }
 
-// clearStale deletes an attachment whose node the cache doesn't have, once the API server itself has said that the node is gone.
+// clearStale deletes an attachment whose machine isn't in the cache, once the API server itself has said that it is gone.
 func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Result, error) {
 	node := r.cluster.LiveNode(ctx, attachment.NodeName)
 	reason := "the node was deleted"
-	switch {
-	case node.Err != nil:
-		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
-	case !node.Found:
-	case node.Value.IsMachine(attachment.Machine()):
-		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
-		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
-	case node.Value.Uses(attachment.Volume) && !attachment.Since.Before(node.Value.Since):
-		// A Node that is younger than the attachment is another one: that of the attachment's machine was deleted.
-		return r.leaveInUse(ctx, attachment, node.Value), nil
-	default:
+	if node.Found {
 		reason = "another machine has taken the node's name"
 	}
-	if left := r.observer.Held(); left > 0 {
+	switch presenceOf(attachment.Machine(), attachment.Volume, attachment.Since, node) {
+	case presenceUnknown:
+		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
+	case present:
+		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
+		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
+	case changed:
+		return r.leaveInUse(ctx, attachment, node.Value), nil
+	case absent:
+	}
+	if left := r.observer.PausedFor(); left > 0 {
 		klog.FromContext(ctx).Info("Attachment is stale, but too many nodes vanished at once; holding", "reason", reason, "for", left)
-		return Result{Action: ActionHold, Again: left}, nil
+		return Result{Action: ActionPaused, Again: left}, nil
 	}
 	result, err := r.deleteUnused(ctx, attachment, reason)
 	if err != nil || result.Action != ActionClear {

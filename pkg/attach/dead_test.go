@@ -168,7 +168,7 @@ func TestAMassDeletionHoldsClearing(t *testing.T) {
 	r, seen := reconcilerOf(t, cluster, &fakeAppliance{})
 	seen.held = time.Minute
 	got, err := r.Work(t.Context(), "va")
-	if got != (Result{Action: ActionHold, Again: time.Minute}) || err != nil || len(cluster.deleted) > 0 {
+	if got != (Result{Action: ActionPaused, Again: time.Minute}) || err != nil || len(cluster.deleted) > 0 {
 		t.Errorf("got %+v, %v with %d deletions, want to be back in a minute", got, err, len(cluster.deleted))
 	}
 }

@@ -89,8 +89,8 @@ type Decision struct {
 	Verdict Verdict
 	// Over is the holder that the verdict is about: fenced, joined, in the way, departed, or unknown. Zero if there is none.
 	Over Holder
-	// Leaving is set with Conflict if a holder is on its way out, so that waiting for it will help.
-	Leaving NodeID
+	// Detaching is set with Conflict to a holder that is detaching: waiting for it will help.
+	Detaching NodeID
 }
 
 // Decide answers a request. It is total and has no side effects. Holders must carry what is known, from live answers, of
@@ -113,8 +113,8 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, pol
 		}
 		over := knownOf(id, holders)
 		verdict := verdictOver(over, now, policy.Grace)
-		if over.Standing == StandingDetaching {
-			decision.Leaving = id
+		if over.State == HolderDetaching {
+			decision.Detaching = id
 		}
 		if rank(verdict) > rank(decision.Verdict) {
 			decision.Verdict, decision.Over = verdict, over
@@ -126,9 +126,9 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, pol
 	if Shared(request.Access, request.Mode) && Shared(record.Access, record.Mode) {
 		return join(request, record, decision, policy)
 	}
-	if decision.Over.Standing != StandingDetaching {
+	if decision.Over.State != HolderDetaching {
 		// One that stays blocks the way, whoever else leaves.
-		decision.Leaving = NodeID{}
+		decision.Detaching = NodeID{}
 	}
 	return decision
 }
@@ -151,20 +151,19 @@ func knownOf(id NodeID, holders []Holder) Holder {
 	if i := slices.IndexFunc(holders, func(holder Holder) bool { return holder.ID == id }); i >= 0 {
 		return holders[i]
 	}
-	return Holder{ID: id, Standing: StandingUnknown}
+	return Holder{ID: id, State: HolderUnknown}
 }
 
 func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
-	switch holder.Standing {
-	case StandingGone, StandingDetached:
+	switch holder.State {
+	case HolderGone, HolderDetached:
 		return TakeOver
-	case StandingDetaching:
-		// The API server's clock said since when; one that is ahead of ours by more than the grace says nothing of how long.
-		if elapsed := now.Sub(holder.DetachingSince); -grace <= elapsed && elapsed < grace {
+	case HolderDetaching:
+		if inGrace(holder.DetachingSince, now, grace) {
 			return HandOff
 		}
 		return Conflict
-	case StandingAttached, StandingInUse:
+	case HolderAttached, HolderInUse:
 		return Conflict
 	default:
 		return Unknown

@@ -24,9 +24,9 @@ func heldBy(holders ...NodeID) Record {
 }
 
 func TestDecide(t *testing.T) {
-	standing := func(s Standing) []Holder { return []Holder{{ID: nodeA(), Standing: s}} }
+	inState := func(s HolderState) []Holder { return []Holder{{ID: nodeA(), State: s}} }
 	detaching := func(since time.Duration) []Holder {
-		return []Holder{{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start().Add(-since)}}
+		return []Holder{{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-since)}}
 	}
 	otherMode, otherAccess, readOnly := heldBy(nodeB()), heldBy(nodeB()), heldBy(nodeB())
 	otherMode.Mode, otherAccess.Access, readOnly.ReadOnly = "single-node-multi-writer", "block", true
@@ -42,22 +42,22 @@ func TestDecide(t *testing.T) {
 		"same holder, read-only":                       {readOnly, nil, Incompatible},
 		"same name, other machine, nothing known":      {heldBy(NodeID{"b", "machine-old"}), nil, Unknown},
 		"other holder, nothing known":                  {heldBy(nodeA()), nil, Unknown},
-		"other holder, unknown":                        {heldBy(nodeA()), standing(StandingUnknown), Unknown},
-		"other holder, attached":                       {heldBy(nodeA()), standing(StandingAttached), Conflict},
-		"other holder, its node is gone":               {heldBy(nodeA()), standing(StandingGone), TakeOver},
-		"other holder, its attachment is gone":         {heldBy(nodeA()), standing(StandingDetached), TakeOver},
+		"other holder, unknown":                        {heldBy(nodeA()), inState(HolderUnknown), Unknown},
+		"other holder, attached":                       {heldBy(nodeA()), inState(HolderAttached), Conflict},
+		"other holder, its node is gone":               {heldBy(nodeA()), inState(HolderGone), TakeOver},
+		"other holder, its attachment is gone":         {heldBy(nodeA()), inState(HolderDetached), TakeOver},
 		"other holder, detaching just now":             {heldBy(nodeA()), detaching(0), HandOff},
 		"other holder, detaching within grace":         {heldBy(nodeA()), detaching(grace - 1), HandOff},
 		"other holder, detaching for the grace period": {heldBy(nodeA()), detaching(grace), Conflict},
 		"other holder, detaching in a moment":          {heldBy(nodeA()), detaching(-grace), HandOff},
 		"other holder, detaching in the far future":    {heldBy(nodeA()), detaching(-grace - 1), Conflict},
-		"what is known is about somebody else":         {heldBy(nodeA()), []Holder{{ID: NodeID{"c", "c"}, Standing: StandingGone}}, Unknown},
-		"two holders, one attached":                    {heldBy(nodeA(), NodeID{"c", "c"}), append(standing(StandingGone), Holder{ID: NodeID{"c", "c"}, Standing: StandingAttached}), Conflict},
-		"two holders, one unknown":                     {heldBy(nodeA(), NodeID{"c", "c"}), standing(StandingGone), Unknown},
-		"two holders, one is the node itself":          {heldBy(nodeA(), nodeB()), standing(StandingGone), TakeOver},
-		"other holder, in use under a new identity":    {heldBy(nodeA()), standing(StandingInUse), Conflict},
-		"other holder, gone with too many others":      {heldBy(nodeA()), standing(StandingHeld), Unknown},
-		"invalid standing":                             {heldBy(nodeA()), standing(Standing(99)), Unknown},
+		"what is known is about somebody else":         {heldBy(nodeA()), []Holder{{ID: NodeID{"c", "c"}, State: HolderGone}}, Unknown},
+		"two holders, one attached":                    {heldBy(nodeA(), NodeID{"c", "c"}), append(inState(HolderGone), Holder{ID: NodeID{"c", "c"}, State: HolderAttached}), Conflict},
+		"two holders, one unknown":                     {heldBy(nodeA(), NodeID{"c", "c"}), inState(HolderGone), Unknown},
+		"two holders, one is the node itself":          {heldBy(nodeA(), nodeB()), inState(HolderGone), TakeOver},
+		"other holder, in use under a new identity":    {heldBy(nodeA()), inState(HolderInUse), Conflict},
+		"other holder, gone with too many others":      {heldBy(nodeA()), inState(HolderGonePaused), Unknown},
+		"invalid state":                                {heldBy(nodeA()), inState(HolderState(99)), Unknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,11 +70,11 @@ func TestDecide(t *testing.T) {
 
 // A hand-off from a to b uses up a's grace: b is no more detaching for it, so c must not get the volume.
 func TestGraceIsConsumedByTheHandOff(t *testing.T) {
-	aLeaves := Holder{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start()}
+	aLeaves := Holder{ID: nodeA(), State: HolderDetaching, DetachingSince: start()}
 	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), Policy{Grace: grace}); got.Verdict != HandOff {
 		t.Fatalf("a to b: got %s, want %s", got.Verdict, HandOff)
 	}
-	known := []Holder{aLeaves, {ID: nodeB(), Standing: StandingAttached}}
+	known := []Holder{aLeaves, {ID: nodeB(), State: HolderAttached}}
 	wish := wishOf(NodeID{Name: "c", Machine: "machine-c"})
 	if got := Decide(wish, heldBy(nodeB()), known, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Over.ID != nodeB() {
 		t.Errorf("b to c: got %s over %s, want a conflict with b", got.Verdict, got.Over.ID)
@@ -91,16 +91,16 @@ func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
 		takeable := true
 		for i := range random.IntN(4) {
 			id := NodeID{Name: fmt.Sprint("n", i), Machine: fmt.Sprint("m", random.IntN(2))}
-			holder := Holder{ID: id, Standing: Standing(random.IntN(9)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(4*grace))) + 2*grace)}
+			holder := Holder{ID: id, State: HolderState(random.IntN(9)), DetachingSince: start().Add(-time.Duration(random.Int64N(int64(4*grace))) + 2*grace)}
 			record.Holders = append(record.Holders, id)
 			if random.IntN(5) > 0 {
 				known = append(known, holder)
 			} else {
-				holder.Standing = StandingUnknown
+				holder.State = HolderUnknown
 			}
 			elapsed := start().Sub(holder.DetachingSince)
-			inGrace := holder.Standing == StandingDetaching && -grace <= elapsed && elapsed < grace
-			takeable = takeable && (holder.Standing == StandingGone || holder.Standing == StandingDetached || inGrace)
+			inGrace := holder.State == HolderDetaching && -grace <= elapsed && elapsed < grace
+			takeable = takeable && (holder.State == HolderGone || holder.State == HolderDetached || inGrace)
 		}
 		got := Decide(wishOf(nodeB()), record, known, start(), Policy{Grace: grace})
 		takes := got.Verdict == Publish || got.Verdict == HandOff || got.Verdict == TakeOver
@@ -120,7 +120,7 @@ func TestTheGraceIsAsLongInBothDirections(t *testing.T) {
 			edges := []time.Duration{-grace - 1, -grace, 1 - grace, 0, grace - 1, grace, grace + 1}
 			elapsed = edges[random.IntN(len(edges))]
 		}
-		leaving := Holder{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start().Add(-elapsed)}
+		leaving := Holder{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-elapsed)}
 		got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{leaving}, start(), Policy{Grace: grace})
 		want := Conflict
 		if -grace <= elapsed && elapsed < grace {
@@ -144,25 +144,25 @@ func TestJudge(t *testing.T) {
 	tests := map[string]struct {
 		node       Answer[Node]
 		attachment Answer[Attachment]
-		want       Standing
+		want       HolderState
 	}{
-		"node not found":                           {Answer[Node]{}, Answer[Attachment]{}, StandingGone},
-		"node request failed":                      {Answer[Node]{Err: failed}, Answer[Attachment]{}, StandingUnknown},
-		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), StandingGone},
-		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), StandingInUse},
-		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), StandingGone},
-		"another identity, attachment unknown":     {node("machine-x", "v"), Answer[Attachment]{Err: failed}, StandingUnknown},
-		"another machine, attachment unknown":      {node("machine-x"), Answer[Attachment]{Err: failed}, StandingGone},
-		"no identity reported, attached":           {node(""), attachment(time.Time{}), StandingAttached},
-		"attached":                                 {node("machine-a"), attachment(time.Time{}), StandingAttached},
-		"detaching":                                {node("machine-a"), attachment(since), StandingDetaching},
-		"attachment not found":                     {node("machine-a"), Answer[Attachment]{}, StandingDetached},
-		"attachment request failed":                {node("machine-a"), Answer[Attachment]{Err: failed}, StandingUnknown},
+		"node not found":                           {Answer[Node]{}, Answer[Attachment]{}, HolderGone},
+		"node request failed":                      {Answer[Node]{Err: failed}, Answer[Attachment]{}, HolderUnknown},
+		"another machine has the name":             {node("machine-x"), attachment(time.Time{}), HolderGone},
+		"another identity, but it uses the volume": {node("machine-x", "v"), attachment(time.Time{}), HolderInUse},
+		"another identity, uses another volume":    {node("machine-x", "w"), attachment(time.Time{}), HolderGone},
+		"another identity, attachment unknown":     {node("machine-x", "v"), Answer[Attachment]{Err: failed}, HolderUnknown},
+		"another machine, attachment unknown":      {node("machine-x"), Answer[Attachment]{Err: failed}, HolderGone},
+		"no identity reported, attached":           {node(""), attachment(time.Time{}), HolderAttached},
+		"attached":                                 {node("machine-a"), attachment(time.Time{}), HolderAttached},
+		"detaching":                                {node("machine-a"), attachment(since), HolderDetaching},
+		"attachment not found":                     {node("machine-a"), Answer[Attachment]{}, HolderDetached},
+		"attachment request failed":                {node("machine-a"), Answer[Attachment]{Err: failed}, HolderUnknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := Judge(nodeA(), "v", test.node, test.attachment); got.Standing != test.want || got.ID != nodeA() {
-				t.Errorf("got %s, want %s", got.Standing, test.want)
+			if got := Judge(nodeA(), "v", test.node, test.attachment); got.State != test.want || got.ID != nodeA() {
+				t.Errorf("got %s, want %s", got.State, test.want)
 			}
 		})
 	}
@@ -178,7 +178,7 @@ func TestJudgeTellsWhetherADetachWasAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Judge(nodeA(), "v", node, attachment)
-			if got.Standing != StandingInUse || got.DetachingSince != attachment.Value.DetachingSince {
+			if got.State != HolderInUse || got.DetachingSince != attachment.Value.DetachingSince {
 				t.Errorf("got %+v", got)
 			}
 		})

@@ -40,14 +40,14 @@ type ReconcilerConfig struct {
 	StuckAfter time.Duration
 }
 
-// Observer is told what the reconciler does, and tells it to hold. Its functions must be set, and must not block.
+// Observer is called with what the reconciler does. Its functions must be set, and must not block.
 type Observer struct {
 	// Done is called with what was done about an attachment, what that failed with, and how long it took.
 	Done func(action Action, err error, took time.Duration)
 	// Note is called with what people should know.
 	Note func(Note)
-	// Held is how long nothing may be cleared yet, because too many nodes vanished at once; 0 or less if it may.
-	Held func() time.Duration
+	// PausedFor returns how long clearing stays paused because too many nodes vanished at once; 0 if it isn't.
+	PausedFor func() time.Duration
 }
 
 // Reconciler clears the attachments of nodes that are gone. Informers feed it the names of attachments that something

@@ -101,7 +101,7 @@ func (f *fakeCluster) deletions() int {
 }
 
 func attachmentOnA() Attachment {
-	return Attachment{Name: "va", UID: "uid", ResourceVersion: "7", NodeName: "a", NodeID: "a/machine-a", PV: "pv", Volume: "v", Attached: true}
+	return Attachment{Name: "va", UID: "uid", ResourceVersion: "7", NodeName: "a", NodeID: "a/machine-a", PV: "pv", Volume: "v", Attached: true, Since: start().Add(-time.Minute)}
 }
 
 func clusterWith(attachment Attachment) *fakeCluster {
@@ -204,7 +204,7 @@ func (s *seen) observer() Observer {
 			defer s.mu.Unlock()
 			s.notes = append(s.notes, note)
 		},
-		Held: func() time.Duration {
+		PausedFor: func() time.Duration {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return s.held

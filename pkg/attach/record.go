@@ -2,12 +2,15 @@ package attach
 
 import "slices"
 
-// The one way in which two nodes may hold a volume: raw block, both writing, while a virtual machine moves from one to the
-// other.
+// The access types, as records have them.
 const (
-	AccessBlock     = "block"
-	ModeMultiWriter = "multi-node-multi-writer"
+	AccessMount = "mount"
+	AccessBlock = "block"
 )
+
+// ModeMultiWriter, with AccessBlock, is the one way in which two nodes may hold a volume: both write while a virtual
+// machine moves from one to the other.
+const ModeMultiWriter = "multi-node-multi-writer"
 
 // maxHolders is how many nodes may hold a volume that may be shared at all: a migration has two ends.
 const maxHolders = 2

@@ -20,10 +20,10 @@ func sharedBy(holders ...NodeID) Record {
 
 // b asks for a volume that may be shared.
 func TestDecideOnASharedVolume(t *testing.T) {
-	as := func(standings map[NodeID]Standing) []Holder {
+	as := func(standings map[NodeID]HolderState) []Holder {
 		var known []Holder
 		for id, standing := range standings {
-			known = append(known, Holder{ID: id, Standing: standing, DetachingSince: start().Add(-time.Minute)})
+			known = append(known, Holder{ID: id, State: standing, DetachingSince: start().Add(-time.Minute)})
 		}
 		return known
 	}
@@ -43,27 +43,27 @@ func TestDecideOnASharedVolume(t *testing.T) {
 		leaving NodeID
 	}{
 		"nobody holds it":                               {Record{}, nil, false, Publish, NodeID{}},
-		"one holder stays":                              {sharedBy(nodeA()), as(map[NodeID]Standing{nodeA(): StandingAttached}), false, Join, NodeID{}},
-		"one holder has been leaving too long":          {sharedBy(nodeA()), as(map[NodeID]Standing{nodeA(): StandingDetaching}), false, Join, NodeID{}},
-		"one holder is gone":                            {sharedBy(nodeA()), as(map[NodeID]Standing{nodeA(): StandingGone}), false, TakeOver, NodeID{}},
+		"one holder stays":                              {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Join, NodeID{}},
+		"one holder has been leaving too long":          {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderDetaching}), false, Join, NodeID{}},
+		"one holder is gone":                            {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderGone}), false, TakeOver, NodeID{}},
 		"one holder is unknown":                         {sharedBy(nodeA()), nil, false, Unknown, NodeID{}},
-		"two holders stay":                              {sharedBy(nodeA(), nodeC()), as(map[NodeID]Standing{nodeA(): StandingAttached, nodeC(): StandingAttached}), false, Conflict, NodeID{}},
-		"two holders, one is leaving":                   {sharedBy(nodeA(), nodeC()), as(map[NodeID]Standing{nodeA(): StandingAttached, nodeC(): StandingDetaching}), false, Conflict, nodeC()},
-		"two holders, one is gone":                      {sharedBy(nodeA(), nodeC()), as(map[NodeID]Standing{nodeA(): StandingAttached, nodeC(): StandingGone}), false, Conflict, NodeID{}},
-		"two holders, both gone":                        {sharedBy(nodeA(), nodeC()), as(map[NodeID]Standing{nodeA(): StandingGone, nodeC(): StandingGone}), false, TakeOver, NodeID{}},
+		"two holders stay":                              {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderAttached}), false, Conflict, NodeID{}},
+		"two holders, one is leaving":                   {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderDetaching}), false, Conflict, nodeC()},
+		"two holders, one is gone":                      {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderGone}), false, Conflict, NodeID{}},
+		"two holders, both gone":                        {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderGone, nodeC(): HolderGone}), false, TakeOver, NodeID{}},
 		"two holders, the node is one":                  {sharedBy(nodeA(), nodeB()), nil, false, AlreadyPublished, NodeID{}},
-		"another departed unseen":                       {departed, as(map[NodeID]Standing{nodeA(): StandingAttached}), false, Unfenced, NodeID{}},
-		"another departed unseen, allowed":              {departed, as(map[NodeID]Standing{nodeA(): StandingAttached}), true, Join, NodeID{}},
-		"the node itself departed unseen":               {returning, as(map[NodeID]Standing{nodeA(): StandingAttached}), false, Join, NodeID{}},
-		"the record is for one node":                    {single, as(map[NodeID]Standing{nodeA(): StandingAttached}), false, Conflict, NodeID{}},
-		"the record is read-only":                       {readOnly, as(map[NodeID]Standing{nodeA(): StandingAttached}), false, Conflict, NodeID{}},
-		"an earlier machine of the node's name uses it": {sharedBy(NodeID{"b", "old"}), as(map[NodeID]Standing{{"b", "old"}: StandingInUse}), false, Conflict, NodeID{}},
+		"another departed unseen":                       {departed, as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Unfenced, NodeID{}},
+		"another departed unseen, allowed":              {departed, as(map[NodeID]HolderState{nodeA(): HolderAttached}), true, Join, NodeID{}},
+		"the node itself departed unseen":               {returning, as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Join, NodeID{}},
+		"the record is for one node":                    {single, as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Conflict, NodeID{}},
+		"the record is read-only":                       {readOnly, as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Conflict, NodeID{}},
+		"an earlier machine of the node's name uses it": {sharedBy(NodeID{"b", "old"}), as(map[NodeID]HolderState{{"b", "old"}: HolderInUse}), false, Conflict, NodeID{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := Decide(sharedWish(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
-			if got.Verdict != test.want || got.Leaving != test.leaving {
-				t.Errorf("got %s over %+v (leaving %q), want %s (leaving %q)", got.Verdict, got.Over, got.Leaving, test.want, test.leaving)
+			if got.Verdict != test.want || got.Detaching != test.leaving {
+				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.leaving)
 			}
 		})
 	}
@@ -71,7 +71,7 @@ func TestDecideOnASharedVolume(t *testing.T) {
 
 // A request for one node never shares, and one that would share never does so with a holder that is to be alone.
 func TestOnlySharedVolumesAreShared(t *testing.T) {
-	attached := []Holder{{ID: nodeA(), Standing: StandingAttached}}
+	attached := []Holder{{ID: nodeA(), State: HolderAttached}}
 	for _, wish := range []Request{wishOf(nodeB()), {Node: nodeB(), Access: AccessBlock, Mode: "single-node-writer"}, {Node: nodeB(), Access: "mount", Mode: ModeMultiWriter}} {
 		if got := Decide(wish, sharedBy(nodeA()), attached, start(), Policy{Grace: grace}); got.Verdict != Conflict {
 			t.Errorf("%+v: got %s, want %s", wish, got.Verdict, Conflict)
@@ -80,9 +80,9 @@ func TestOnlySharedVolumesAreShared(t *testing.T) {
 }
 
 func TestAConflictThatResolvesNamesWhoLeaves(t *testing.T) {
-	long := []Holder{{ID: nodeA(), Standing: StandingDetaching, DetachingSince: start().Add(-grace)}}
-	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Leaving != nodeA() {
-		t.Errorf("got %s, leaving %q, want a conflict that %q ends", got.Verdict, got.Leaving, nodeA())
+	long := []Holder{{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-grace)}}
+	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
+		t.Errorf("got %s, detaching %q, want a conflict that %q ends", got.Verdict, got.Detaching, nodeA())
 	}
 }
 
@@ -115,7 +115,7 @@ func randomCase(random *rand.Rand) (Request, Record, []Holder) {
 	record.Access, record.Mode = way()
 	var known []Holder
 	for range random.IntN(4) {
-		holder := Holder{ID: node(), Standing: Standing(random.IntN(9) - 1), DetachingSince: start().Add(time.Duration(random.Int64N(int64(4*grace))) - 2*grace)}
+		holder := Holder{ID: node(), State: HolderState(random.IntN(9) - 1), DetachingSince: start().Add(time.Duration(random.Int64N(int64(4*grace))) - 2*grace)}
 		record.Holders = append(record.Holders, holder.ID)
 		if random.IntN(5) > 0 {
 			known = append(known, holder)
@@ -169,8 +169,8 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 	}
 	for _, id := range others {
 		holder := knownOf(id, known)
-		leaves := holder.Standing == StandingDetaching && start().Sub(holder.DetachingSince) < grace
-		if holder.Standing != StandingGone && holder.Standing != StandingDetached && !leaves {
+		leaves := holder.State == HolderDetaching && start().Sub(holder.DetachingSince) < grace
+		if holder.State != HolderGone && holder.State != HolderDetached && !leaves {
 			return "a holder was fenced that has a right to the volume"
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// beginAfter is when to ask again a valve that doesn't know the nodes yet. Whoever lets it begin has those who wait come
-// back at once.
+// beginAfter is when to ask a valve again that doesn't know the nodes yet. The caller of Begin has everything that waits
+// looked at again at once.
 const beginAfter = 30 * time.Second
 
 // ValveConfig is when a Valve trips.
@@ -24,15 +24,15 @@ type ValveConfig struct {
 	Now func() time.Time
 }
 
-// ValveObserver is told when a valve trips and when it opens again, in this order and each once. Its functions must be
+// ValveObserver is called when a valve trips and when it opens again, in this order and each once. Its functions must be
 // set, must not block, and must not call the valve.
 type ValveObserver struct {
-	Tripped func(Hold)
+	Tripped func(Pause)
 	Opened  func()
 }
 
-// Hold is why and until when a valve holds.
-type Hold struct {
+// Pause says why clearing and take-over are paused, and until when.
+type Pause struct {
 	// Vanished nodes are gone since less than Window, Present ones are there.
 	Vanished, Present int
 	Window            time.Duration
@@ -42,40 +42,37 @@ type Hold struct {
 	Last string
 }
 
-// Note tells people of the hold.
-func (h Hold) Note() Note {
+// Note returns the event that tells people of the pause.
+func (p Pause) Note() Note {
 	return Note{
-		Reason: ClearingHeld, Warning: true, Node: h.Last,
+		Reason: ClearingHeld, Warning: true, Node: p.Last,
 		Message: fmt.Sprintf("%d nodes vanished within %s, %d are left: this may be a mistake, so no attachment is cleared and no volume is taken over from them until %s. Nodes that come back don't count. If they were meant to go, there is nothing to do but wait; see --mass-deletion-nodes, -share and -window.",
-			h.Vanished, h.Window, h.Present, h.Until.UTC().Format(time.RFC3339)),
+			p.Vanished, p.Window, p.Present, p.Until.UTC().Format(time.RFC3339)),
 	}
 }
 
-// Valve holds clearing and take-over while so many nodes vanished at once that it looks like a mistake: a restored backup,
-// a broken autoscaler, the wrong context. It delays and alerts; it doesn't keep Kubernetes' own controllers from anything.
+// Valve pauses clearing and take-over while so many nodes vanished at once that it looks like a mistake: a restored backup,
+// a broken autoscaler, the wrong context. It delays and alerts; it doesn't stop Kubernetes' own controllers.
 //
-// It knows the nodes from what it is told, and has no goroutine: time passes for it when it is told something or asked.
+// Informers call Appeared and Vanished. The valve has no goroutine: it looks at the clock when one of its methods is called.
 // It is safe for concurrent use.
 type Valve struct {
 	config   ValveConfig
 	observer ValveObserver
 
 	mu sync.Mutex
-	// now never goes back, whatever the clock does: the worst that a bad clock can do is to hold for longer.
+	// now never goes back, whatever the clock does: the worst that a bad clock can do is a longer pause.
 	now     time.Time
 	begun   bool
 	tripped bool
 	present map[string]struct{}
-	// vanished are the nodes that count, the oldest first, and numbers has the number of each.
+	// vanished are the nodes that count, the oldest first.
 	vanished []vanishing
-	numbers  map[string]int
-	next     int
 }
 
 type vanishing struct {
-	node   string
-	at     time.Time
-	number int
+	node string
+	at   time.Time
 }
 
 // NewValve checks the configuration.
@@ -91,23 +88,19 @@ func NewValve(config ValveConfig, observer ValveObserver) (*Valve, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Valve{config: config, observer: observer, present: map[string]struct{}{}, numbers: map[string]int{}}, nil
+	return &Valve{config: config, observer: observer, present: map[string]struct{}{}}, nil
 }
 
-// Appeared tells that a node exists, whether it is new, came back, or was there when it was first looked.
+// Appeared is called for a node that exists: it is new, it came back, or it was there from the start.
 func (v *Valve) Appeared(node string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.present[node] = struct{}{}
-	if number, counted := v.numbers[node]; counted {
-		delete(v.numbers, node)
-		i, _ := slices.BinarySearchFunc(v.vanished, number, func(v vanishing, number int) int { return v.number - number })
-		v.vanished = slices.Delete(v.vanished, i, i+1)
-	}
+	v.vanished = slices.DeleteFunc(v.vanished, func(gone vanishing) bool { return gone.node == node })
 	v.judge()
 }
 
-// Vanished tells that a node doesn't exist any more.
+// Vanished is called for a node that doesn't exist any more.
 func (v *Valve) Vanished(node string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -116,8 +109,9 @@ func (v *Valve) Vanished(node string) {
 	v.judge()
 }
 
-// Begin tells that every node which exists has appeared by now, and which nodes something names: those among them that
-// don't exist count as vanished now, since nobody knows for how long they have been gone. Until then the valve holds.
+// Begin is called once every node that exists has appeared. named are the nodes that attachments or records name: those
+// that don't exist count as vanished now, since nobody knows for how long they have been gone. Until Begin is called,
+// everything is paused.
 func (v *Valve) Begin(named []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -131,11 +125,11 @@ func (v *Valve) Begin(named []string) {
 	v.judge()
 }
 
-// Held tells whether nothing may be cleared or taken over now.
-func (v *Valve) Held() bool { return v.Left() > 0 }
+// Paused reports whether nothing may be cleared or taken over now.
+func (v *Valve) Paused() bool { return v.PausedFor() > 0 }
 
-// Left is for how long, if no more nodes vanish, nothing may be cleared or taken over; 0 if it may.
-func (v *Valve) Left() time.Duration {
+// PausedFor returns how long clearing and take-over stay paused if no more nodes vanish; 0 if they aren't.
+func (v *Valve) PausedFor() time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.judge()
@@ -154,25 +148,17 @@ func (v *Valve) Left() time.Duration {
 // count adds a node to those that vanished, once, after judge has brought the clock up to date.
 func (v *Valve) count(node string) {
 	delete(v.present, node)
-	if _, counted := v.numbers[node]; counted {
-		return
+	if !slices.ContainsFunc(v.vanished, func(gone vanishing) bool { return gone.node == node }) {
+		v.vanished = append(v.vanished, vanishing{node: node, at: v.now})
 	}
-	v.numbers[node] = v.next
-	v.vanished = append(v.vanished, vanishing{node: node, at: v.now, number: v.next})
-	v.next++
 }
 
-// judge drops what is too old to count and tells of what has changed by that or by anything before.
+// judge drops what is too old to count, and calls the observer if that or anything before it changed the state.
 func (v *Valve) judge() {
 	if now := v.config.Now(); now.After(v.now) {
 		v.now = now
 	}
-	old := 0
-	for old < len(v.vanished) && v.now.Sub(v.vanished[old].at) >= v.config.Window {
-		delete(v.numbers, v.vanished[old].node)
-		old++
-	}
-	v.vanished = v.vanished[old:]
+	v.vanished = slices.DeleteFunc(v.vanished, func(gone vanishing) bool { return v.now.Sub(gone.at) >= v.config.Window })
 	trips := v.begun && v.config.Nodes > 0 && v.tooMany(len(v.vanished))
 	if trips == v.tripped {
 		return
@@ -182,19 +168,19 @@ func (v *Valve) judge() {
 		v.observer.Opened()
 		return
 	}
-	v.observer.Tripped(Hold{
+	v.observer.Tripped(Pause{
 		Vanished: len(v.vanished), Present: len(v.present), Window: v.config.Window,
 		Until: v.until(), Last: v.vanished[len(v.vanished)-1].node,
 	})
 }
 
-// tooMany tells whether that many vanished nodes trip the valve. The quotient is compared, not a product, so that a share
+// tooMany reports whether that many vanished nodes trip the valve. The quotient is compared, not a product, so that a share
 // of 0.07 is met by 7 of 100.
 func (v *Valve) tooMany(count int) bool {
 	return count >= v.config.Nodes && float64(count)/float64(len(v.present)+count) >= v.config.Share
 }
 
-// until is when the valve opens if nothing but time passes: when one node less than the fewest that trip it are left.
+// until returns when the valve opens if nothing but time passes: when one node less than the fewest that trip it are left.
 func (v *Valve) until() time.Time {
 	fewest := sort.Search(len(v.vanished), v.tooMany)
 	return v.vanished[len(v.vanished)-fewest].at.Add(v.config.Window)

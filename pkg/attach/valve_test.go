@@ -71,7 +71,7 @@ func newHistory(t *testing.T, config ValveConfig) *history {
 	config.Now = func() time.Time { return h.clock }
 	var err error
 	h.valve, err = NewValve(config, ValveObserver{
-		Tripped: func(hold Hold) {
+		Tripped: func(hold Pause) {
 			h.tripped, h.changes = h.tripped+1, h.changes+1
 			if hold.Vanished < config.Nodes || hold.Last == "" || !hold.Until.After(h.naive.now) {
 				t.Errorf("tripped by %+v", hold)
@@ -84,7 +84,7 @@ func newHistory(t *testing.T, config ValveConfig) *history {
 	}
 	// Both look at the clock at the same moments, or they couldn't agree on how late it ever was.
 	h.naive.tick(h.clock)
-	h.valve.Held()
+	h.valve.Paused()
 	return h
 }
 
@@ -120,7 +120,7 @@ func (h *history) step(random *rand.Rand) {
 // compare returns how the valve differs from the reference, or nothing.
 func (h *history) compare() string {
 	h.naive.tick(h.clock)
-	left, want := h.valve.Left(), h.naive.heldAt(h.naive.now)
+	left, want := h.valve.PausedFor(), h.naive.heldAt(h.naive.now)
 	switch {
 	case (left > 0) != want:
 		return fmt.Sprintf("held for %s, want held %t", left, want)
@@ -160,15 +160,15 @@ func TestValveIsWhatItIsMeantToBe(t *testing.T) {
 
 func TestValve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var holds []Hold
+		var holds []Pause
 		opened := 0
 		valve, err := NewValve(ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, ValveObserver{
-			Tripped: func(hold Hold) { holds = append(holds, hold) }, Opened: func() { opened++ },
+			Tripped: func(hold Pause) { holds = append(holds, hold) }, Opened: func() { opened++ },
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !valve.Held() {
+		if !valve.Paused() {
 			t.Error("it doesn't hold before it knows the nodes")
 		}
 		for i := range 10 {
@@ -176,22 +176,22 @@ func TestValve(t *testing.T) {
 		}
 		// A node that was gone before we came, named twice, counts once and from now on.
 		valve.Begin([]string{"node-0", "gone", "gone"})
-		if valve.Held() {
+		if valve.Paused() {
 			t.Error("one absent node is held for")
 		}
 		valve.Vanished("node-0")
 		valve.Vanished("node-0")
-		if valve.Held() {
+		if valve.Paused() {
 			t.Error("two nodes are held for")
 		}
 		<-time.After(time.Minute)
 		valve.Vanished("node-1")
 		// 3 of 11, a share of 0.27.
-		if valve.Held() {
+		if valve.Paused() {
 			t.Error("a smaller share than 0.3 is held for")
 		}
 		valve.Vanished("node-2")
-		if got, want := valve.Left(), 9*time.Minute; got != want {
+		if got, want := valve.PausedFor(), 9*time.Minute; got != want {
 			t.Errorf("4 of 11: held for %s, want %s, when the oldest two are out of the window", got, want)
 		}
 		valve.Vanished("node-3")
@@ -204,12 +204,12 @@ func TestValve(t *testing.T) {
 		}
 		valve.Appeared("node-3")
 		valve.Appeared("node-2")
-		if valve.Held() || opened != 1 {
+		if valve.Paused() || opened != 1 {
 			t.Errorf("nodes that came back still count (told of %d openings)", opened)
 		}
 		valve.Vanished("node-2")
 		<-time.After(9 * time.Minute)
-		if valve.Held() || opened != 2 {
+		if valve.Paused() || opened != 2 {
 			t.Errorf("still held after the window (told of %d openings)", opened)
 		}
 	})
@@ -217,7 +217,7 @@ func TestValve(t *testing.T) {
 
 func TestASharesBoundaryIsExact(t *testing.T) {
 	for percent := 1; percent <= 100; percent++ {
-		valve, err := NewValve(ValveConfig{Nodes: 1, Share: float64(percent) / 100, Window: time.Hour}, ValveObserver{Tripped: func(Hold) {}, Opened: func() {}})
+		valve, err := NewValve(ValveConfig{Nodes: 1, Share: float64(percent) / 100, Window: time.Hour}, ValveObserver{Tripped: func(Pause) {}, Opened: func() {}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,28 +226,28 @@ func TestASharesBoundaryIsExact(t *testing.T) {
 		}
 		valve.Begin(nil)
 		for node := range percent {
-			if valve.Held() {
+			if valve.Paused() {
 				t.Errorf("held for %d of 100, want %d", node, percent)
 			}
 			valve.Vanished(strconv.Itoa(node))
 		}
-		if !valve.Held() {
+		if !valve.Paused() {
 			t.Errorf("not held for %d of 100", percent)
 		}
 	}
 }
 
 func TestAValveSwitchedOffNeverHolds(t *testing.T) {
-	valve, err := NewValve(ValveConfig{Share: 1, Window: time.Hour}, ValveObserver{Tripped: func(Hold) { t.Error("tripped") }, Opened: func() { t.Error("opened") }})
+	valve, err := NewValve(ValveConfig{Share: 1, Window: time.Hour}, ValveObserver{Tripped: func(Pause) { t.Error("tripped") }, Opened: func() { t.Error("opened") }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	valve.Vanished("a")
-	if valve.Held() {
+	if valve.Paused() {
 		t.Error("held before it began")
 	}
 	valve.Begin([]string{"b", "c"})
-	if valve.Held() {
+	if valve.Paused() {
 		t.Error("held")
 	}
 }
@@ -270,7 +270,7 @@ func TestValveConfiguration(t *testing.T) {
 }
 
 func TestValveUnderConcurrency(t *testing.T) {
-	valve, err := NewValve(ValveConfig{Nodes: 3, Share: 0.3, Window: time.Nanosecond}, ValveObserver{Tripped: func(Hold) {}, Opened: func() {}})
+	valve, err := NewValve(ValveConfig{Nodes: 3, Share: 0.3, Window: time.Nanosecond}, ValveObserver{Tripped: func(Pause) {}, Opened: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestValveUnderConcurrency(t *testing.T) {
 				node := strconv.Itoa(i % 7)
 				valve.Vanished(node)
 				valve.Begin([]string{node, strconv.Itoa(worker)})
-				_ = valve.Held()
+				_ = valve.Paused()
 				valve.Appeared(node)
 			}
 		})

@@ -18,13 +18,9 @@ type Identity struct {
 	capabilities []*csi.PluginCapability
 }
 
-// NewControllerIdentity identifies a process that offers the controller service; ready tells whether it can serve yet, and
-// config whether volumes grow while they are published.
-func NewControllerIdentity(version string, ready func() bool, config ControllerConfig) *Identity {
-	expansion := csi.PluginCapability_VolumeExpansion_OFFLINE
-	if config.ExpandPublished {
-		expansion = csi.PluginCapability_VolumeExpansion_ONLINE
-	}
+// NewControllerIdentity identifies a process that offers the controller service. ready reports whether it can serve yet,
+// and expansion is when volumes grow.
+func NewControllerIdentity(version string, ready func() bool, expansion csi.PluginCapability_VolumeExpansion_Type) *Identity {
 	return &Identity{version: version, ready: ready, capabilities: []*csi.PluginCapability{
 		{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE}}},
 		{Type: &csi.PluginCapability_VolumeExpansion_{VolumeExpansion: &csi.PluginCapability_VolumeExpansion{Type: expansion}}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -12,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
 // Observer is told of every finished call: the RPC's name, the name of its gRPC code, and how long it took. It must not
@@ -44,8 +45,9 @@ type cutRequest struct{ fmt.Stringer }
 
 func (r cutRequest) String() string { return cut(r.Stringer.String(), maxLoggedRequest) }
 
-// observeCalls gives every call a logger that names what it is about, turns its error into a status, and reports it once.
-func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
+// Interceptor gives every call a logger that names what the call is about, turns its error into a status, and reports it
+// to observe once.
+func Interceptor(observe Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		method := path.Base(info.FullMethod)
 		logger := klog.FromContext(ctx).WithValues("rpc", method)
@@ -58,12 +60,12 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 		start := time.Now()
 		var response any
 		ctx = klog.NewContext(ctx, logger)
-		err := recovered(ctx, func() (err error) {
+		err := failure.Recover(ctx, func() (err error) {
 			response, err = handle(ctx, request)
 			return err
 		})
 		took := time.Since(start)
-		err = asStatus(err)
+		err = failure.Status(err)
 		observe(method, status.Code(err).String(), took)
 		switch {
 		case err != nil:
@@ -75,16 +77,4 @@ func observeCalls(observe Observer) grpc.UnaryServerInterceptor {
 		}
 		return response, err
 	}
-}
-
-// recovered turns a panic into an error: one request that nobody foresaw must not end the others, nor the process that
-// every volume depends on. A goroutine has to call it itself: nobody else can recover for it.
-func recovered(ctx context.Context, operate func() error) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = fmt.Errorf("%w: %v", errPanic, reason)
-			klog.FromContext(ctx).Error(err, "Panic", "stack", string(debug.Stack()))
-		}
-	}()
-	return operate()
 }

@@ -57,7 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 	withLogger := func(call context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		return handle(klog.NewContext(call, logger), request)
 	}
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(withLogger, observeCalls(s.observe)))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(withLogger, Interceptor(s.observe)))
 	csi.RegisterIdentityServer(server, s.identity)
 	if s.controller != nil {
 		csi.RegisterControllerServer(server, s.controller)
@@ -66,7 +66,7 @@ func (s *Server) Run(ctx context.Context) error {
 		csi.RegisterNodeServer(server, s.node)
 	}
 	stopped := make(chan struct{})
-	release := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		force := time.AfterFunc(shutdownGrace, server.Stop)
 		defer force.Stop()
@@ -74,7 +74,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	logger.Info("Serving CSI", "socket", s.socket)
 	err = server.Serve(listener)
-	if !release() {
+	if !stop() {
 		<-stopped
 	}
 	return err

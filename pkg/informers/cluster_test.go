@@ -73,7 +73,7 @@ func startController(t *testing.T, objects ...runtime.Object) *controller {
 		t.Fatal(err)
 	}
 	reconciler, err := attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 2, StuckAfter: time.Hour}, cluster, noAppliance{}, attach.Observer{
-		Done: func(attach.Action, error, time.Duration) {}, Note: func(attach.Note) {}, Held: func() time.Duration { return 0 },
+		Done: func(attach.Action, error, time.Duration) {}, Note: func(attach.Note) {}, PausedFor: func() time.Duration { return 0 },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
 // appliance is how the appliance and the way to it are doing.
@@ -35,28 +37,28 @@ func (a appliance) collectors() []prometheus.Collector {
 	return []prometheus.Collector{a.commands, a.durations, a.connects, a.connected}
 }
 
-// DeclareAppliance makes the series of these kinds of commands, their outcomes and these results of connecting exist from
-// the start, at zero.
-func (m *Metrics) DeclareAppliance(commands, outcomes, results []string) {
-	for _, command := range commands {
-		m.appliance.durations.WithLabelValues(command)
-		for _, outcome := range outcomes {
-			m.appliance.commands.WithLabelValues(command, outcome)
+func (a appliance) startAtZero() {
+	for _, kind := range rds.Kinds() {
+		a.durations.WithLabelValues(string(kind))
+		for _, outcome := range rds.Outcomes() {
+			a.commands.WithLabelValues(string(kind), string(outcome))
 		}
 	}
-	for _, result := range results {
-		m.appliance.connects.WithLabelValues(result)
+	for _, result := range rds.ConnectResults() {
+		a.connects.WithLabelValues(string(result))
 	}
 }
 
 // ObserveCommand counts a command for the appliance.
-func (m *Metrics) ObserveCommand(command, outcome string, took time.Duration) {
-	m.appliance.commands.WithLabelValues(command, outcome).Inc()
-	m.appliance.durations.WithLabelValues(command).Observe(took.Seconds())
+func (m *Metrics) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
+	m.appliance.commands.WithLabelValues(string(kind), string(outcome)).Inc()
+	m.appliance.durations.WithLabelValues(string(kind)).Observe(took.Seconds())
 }
 
 // CountConnect counts an attempt to connect to the appliance.
-func (m *Metrics) CountConnect(result string) { m.appliance.connects.WithLabelValues(result).Inc() }
+func (m *Metrics) CountConnect(result rds.ConnectResult) {
+	m.appliance.connects.WithLabelValues(string(result)).Inc()
+}
 
 // SetConnected notes whether there is a connection to the appliance.
 func (m *Metrics) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch

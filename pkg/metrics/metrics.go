@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
 // Metrics are the driver's metrics, in a registry of their own. Its methods are safe for concurrent use and never block.
@@ -39,7 +41,7 @@ const (
 	resultError   = "error"
 )
 
-// New registers every metric, with every series that can be known beforehand at zero.
+// New registers every metric.
 func New() *Metrics {
 	// From a command's round trip (50 ms on the appliance) to the sidecars' patience.
 	buckets := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60}
@@ -64,25 +66,25 @@ func New() *Metrics {
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
 		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rds_csi_volumes_restored_total", Help: "Volumes of which the appliance had lost something that it was given back, by reason.",
+			Name: "rds_csi_volumes_restored_total", Help: "Volumes whose record or export was written again after the appliance had lost it, by reason.",
 		}, []string{"reason"}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "rds_csi_leader", Help: "1 while this process is the one that clears stale attachments, else 0.",
+			Name: "rds_csi_leader", Help: "1 while this process clears stale attachments, 0 while another one does.",
 		}),
 		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
 		}),
 		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are held because too many nodes vanished at once.",
+			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are paused because too many nodes vanished at once.",
 		}),
 		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "rds_csi_orphans", Help: "What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
+			Name: "rds_csi_orphans", Help: "Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
 		}, []string{"kind"}),
 		connectionsLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "rds_csi_node_connections_lost_total", Help: "Staged volumes whose connection the kernel was found to have given up.",
+			Name: "rds_csi_node_connections_lost_total", Help: "Staged volumes whose connection the kernel had given up.",
 		}),
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rds_csi_node_reconnects_total", Help: "Attempts to connect such volumes again before they are published again, by result.",
+			Name: "rds_csi_node_reconnects_total", Help: "Attempts to reconnect staged volumes whose connection the kernel had given up, by result.",
 		}, []string{"result"}),
 		appliance: newAppliance(buckets),
 	}
@@ -95,14 +97,28 @@ func New() *Metrics {
 	return m
 }
 
-// Declare makes the series of these reconcile actions and verdicts exist from the start, at zero.
-func (m *Metrics) Declare(actions, verdicts []string) {
-	for _, action := range actions {
-		m.reconcileActions.WithLabelValues(action)
+// NewController returns the metrics of a controller. Every series exists whose labels are known: an alert on the first of
+// something needs the zero before it. There may be thousands of nodes, and they don't have these series.
+func NewController() *Metrics {
+	m := New()
+	m.startAtZero()
+	return m
+}
+
+func (m *Metrics) startAtZero() {
+	for _, action := range attach.Actions() {
+		m.reconcileActions.WithLabelValues(string(action))
 	}
-	for _, verdict := range verdicts {
-		m.decisions.WithLabelValues(verdict)
+	for _, verdict := range attach.Verdicts() {
+		m.decisions.WithLabelValues(verdict.String())
 	}
+	for _, reason := range attach.RestoreReasons() {
+		m.restored.WithLabelValues(string(reason))
+	}
+	for _, kind := range attach.OrphanKinds() {
+		m.orphans.WithLabelValues(string(kind))
+	}
+	m.appliance.startAtZero()
 }
 
 // Registry is what /metrics serves.
@@ -135,53 +151,43 @@ func resultOf(err error) string {
 }
 
 // ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
-func (m *Metrics) ObserveReconcile(action string, err error, took time.Duration) {
-	m.reconcileActions.WithLabelValues(action).Inc()
+func (m *Metrics) ObserveReconcile(action attach.Action, err error, took time.Duration) {
+	m.reconcileActions.WithLabelValues(string(action)).Inc()
 	m.operations.WithLabelValues(operationReconcile, resultOf(err)).Observe(took.Seconds())
-}
-
-// CountStaleCleared counts a VolumeAttachment that was deleted because its node is proven gone.
-func (m *Metrics) CountStaleCleared() { m.staleCleared.Inc() }
-
-// CountDecision counts a decision on a publish request.
-func (m *Metrics) CountDecision(verdict string) { m.decisions.WithLabelValues(verdict).Inc() }
-
-// DeclareRestored makes the series of these reasons exist from the start, at zero.
-func (m *Metrics) DeclareRestored(reasons []string) {
-	for _, reason := range reasons {
-		m.restored.WithLabelValues(reason)
+	if action == attach.ActionClear {
+		m.staleCleared.Inc()
 	}
 }
 
-// CountRestored counts a volume of which the appliance was given back what it had lost.
-func (m *Metrics) CountRestored(reason string) { m.restored.WithLabelValues(reason).Inc() }
+// CountDecision counts a decision on a publish request.
+func (m *Metrics) CountDecision(verdict attach.Verdict) {
+	m.decisions.WithLabelValues(verdict.String()).Inc()
+	if verdict == attach.HandOff {
+		m.graceUsed.Inc()
+	}
+}
 
-// CountGraceUsed counts a volume that was handed off while its old node was still detaching.
-func (m *Metrics) CountGraceUsed() { m.graceUsed.Inc() }
+// CountRestored counts a volume whose record or export was written again after the appliance had lost it.
+func (m *Metrics) CountRestored(reason attach.RestoreReason) {
+	m.restored.WithLabelValues(string(reason)).Inc()
+}
 
-// BeginLeading says that this process is from now on the one that clears stale attachments.
+// BeginLeading notes that this process clears stale attachments from now on.
 func (m *Metrics) BeginLeading() { m.leader.Set(1) }
 
-// EndLeading says that it isn't any more.
+// EndLeading notes that it no longer does.
 func (m *Metrics) EndLeading() { m.leader.Set(0) }
 
 // CountEventDropped counts a Kubernetes Event that is lost because too many waited already.
 func (m *Metrics) CountEventDropped() { m.eventsDropped.Inc() }
 
-// HoldMassDeletion notes that clearing and take-over are held, until ReleaseMassDeletion.
-func (m *Metrics) HoldMassDeletion() { m.massDeletion.Set(1) }
+// BeginMassDeletion notes that clearing and take-over are paused, until EndMassDeletion.
+func (m *Metrics) BeginMassDeletion() { m.massDeletion.Set(1) }
 
-// ReleaseMassDeletion notes that clearing and take-over aren't held.
-func (m *Metrics) ReleaseMassDeletion() { m.massDeletion.Set(0) }
-
-// DeclareOrphans makes the series of these kinds exist from the start, at zero.
-func (m *Metrics) DeclareOrphans(kinds []string) {
-	for _, kind := range kinds {
-		m.orphans.WithLabelValues(kind)
-	}
-}
+// EndMassDeletion notes that clearing and take-over aren't paused.
+func (m *Metrics) EndMassDeletion() { m.massDeletion.Set(0) }
 
 // SetOrphans notes how many orphans of a kind the last audit found.
-func (m *Metrics) SetOrphans(kind string, count int) {
-	m.orphans.WithLabelValues(kind).Set(float64(count))
+func (m *Metrics) SetOrphans(kind attach.OrphanKind, count int) {
+	m.orphans.WithLabelValues(string(kind)).Set(float64(count))
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
 // Dashboards and alerts are built on these names: they don't change.
 func TestNamesAndFirstSeries(t *testing.T) {
-	m := New()
-	m.Declare([]string{"clear", "none"}, []string{"publish"})
+	m := NewController()
 	m.ObserveCall("ControllerPublishVolume", "OK", time.Second)
-	m.ObserveReconcile("clear", nil, time.Second)
+	m.ObserveReconcile(attach.ActionClear, nil, time.Second)
+	m.CountDecision(attach.HandOff)
 	m.CountEventDropped()
 	m.BeginLeading()
-	m.HoldMassDeletion()
-	m.DeclareOrphans([]string{"disk_without_pv", "pv_without_disk"})
+	m.BeginMassDeletion()
 	m.SetOrphans("disk_without_pv", 2)
-	m.DeclareRestored([]string{"export_lost", "went_back"})
 	m.CountRestored("went_back")
 	want := `
 # HELP rds_csi_events_dropped_total Kubernetes Events not written because too many waited already.
@@ -29,28 +29,48 @@ func TestNamesAndFirstSeries(t *testing.T) {
 rds_csi_events_dropped_total 1
 # HELP rds_csi_grace_period_used_total Volumes handed off to a new node while the old one was still detaching.
 # TYPE rds_csi_grace_period_used_total counter
-rds_csi_grace_period_used_total 0
-# HELP rds_csi_leader 1 while this process is the one that clears stale attachments, else 0.
+rds_csi_grace_period_used_total 1
+# HELP rds_csi_leader 1 while this process clears stale attachments, 0 while another one does.
 # TYPE rds_csi_leader gauge
 rds_csi_leader 1
-# HELP rds_csi_mass_deletion_held 1 while clearing and take-over are held because too many nodes vanished at once.
+# HELP rds_csi_mass_deletion_held 1 while clearing and take-over are paused because too many nodes vanished at once.
 # TYPE rds_csi_mass_deletion_held gauge
 rds_csi_mass_deletion_held 1
-# HELP rds_csi_orphans What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.
+# HELP rds_csi_orphans Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.
 # TYPE rds_csi_orphans gauge
 rds_csi_orphans{kind="disk_without_pv"} 2
+rds_csi_orphans{kind="file_without_disk"} 0
+rds_csi_orphans{kind="holder_without_attachment"} 0
 rds_csi_orphans{kind="pv_without_disk"} 0
 # HELP rds_csi_publish_decisions_total Decisions on requests to publish a volume, by verdict.
 # TYPE rds_csi_publish_decisions_total counter
+rds_csi_publish_decisions_total{verdict="already_published"} 0
+rds_csi_publish_decisions_total{verdict="conflict"} 0
+rds_csi_publish_decisions_total{verdict="hand_off"} 1
+rds_csi_publish_decisions_total{verdict="incompatible"} 0
+rds_csi_publish_decisions_total{verdict="join"} 0
 rds_csi_publish_decisions_total{verdict="publish"} 0
+rds_csi_publish_decisions_total{verdict="take_over"} 0
+rds_csi_publish_decisions_total{verdict="unfenced"} 0
+rds_csi_publish_decisions_total{verdict="unknown"} 0
+rds_csi_publish_decisions_total{verdict="went_back"} 0
 # HELP rds_csi_reconcile_actions_total What the attachment reconciler did, by action.
 # TYPE rds_csi_reconcile_actions_total counter
 rds_csi_reconcile_actions_total{action="clear"} 1
+rds_csi_reconcile_actions_total{action="clear_dead"} 0
+rds_csi_reconcile_actions_total{action="detach_stuck"} 0
+rds_csi_reconcile_actions_total{action="error"} 0
+rds_csi_reconcile_actions_total{action="hold"} 0
+rds_csi_reconcile_actions_total{action="in_use"} 0
 rds_csi_reconcile_actions_total{action="none"} 0
+rds_csi_reconcile_actions_total{action="recheck"} 0
+rds_csi_reconcile_actions_total{action="restore"} 0
+rds_csi_reconcile_actions_total{action="skip"} 0
+rds_csi_reconcile_actions_total{action="wait_for_pods"} 0
 # HELP rds_csi_stale_attachments_cleared_total VolumeAttachments deleted because their node is proven gone.
 # TYPE rds_csi_stale_attachments_cleared_total counter
-rds_csi_stale_attachments_cleared_total 0
-# HELP rds_csi_volumes_restored_total Volumes of which the appliance had lost something that it was given back, by reason.
+rds_csi_stale_attachments_cleared_total 1
+# HELP rds_csi_volumes_restored_total Volumes whose record or export was written again after the appliance had lost it, by reason.
 # TYPE rds_csi_volumes_restored_total counter
 rds_csi_volumes_restored_total{reason="export_lost"} 0
 rds_csi_volumes_restored_total{reason="went_back"} 1
@@ -60,13 +80,13 @@ rds_csi_volumes_restored_total{reason="went_back"} 1
 		"rds_csi_volumes_restored_total"); err != nil {
 		t.Error(err)
 	}
-	m.ReleaseMassDeletion()
+	m.EndMassDeletion()
 	m.EndLeading()
 	if leads := testutil.ToFloat64(m.leader); leads != 0 {
 		t.Errorf("rds_csi_leader after the end of leading: got %g, want 0", leads)
 	}
-	if held := testutil.ToFloat64(m.massDeletion); held != 0 {
-		t.Errorf("rds_csi_mass_deletion_held after the release: got %g, want 0", held)
+	if paused := testutil.ToFloat64(m.massDeletion); paused != 0 {
+		t.Errorf("rds_csi_mass_deletion_held after the end: got %g, want 0", paused)
 	}
 	problems, err := testutil.GatherAndLint(m.Registry())
 	if err != nil || len(problems) != 0 {

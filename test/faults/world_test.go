@@ -11,7 +11,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
-	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -27,19 +27,19 @@ const (
 // leavingNodes finds every holder just detaching, so that a volume may always be handed off.
 type leavingNodes struct{}
 
-func (leavingNodes) Admit(context.Context, string, attach.NodeID) (drivercsi.Admission, error) {
-	return drivercsi.Admission{}, nil
+func (leavingNodes) Admit(context.Context, string, attach.NodeID) (attach.Admission, error) {
+	return attach.Admission{}, nil
 }
 
-func (leavingNodes) Standings(_ context.Context, _ string, holders []attach.NodeID) []attach.Holder {
+func (leavingNodes) HolderStates(_ context.Context, _ string, holders []attach.NodeID) []attach.Holder {
 	var known []attach.Holder
 	for _, id := range holders {
-		known = append(known, attach.Holder{ID: id, Standing: attach.StandingDetaching, DetachingSince: time.Now()})
+		known = append(known, attach.Holder{ID: id, State: attach.HolderDetaching, DetachingSince: time.Now()})
 	}
 	return known
 }
 
-func (leavingNodes) LetGo(context.Context, string, attach.NodeID) bool { return true }
+func (leavingNodes) StoppedUsing(context.Context, string, attach.NodeID) bool { return true }
 
 func (leavingNodes) Granted(string) uint64 { return 0 }
 
@@ -51,7 +51,7 @@ func (leavingNodes) Changed(string) <-chan struct{} { return nil }
 type world struct {
 	sim        *sim.Sim
 	client     *rds.Client
-	controller *drivercsi.Controller
+	controller *controller.Service
 	id         rds.VolumeID
 }
 
@@ -62,9 +62,9 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 		config.ConnectTimeout = patience
 	}
 	client := simtest.Client(t, config)
-	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
+	service, err := controller.New(controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
-	}, client, leavingNodes{}, drivercsi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(drivercsi.RestoreReason) {}})
+	}, client, leavingNodes{}, controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{sim: simulator, client: client, controller: controller, id: id}
+	return &world{sim: simulator, client: client, controller: service, id: id}
 }
 
 func (w *world) capability() *csi.VolumeCapability {

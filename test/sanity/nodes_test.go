@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
@@ -16,7 +16,7 @@ const machine = "machine-a"
 
 // backend is how the node reaches what the simulator exports.
 type backend struct {
-	connector csi.Connector
+	connector node.Connector
 	// kernel is the real target, if there is one.
 	kernel export.Kernel
 	// simulator is set once it runs.

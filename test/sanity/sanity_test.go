@@ -18,6 +18,8 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
@@ -74,22 +76,22 @@ func serve(t *testing.T, backend *backend) string {
 	t.Helper()
 	simulator, appliance := simtest.Start(t, func(o *sim.Options) { o.Exports.Kernel = backend.kernel })
 	backend.simulator = simulator
-	config := csi.ControllerConfig{
+	config := controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "127.0.0.1", Port: 4420, GracePeriod: 30 * time.Second,
 		ExpandPublished: true,
 	}
-	observer := csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(csi.RestoreReason) {}}
-	controller, err := csi.NewController(config, simtest.Client(t, appliance), csi.RecordNodes{}, observer)
+	observer := controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}}
+	service, err := controller.New(config, simtest.Client(t, appliance), attach.RecordNodes{}, observer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	node, err := csi.NewNode(csi.NodeConfig{NodeName: "node-a", MachineIdentity: machine, MaxVolumes: 128}, backend.connector, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
+	nodeService, err := node.New(node.Config{NodeName: "node-a", MachineIdentity: machine, MaxVolumes: 128}, backend.connector, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "csi.sock")
-	identity := csi.NewControllerIdentity("test", func() bool { return true }, config)
-	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: identity, Controller: controller, Node: node}, func(string, string, time.Duration) {})
+	identity := csi.NewControllerIdentity("test", func() bool { return true }, config.Expansion())
+	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: identity, Controller: service, Node: nodeService}, func(string, string, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

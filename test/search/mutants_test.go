@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
-	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -22,9 +22,9 @@ type without struct {
 	line func(string) string
 	// kubernetes, appliance, nodes and records stand before what the product asks.
 	kubernetes func(*cache) attacherView
-	appliance  func(*rds.Client) drivercsi.Appliance
-	nodes      func(*world, drivercsi.Nodes) drivercsi.Nodes
-	records    func(*drivercsi.Controller) attach.Appliance
+	appliance  func(*rds.Client) controller.Appliance
+	nodes      func(*world, controller.Nodes) controller.Nodes
+	records    func(*controller.Service) attach.Appliance
 	// identity is what a machine reports of itself.
 	identity func(machine string) string
 	// anyGrant has node plugins use what was granted to another machine of their name.
@@ -36,9 +36,9 @@ func nothing() without {
 	return without{
 		line:       func(line string) string { return line },
 		kubernetes: func(c *cache) attacherView { return c },
-		appliance:  func(client *rds.Client) drivercsi.Appliance { return client },
-		nodes:      func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return nodes },
-		records:    func(controller *drivercsi.Controller) attach.Appliance { return controller },
+		appliance:  func(client *rds.Client) controller.Appliance { return client },
+		nodes:      func(_ *world, nodes controller.Nodes) controller.Nodes { return nodes },
+		records:    func(controller *controller.Service) attach.Appliance { return controller },
 		identity:   func(machine string) string { return machine },
 	}
 }
@@ -51,15 +51,15 @@ func protections() map[string]func(*without) {
 			w.line = func(line string) string { return condition.ReplaceAllString(line, "$1") }
 		},
 		"fresh token": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return frozenRecords{timelessDisks{client}} }
-			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
-			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return frozenRecords{timelessDisks{client}} }
+			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return forgetfulNodes{nodes} }
+			w.records = func(controller *controller.Service) attach.Appliance { return timelessRecords{controller} }
 		},
 		"unpublish always writing": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return lazyUnpublish{client} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return lazyUnpublish{client} }
 		},
 		"new NQN": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return oneEpoch{client} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return oneEpoch{client} }
 		},
 		"live confirmation of node": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return cachedNodes{c} }
@@ -70,21 +70,21 @@ func protections() map[string]func(*without) {
 		"machine identity":     func(w *without) { w.identity = func(string) string { return "same" } },
 		"machine in the grant": func(w *without) { w.anyGrant = true },
 		"generation": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return timelessDisks{client} }
-			w.nodes = func(_ *world, nodes drivercsi.Nodes) drivercsi.Nodes { return forgetfulNodes{nodes} }
-			w.records = func(controller *drivercsi.Controller) attach.Appliance { return timelessRecords{controller} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return timelessDisks{client} }
+			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return forgetfulNodes{nodes} }
+			w.records = func(controller *controller.Service) attach.Appliance { return timelessRecords{controller} }
 		},
 		"comparison during the boot": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return wholeLists{client} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return wholeLists{client} }
 		},
 		"proof of deletion": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return hopefulDelete{client} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return hopefulDelete{client} }
 		},
 		"look at the export": func(w *without) {
-			w.records = func(controller *drivercsi.Controller) attach.Appliance { return blindRecords{controller} }
+			w.records = func(controller *controller.Service) attach.Appliance { return blindRecords{controller} }
 		},
 		"access mode in the record": func(w *without) {
-			w.appliance = func(client *rds.Client) drivercsi.Appliance { return anyMode{client} }
+			w.appliance = func(client *rds.Client) controller.Appliance { return anyMode{client} }
 		},
 		"UID precondition": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return anyVersion{c} }
@@ -93,7 +93,7 @@ func protections() map[string]func(*without) {
 			w.kubernetes = func(c *cache) attacherView { return neverWaits{c} }
 		},
 		"grace consumption": func(w *without) {
-			w.nodes = func(world *world, nodes drivercsi.Nodes) drivercsi.Nodes { return sharedGrace{nodes, world} }
+			w.nodes = func(world *world, nodes controller.Nodes) controller.Nodes { return sharedGrace{nodes, world} }
 		},
 	}
 }
@@ -140,7 +140,7 @@ func (a frozenRecords) Unpublish(ctx context.Context, seen rds.Disk, next rds.Re
 }
 
 // forgetfulNodes don't know what was granted.
-type forgetfulNodes struct{ drivercsi.Nodes }
+type forgetfulNodes struct{ controller.Nodes }
 
 func (forgetfulNodes) Granted(string) uint64 { return 0 }
 
@@ -168,16 +168,16 @@ func (a timelessDisks) LastSeen(id rds.VolumeID) (rds.Disk, bool) {
 }
 
 // timelessRecords are never older than anything.
-type timelessRecords struct{ *drivercsi.Controller }
+type timelessRecords struct{ *controller.Service }
 
 func (r timelessRecords) SeenRecord(volume string) (attach.Record, bool) {
-	record, found := r.Controller.SeenRecord(volume)
+	record, found := r.Service.SeenRecord(volume)
 	record.Generation = math.MaxUint64
 	return record, found
 }
 
 func (r timelessRecords) Record(ctx context.Context, volume string) attach.Answer[attach.Record] {
-	answer := r.Controller.Record(ctx, volume)
+	answer := r.Service.Record(ctx, volume)
 	answer.Value.Generation = math.MaxUint64
 	return answer
 }
@@ -206,16 +206,16 @@ func (a hopefulDelete) Delete(ctx context.Context, id rds.VolumeID, granted uint
 }
 
 // blindRecords don't tell whether a volume can be reached.
-type blindRecords struct{ *drivercsi.Controller }
+type blindRecords struct{ *controller.Service }
 
 func (r blindRecords) SeenRecord(volume string) (attach.Record, bool) {
-	record, found := r.Controller.SeenRecord(volume)
+	record, found := r.Service.SeenRecord(volume)
 	record.Reachable = true
 	return record, found
 }
 
 func (r blindRecords) Record(ctx context.Context, volume string) attach.Answer[attach.Record] {
-	answer := r.Controller.Record(ctx, volume)
+	answer := r.Service.Record(ctx, volume)
 	answer.Value.Reachable = true
 	return answer
 }
@@ -299,16 +299,16 @@ func (neverWaits) WaitForSync(context.Context) error { return nil }
 
 // sharedGrace counts the grace from the last detach of the volume, whoever's it was.
 type sharedGrace struct {
-	drivercsi.Nodes
+	controller.Nodes
 	w *world
 }
 
-func (n sharedGrace) Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
-	standings := n.Nodes.Standings(ctx, volumeID, holders)
+func (n sharedGrace) HolderStates(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
+	standings := n.Nodes.HolderStates(ctx, volumeID, holders)
 	for i, holder := range standings {
 		since, found := n.w.api.lastDetach[volumeID]
-		if found && holder.Standing == attach.StandingAttached && time.Since(since) < 30*time.Second {
-			standings[i] = attach.Holder{ID: holder.ID, Standing: attach.StandingDetaching, DetachingSince: since}
+		if found && holder.State == attach.HolderAttached && time.Since(since) < 30*time.Second {
+			standings[i] = attach.Holder{ID: holder.ID, State: attach.HolderDetaching, DetachingSince: since}
 		}
 	}
 	return standings

@@ -13,6 +13,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -36,7 +37,7 @@ type process struct {
 	// attachers is external-attacher's cache: each of the two may be behind the other.
 	attachers  *cache
 	kubernetes attacherView
-	controller *drivercsi.Controller
+	controller *controller.Service
 	reconciler *attach.Reconciler
 	queue      []string
 	// again is when names are to be looked at anyway.
@@ -49,7 +50,7 @@ type process struct {
 
 // attacherView is all that the product asks of Kubernetes.
 type attacherView interface {
-	drivercsi.Kubernetes
+	attach.PublishCluster
 	attach.Cluster
 }
 
@@ -58,22 +59,22 @@ func (w *world) newProcess(name string) *process {
 	p.cache, p.attachers = newCache(w.api, p.enqueue, p.spawn), newLister(w.api)
 	p.kubernetes = w.without.kubernetes(p.cache)
 	client := rds.NewOver(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
-	controller, err := drivercsi.NewController(drivercsi.ControllerConfig{
+	service, err := controller.New(controller.Config{
 		ClusterID: clusterID, Directory: directory, Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
-		MaxHeld: 2, Await: p.await,
-	}, w.without.appliance(client), w.without.nodes(w, drivercsi.NewKubernetesNodes(p.kubernetes, func() bool { return false })), drivercsi.ControllerObserver{
+		MaxWaiting: 2, Await: p.await,
+	}, w.without.appliance(client), w.without.nodes(w, attach.NewNodes(drivercsi.DriverName, p.kubernetes, func() bool { return false })), controller.Observer{
 		Decided:  func(attach.Verdict) {},
 		Note:     func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
-		Restored: func(drivercsi.RestoreReason) {},
+		Restored: func(attach.RestoreReason) {},
 	})
 	if err != nil {
 		panic(err)
 	}
-	p.controller = controller
-	p.reconciler, err = attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 1, StuckAfter: 5 * time.Minute}, p.kubernetes, w.without.records(controller), attach.Observer{
-		Done: func(attach.Action, error, time.Duration) {},
-		Note: func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
-		Held: func() time.Duration { return 0 },
+	p.controller = service
+	p.reconciler, err = attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 1, StuckAfter: 5 * time.Minute}, p.kubernetes, w.without.records(service), attach.Observer{
+		Done:      func(attach.Action, error, time.Duration) {},
+		Note:      func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		PausedFor: func() time.Duration { return 0 },
 	})
 	if err != nil {
 		panic(err)

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"time"
-
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
@@ -11,11 +9,8 @@ import (
 // the connection was lost since the last time.
 func observeAppliance(config *rds.Config, observed *metrics.Metrics) (lost <-chan struct{}) {
 	losses := make(chan struct{}, 1)
-	observed.DeclareAppliance(texts(rds.Kinds()), texts(rds.Outcomes()), texts(rds.ConnectResults()))
-	config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
-		observed.ObserveCommand(string(kind), string(outcome), took)
-	}
-	config.ObserveConnect = func(result rds.ConnectResult) { observed.CountConnect(string(result)) }
+	config.Observe = observed.ObserveCommand
+	config.ObserveConnect = observed.CountConnect
 	config.ObserveConnected = func(connected bool) {
 		observed.SetConnected(connected)
 		if connected {
@@ -27,12 +22,4 @@ func observeAppliance(config *rds.Config, observed *metrics.Metrics) (lost <-cha
 		}
 	}
 	return losses
-}
-
-func texts[T ~string](values []T) []string {
-	var texts []string
-	for _, value := range values {
-		texts = append(texts, string(value))
-	}
-	return texts
 }

@@ -13,7 +13,7 @@ import (
 
 func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
 	_, config := simtest.Start(t)
-	observed := metrics.New()
+	observed := metrics.NewController()
 	observeAppliance(&config, observed)
 	client, err := rds.New(config)
 	if err != nil {
@@ -45,6 +45,6 @@ rds_csi_appliance_connects_total{result="unreachable"} 0
 	expect("0")
 	count, err := testutil.GatherAndCount(observed.Registry(), "rds_csi_appliance_commands_total")
 	if want := len(rds.Kinds()) * len(rds.Outcomes()); err != nil || count != want {
-		t.Errorf("series of commands: got %d, %v, want %d: each from the start, and none that wasn't declared", count, err, want)
+		t.Errorf("series of commands: got %d, %v, want %d: each from the start, and none besides", count, err, want)
 	}
 }

@@ -7,26 +7,26 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 )
 
-// newAuditor builds what compares appliance and cluster, at the pace at which attachments are looked at again. While held
+// newAuditor builds what compares appliance and cluster, at the pace at which attachments are looked at again. While paused
 // returns true it removes nothing.
 func newAuditor(options *ControllerOptions, appliance attach.AuditAppliance, cluster *informers.Cluster, observer attach.AuditObserver) (*attach.Auditor, error) {
 	config := attach.AuditConfig{
-		Scope: csi.AuditScope(), Every: options.reconcileEvery, Remove: options.removeOrphans, Grace: options.orphanGrace,
+		Scope: controller.AuditScope(csi.DriverName), Every: options.reconcileEvery, Remove: options.removeOrphans, Grace: options.orphanGrace,
 	}
 	return attach.NewAuditor(config, appliance, cluster, observer)
 }
 
 // auditObserver has orphans counted and told.
-func auditObserver(observed *metrics.Metrics, note func(attach.Note), held func() bool) attach.AuditObserver {
-	observed.DeclareOrphans(texts(attach.OrphanKinds()))
+func auditObserver(observed *metrics.Metrics, note func(attach.Note), paused func() bool) attach.AuditObserver {
 	return attach.AuditObserver{
-		Count: func(kind attach.OrphanKind, orphans int) { observed.SetOrphans(string(kind), orphans) },
-		Note:  note,
-		Held:  held,
+		Count:  observed.SetOrphans,
+		Note:   note,
+		Paused: paused,
 	}
 }
 

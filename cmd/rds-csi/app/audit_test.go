@@ -65,7 +65,7 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 				}
 				return sim.Fault{}
 			})
-			observed := metrics.New()
+			observed := metrics.NewController()
 			parts, err := controllerParts(options, fake.NewClientset(), client, observed, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -82,7 +82,7 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 				})
 			}
 			counted := func(disks string) func() bool {
-				want := "# HELP rds_csi_orphans What doesn't pair between appliance and Kubernetes, by kind, as of the last audit; 0 where no audit runs.\n" +
+				want := "# HELP rds_csi_orphans Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.\n" +
 					"# TYPE rds_csi_orphans gauge\n" +
 					`rds_csi_orphans{kind="disk_without_pv"} ` + disks + "\n" +
 					`rds_csi_orphans{kind="file_without_disk"} 0` + "\n" +
@@ -131,7 +131,7 @@ func TestTheLeadersWorkStopsAsOne(t *testing.T) {
 		}
 		options, _ := parsed(t, nil)
 		appliance := &stubbornAppliance{looking: make(chan struct{}), release: make(chan struct{})}
-		observed, note := metrics.New(), func(attach.Note) {}
+		observed, note := metrics.NewController(), func(attach.Note) {}
 		reconciler, err := newReconciler(options, cluster, appliance, reconcilerObserver(observed, note, func() time.Duration { return 0 }))
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -38,8 +39,7 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 			return err
 		}
 	}
-	observed := metrics.New()
-	observed.Declare(texts(attach.Actions()), verdictNames())
+	observed := metrics.NewController()
 	lost := observeAppliance(&options.appliance.config, observed)
 	appliance, err := rds.New(options.appliance.config)
 	if err != nil {
@@ -61,10 +61,10 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 // received from lost whenever the connection to the appliance is.
 func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics, lost <-chan struct{}) ([]func(context.Context) error, error) {
 	var (
-		nodes   csi.Nodes = csi.RecordNodes{}
-		ready             = func() bool { return true }
-		note              = func(attach.Note) {}
-		met               = func(context.Context, []rds.Disk) {}
+		nodes   controller.Nodes = attach.RecordNodes{}
+		ready                    = func() bool { return true }
+		note                     = func(attach.Note) {}
+		met                      = func(context.Context, []rds.Disk) {}
 		cluster *informers.Cluster
 		valve   *guard
 		parts   []func(context.Context) error
@@ -79,19 +79,19 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if valve, err = newGuard(options.valve, cluster, observed, note); err != nil {
 			return nil, err
 		}
-		nodes, ready, met = csi.NewKubernetesNodes(cluster, valve.Held), cluster.Synced, valve.begin
+		nodes, ready, met = attach.NewNodes(csi.DriverName, cluster, valve.Paused), cluster.Synced, valve.begin
 		parts = append(parts, cluster.Run, recorder.Run, valve.Run)
 	}
-	controller, err := newControllerService(options, appliance, nodes, note, observed)
+	service, err := newControllerService(options, appliance, nodes, note, observed)
 	if err != nil {
 		return nil, err
 	}
 	if cluster != nil && options.reconcile {
-		reconciler, err := newReconciler(options, cluster, controller, reconcilerObserver(observed, note, valve.Left))
+		reconciler, err := newReconciler(options, cluster, service, reconcilerObserver(observed, note, valve.PausedFor))
 		if err != nil {
 			return nil, err
 		}
-		auditor, err := newAuditor(options, csi.NewAuditedAppliance(controller, appliance), cluster, auditObserver(observed, note, valve.Held))
+		auditor, err := newAuditor(options, service, cluster, auditObserver(observed, note, valve.Paused))
 		if err != nil {
 			return nil, err
 		}
@@ -100,9 +100,9 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return nil, err
 		}
 		parts = append(parts, run, resyncAfter(lost, reconciler))
-		valve.released = reconciler.Resync
+		valve.resumed = reconciler.Resync
 	}
-	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options)), Controller: controller}
+	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options).Expansion()), Controller: service}
 	server, err := csi.NewServer(options.endpoint, services, observed.ObserveCall)
 	if err != nil {
 		return nil, err
@@ -159,17 +159,8 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 	return reconciler, cluster.Watch(reconciler.Enqueue)
 }
 
-func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), held func() time.Duration) attach.Observer {
-	return attach.Observer{
-		Done: func(action attach.Action, err error, took time.Duration) {
-			observed.ObserveReconcile(string(action), err, took)
-			if action == attach.ActionClear {
-				observed.CountStaleCleared()
-			}
-		},
-		Note: note,
-		Held: held,
-	}
+func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), pausedFor func() time.Duration) attach.Observer {
+	return attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: pausedFor}
 }
 
 // resyncAfter has every record read again when the connection to the appliance was lost: it may come back another than it
@@ -208,23 +199,13 @@ func runLeading(options *ControllerOptions, work worker, observed *metrics.Metri
 	return election.Run, nil
 }
 
-func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes csi.Nodes, note func(attach.Note), observed *metrics.Metrics) (*csi.Controller, error) {
-	observed.DeclareRestored(texts(csi.RestoreReasons()))
-	observer := csi.ControllerObserver{
-		Decided: func(verdict attach.Verdict) {
-			observed.CountDecision(verdict.String())
-			if verdict == attach.HandOff {
-				observed.CountGraceUsed()
-			}
-		},
-		Note:     note,
-		Restored: func(reason csi.RestoreReason) { observed.CountRestored(string(reason)) },
-	}
-	return csi.NewController(serviceConfig(options), appliance, nodes, observer)
+func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes controller.Nodes, note func(attach.Note), observed *metrics.Metrics) (*controller.Service, error) {
+	observer := controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored}
+	return controller.New(serviceConfig(options), appliance, nodes, observer)
 }
 
-func serviceConfig(options *ControllerOptions) csi.ControllerConfig {
-	return csi.ControllerConfig{
+func serviceConfig(options *ControllerOptions) controller.Config {
+	return controller.Config{
 		ClusterID:       options.appliance.config.ClusterID,
 		Directory:       options.appliance.directory,
 		Address:         options.nvmeAddress,
@@ -232,7 +213,7 @@ func serviceConfig(options *ControllerOptions) csi.ControllerConfig {
 		GracePeriod:     options.gracePeriod,
 		AllowUnfenced:   options.allowUnfenced,
 		ExpandPublished: options.onlineExpansion,
-		MaxHeld:         options.maxHeld,
+		MaxWaiting:      options.maxWaiting,
 	}
 }
 
@@ -269,12 +250,4 @@ func healthyWhen(ready func() bool) func() error {
 		}
 		return nil
 	}
-}
-
-func verdictNames() []string {
-	var names []string
-	for _, verdict := range attach.Verdicts() {
-		names = append(names, verdict.String())
-	}
-	return names
 }

@@ -28,7 +28,7 @@ type ControllerOptions struct {
 	reconcileWorkers int
 	gracePeriod      time.Duration
 	stuckAfter       time.Duration
-	maxHeld          int
+	maxWaiting       int
 	allowUnfenced    bool
 	restrictHosts    bool
 	onlineExpansion  bool
@@ -64,7 +64,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "attachments looked at side by side")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
 	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric tell of it; nothing is forced")
-	flags.IntVar(&o.maxHeld, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
+	flags.IntVar(&o.maxWaiting, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
 	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume to the host NQN of its holder only, beside the epoch; nodes must connect by this driver, which derives it from the machine's identity")
 	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "grow volumes while nodes have them; turn it on once you saw a connected node notice a larger disk on your RouterOS version")
@@ -98,7 +98,7 @@ func (o *ControllerOptions) Validate() error {
 		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},
 		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
 		{o.stuckAfter > 0, fmt.Errorf("--attachment-stuck-period %s: want more than 0", o.stuckAfter)},
-		{o.maxHeld >= 0, fmt.Errorf("--max-held-publishes %d: want 0 or more", o.maxHeld)},
+		{o.maxWaiting >= 0, fmt.Errorf("--max-held-publishes %d: want 0 or more", o.maxWaiting)},
 		{o.valve.Nodes >= 0, fmt.Errorf("--mass-deletion-nodes %d: want 0 or more", o.valve.Nodes)},
 		{o.valve.Share > 0 && o.valve.Share <= 1, fmt.Errorf("--mass-deletion-share %g: want more than 0 and at most 1", o.valve.Share)},
 		{o.valve.Window > 0, fmt.Errorf("--mass-deletion-window %s: want more than 0", o.valve.Window)},

@@ -15,6 +15,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 )
 
@@ -76,7 +77,7 @@ func (o *NodeOptions) MachineIdentity() (string, error) {
 
 // RunNode serves the node service with the given connector until ctx ends. An error at once means that the process
 // can't know who it is or can't listen.
-func RunNode(ctx context.Context, options NodeOptions, connector csi.Connector) error {
+func RunNode(ctx context.Context, options NodeOptions, connector node.Connector) error {
 	if err := options.Validate(); err != nil {
 		return err
 	}
@@ -84,14 +85,14 @@ func RunNode(ctx context.Context, options NodeOptions, connector csi.Connector) 
 	if err != nil {
 		return err
 	}
-	config := csi.NodeConfig{NodeName: options.NodeName, MachineIdentity: identity, MaxVolumes: options.MaxVolumes}
+	config := node.Config{NodeName: options.NodeName, MachineIdentity: identity, MaxVolumes: options.MaxVolumes}
 	observed := metrics.New()
 	// Mounts made through systemd-run would only help filesystems that keep a daemon, and none of ours does.
-	node, err := csi.NewNode(config, connector, mount.NewWithoutSystemd(""), utilexec.New(), observed)
+	service, err := node.New(config, connector, mount.NewWithoutSystemd(""), utilexec.New(), observed)
 	if err != nil {
 		return err
 	}
-	services := csi.Services{Identity: csi.NewNodeIdentity(version()), Node: node}
+	services := csi.Services{Identity: csi.NewNodeIdentity(version()), Node: service}
 	server, err := csi.NewServer(options.Endpoint, services, observed.ObserveCall)
 	if err != nil {
 		return err

@@ -18,9 +18,9 @@ type guard struct {
 	cluster *informers.Cluster
 	filled  func(ctx context.Context) error
 	tripped chan struct{}
-	// released, unless nil, is called when the valve holds no longer for want of knowledge, and whenever it opens: what waited
-	// for that must not wait until the time that was foreseen. It must neither block nor call the valve.
-	released func()
+	// resumed, unless nil, is called when the valve begins, and whenever it opens: what waits must not wait until the time
+	// that was foreseen. It must neither block nor call the valve.
+	resumed func()
 }
 
 // newGuard builds a valve that hears of the cluster's nodes. note is called once a trip; it must not block.
@@ -28,17 +28,17 @@ func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *m
 	g := &guard{cluster: cluster, tripped: make(chan struct{}, 1)}
 	var err error
 	g.Valve, err = attach.NewValve(config, attach.ValveObserver{
-		Tripped: func(hold attach.Hold) {
-			observed.HoldMassDeletion()
-			note(hold.Note())
+		Tripped: func(pause attach.Pause) {
+			observed.BeginMassDeletion()
+			note(pause.Note())
 			select {
 			case g.tripped <- struct{}{}:
 			default:
 			}
 		},
 		Opened: func() {
-			observed.ReleaseMassDeletion()
-			g.release()
+			observed.EndMassDeletion()
+			g.resume()
 		},
 	})
 	if err != nil {
@@ -62,12 +62,12 @@ func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
 		}
 	}
 	g.Begin(named)
-	g.release()
+	g.resume()
 }
 
-func (g *guard) release() {
-	if g.released != nil {
-		g.released()
+func (g *guard) resume() {
+	if g.resumed != nil {
+		g.resumed()
 	}
 }
 
@@ -80,7 +80,7 @@ func (g *guard) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		for left := g.Left(); left > 0; left = g.Left() {
+		for left := g.PausedFor(); left > 0; left = g.PausedFor() {
 			logger.Info("Too many nodes vanished at once: clearing and take-over are held (see --mass-deletion-nodes, -share and -window)", "for", left)
 			select {
 			case <-time.After(left):

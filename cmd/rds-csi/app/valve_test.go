@@ -66,7 +66,7 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 					t.Fatal(err)
 				}
 				var released atomic.Int64
-				valve.released = func() { released.Add(1) }
+				valve.resumed = func() { released.Add(1) }
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				defer running.Wait()
@@ -74,13 +74,13 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				running.Go(func() { _ = cluster.Run(ctx) })
 				running.Go(func() { _ = valve.Run(ctx) })
 				synctest.Wait()
-				if !valve.Held() {
+				if !valve.Paused() {
 					t.Error("it doesn't hold before it knows what is named")
 				}
 				valve.begin(ctx, test.disks)
 				want := map[bool]float64{true: 1}[test.held]
-				if valve.Held() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released.Load() != 1 {
-					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Held(), massDeletion(t, observed), notes, released.Load(), test.held)
+				if valve.Paused() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released.Load() != 1 {
+					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Paused(), massDeletion(t, observed), notes, released.Load(), test.held)
 				}
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
@@ -107,13 +107,13 @@ func TestAValveThatOpensEarlyReleasesWhatItHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	released := 0
-	valve.released = func() { released++ }
+	valve.resumed = func() { released++ }
 	valve.Begin([]string{"node-a"})
-	if !valve.Held() || released != 0 {
-		t.Fatalf("a node is missing: held %t, released %d", valve.Held(), released)
+	if !valve.Paused() || released != 0 {
+		t.Fatalf("a node is missing: held %t, released %d", valve.Paused(), released)
 	}
 	valve.Appeared("node-a")
-	if valve.Held() || released != 1 || massDeletion(t, observed) != 0 {
-		t.Errorf("it is back: held %t, released %d times, want once", valve.Held(), released)
+	if valve.Paused() || released != 1 || massDeletion(t, observed) != 0 {
+		t.Errorf("it is back: held %t, released %d times, want once", valve.Paused(), released)
 	}
 }

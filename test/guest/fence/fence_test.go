@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 )
@@ -22,7 +22,7 @@ type field struct {
 
 // newField is as kind to the old node as an appliance can be: its disks keep their identity over everything, so that a
 // kernel has no reason of its own to give up.
-func newField(t *testing.T, broken func(csi.Appliance, *sim.Sim) csi.Appliance) *field {
+func newField(t *testing.T, broken func(controller.Appliance, *sim.Sim) controller.Appliance) *field {
 	t.Helper()
 	w := world.New(t, world.Options{Appliance: broken, Sim: func(o *sim.Options) { o.Exports.StableIdentity = true }})
 	return &field{World: w, here: thisMachine(t), there: otherMachine(t), monitor: openMonitor(t)}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
@@ -17,7 +17,7 @@ const attempts = 5
 
 // noFence is an appliance that gives a held volume to another node without a new epoch, and does something else instead.
 type noFence struct {
-	csi.Appliance
+	controller.Appliance
 
 	sim     *sim.Sim
 	instead func(slot string) (lines []string)
@@ -49,7 +49,7 @@ func TestWhatIsNoFenceIsFoundOut(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newField(t, func(appliance csi.Appliance, s *sim.Sim) csi.Appliance {
+			w := newField(t, func(appliance controller.Appliance, s *sim.Sim) controller.Appliance {
 				return noFence{Appliance: appliance, sim: s, instead: instead}
 			})
 			for _, variant := range []variant{notTold(), frozen()} {

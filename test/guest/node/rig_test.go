@@ -15,7 +15,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
-	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
@@ -27,7 +27,7 @@ const size = 320 << 20
 // rig is an appliance, a controller, and this kernel as node A.
 type rig struct {
 	*world.World
-	*drivercsi.Node
+	*node.Service
 
 	initiator *nvme.Initiator
 	// lost and reconnected count connections as the metrics do.
@@ -48,9 +48,9 @@ const flushPatience = 10 * time.Second
 func newRig(t *testing.T, options world.Options) *rig {
 	t.Helper()
 	r := &rig{World: world.New(t, options), initiator: nvme.New(nvme.Config{Host: nvme.HostOf("machine-a")})}
-	config := drivercsi.NodeConfig{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushPatience: flushPatience}
+	config := node.Config{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushPatience: flushPatience}
 	var err error
-	r.Node, err = drivercsi.NewNode(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), r)
+	r.Service, err = node.New(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	drivercsi "github.com/container-storage-interface/spec/lib/go/csi"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/kernel"
@@ -43,7 +43,7 @@ func Guest(tb testing.TB) {
 
 // World is an appliance whose exports real initiators reach, and a controller.
 type World struct {
-	*csi.Controller
+	*controller.Service
 	Sim  *sim.Sim
 	gone map[string]bool
 }
@@ -55,7 +55,7 @@ type Options struct {
 	// Client, when set, changes the configuration of the appliance's client.
 	Client func(*rds.Config)
 	// Appliance, when set, stands between the controller and the appliance.
-	Appliance func(csi.Appliance, *sim.Sim) csi.Appliance
+	Appliance func(controller.Appliance, *sim.Sim) controller.Appliance
 }
 
 // New starts a world that ends with the test, which it skips outside of a guest.
@@ -72,19 +72,19 @@ func New(tb testing.TB, options Options) *World {
 	if options.Client != nil {
 		options.Client(&config)
 	}
-	var appliance csi.Appliance = simtest.Client(tb, config)
+	var appliance controller.Appliance = simtest.Client(tb, config)
 	if options.Appliance != nil {
 		appliance = options.Appliance(appliance, simulator)
 	}
 	w := &World{Sim: simulator, gone: map[string]bool{}}
 	address := netip.MustParseAddrPort(Target)
-	controller, err := csi.NewController(csi.ControllerConfig{
+	service, err := controller.New(controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second, ExpandPublished: true,
-	}, appliance, nodes{w: w}, csi.ControllerObserver{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(csi.RestoreReason) {}})
+	}, appliance, nodes{w: w}, controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.Controller = controller
+	w.Service = service
 	return w
 }
 
@@ -109,17 +109,17 @@ func (w *World) Lose(node string) { w.gone[node] = true }
 
 // nodes is what the controller knows of nodes: what the test says.
 type nodes struct {
-	csi.RecordNodes
+	attach.RecordNodes
 
 	w *World
 }
 
 // Standings finds every holder attached but those that are gone.
-func (n nodes) Standings(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
-	standings := n.RecordNodes.Standings(ctx, volumeID, holders)
+func (n nodes) HolderStates(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
+	standings := n.RecordNodes.HolderStates(ctx, volumeID, holders)
 	for i, holder := range standings {
 		if n.w.gone[holder.ID.String()] {
-			standings[i].Standing = attach.StandingGone
+			standings[i].State = attach.HolderGone
 		}
 	}
 	return standings

@@ -1,0 +1,48 @@
+package controller
+
+import (
+	"context"
+
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// Inventory reads what the whole appliance has. Holders that can't be parsed can't be judged: they are left out, and
+// DeleteVolume still refuses the disk.
+func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
+	survey, err := c.appliance.Survey(ctx, c.config.Directory)
+	if err != nil {
+		return attach.Inventory{}, err
+	}
+	inventory := attach.Inventory{Pools: survey.Pools, Others: survey.Others, Files: survey.Files}
+	for _, disk := range survey.Disks {
+		holders, err := parseNodeIDs(disk.Record.Holding.Holders)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "The holders in a record can't be understood", "volume", disk.ID)
+		}
+		inventory.Disks = append(inventory.Disks, attach.InventoryDisk{
+			Volume: disk.ID.String(), PV: disk.Record.PV, Holders: holders, Token: disk.Record.Token,
+		})
+	}
+	return inventory, nil
+}
+
+// RemoveVolume does what DeleteVolume does.
+func (c *Service) RemoveVolume(ctx context.Context, handle string) error {
+	return c.ifOurs(handle, func(id rds.VolumeID) error { return c.remove(ctx, id) })
+}
+
+// RevokeAccess does what ControllerUnpublishVolume does.
+func (c *Service) RevokeAccess(ctx context.Context, handle string, node attach.NodeID) error {
+	return c.unpublishFrom(ctx, handle, node.String())
+}
+
+// AuditScope returns the scope of an audit: the volumes of the CSI driver of this name.
+func AuditScope(driver string) attach.AuditScope {
+	return attach.AuditScope{Driver: driver, PoolOf: func(handle string) (string, error) {
+		id, err := rds.ParseVolumeID(handle)
+		return id.Pool(), err
+	}}
+}

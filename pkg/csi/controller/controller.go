@@ -1,0 +1,178 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/volumelock"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// Appliance is what the controller service needs of the appliance; *rds.Client is one.
+type Appliance interface {
+	Volumes
+	Stock
+}
+
+// Stock is what there is on the appliance as a whole.
+type Stock interface {
+	List(ctx context.Context) ([]rds.Disk, error)
+	Health(ctx context.Context) ([]rds.Health, error)
+	Capacity(ctx context.Context, pool string) (rds.Capacity, error)
+	Survey(ctx context.Context, directory string) (rds.Survey, error)
+}
+
+// Volumes is what is done to one volume at a time.
+type Volumes interface {
+	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
+	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
+	LastSeen(id rds.VolumeID) (rds.Disk, bool)
+	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)
+	Unpublish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
+	Expand(ctx context.Context, seen rds.Disk, size int64) (rds.Disk, error)
+	Delete(ctx context.Context, id rds.VolumeID, granted uint64) error
+}
+
+// Nodes is what the controller service needs to know of nodes, and of what is attached to them. *attach.Nodes asks
+// Kubernetes; attach.RecordNodes goes by the appliance's records alone. Volumes are named by their handle, which is the
+// volume ID as text.
+type Nodes interface {
+	// Admit checks that the node may get the volume at all. Errors are those of package attach.
+	Admit(ctx context.Context, handle string, node attach.NodeID) (attach.Admission, error)
+	// HolderStates returns, from live answers, what is known of each holder of the volume.
+	HolderStates(ctx context.Context, handle string, holders []attach.NodeID) []attach.Holder
+	// StoppedUsing reports whether the living node itself proves that it doesn't use the volume any more.
+	StoppedUsing(ctx context.Context, handle string, node attach.NodeID) bool
+	// Granted returns the highest generation that any cached attachment of the volume carries, 0 if none does.
+	Granted(handle string) uint64
+	// Grants returns, from live answers, the grants under which living nodes have the volume attached.
+	Grants(ctx context.Context, handle string) ([]attach.Grant, error)
+	// Changed returns a channel that is closed at the next event about an attachment of the volume, or its node.
+	Changed(handle string) <-chan struct{}
+}
+
+// Config is how the controller service works.
+type Config struct {
+	// ClusterID is written into the record of every volume.
+	ClusterID string
+	// Directory, below each pool, holds the backing files.
+	Directory string
+	// Address and Port are where nodes reach the appliance's NVMe/TCP target.
+	Address string
+	Port    uint16
+	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
+	GracePeriod time.Duration
+	// AllowUnfenced lets a node join a volume that is shared although a host that departed may still be connected.
+	AllowUnfenced bool
+	// ExpandPublished lets a volume grow while a node has it.
+	ExpandPublished bool
+	// MaxWaiting is how many publish requests may wait at once for a conflict to end; 0 or more.
+	MaxWaiting int
+	// Await waits until the channel is closed or ctx ends, whose error it then returns; nil stands for just that.
+	Await func(ctx context.Context, signal <-chan struct{}) error
+}
+
+// Expansion returns when volumes grow, as the identity service says it.
+func (c Config) Expansion() csi.PluginCapability_VolumeExpansion_Type {
+	if c.ExpandPublished {
+		return csi.PluginCapability_VolumeExpansion_ONLINE
+	}
+	return csi.PluginCapability_VolumeExpansion_OFFLINE
+}
+
+// Observer is called with what the controller service decides and does. Its functions must be set, and must not block.
+type Observer struct {
+	// Decided is called with every decision on a publish request.
+	Decided func(attach.Verdict)
+	// Note is called with what people should know about a volume.
+	Note func(attach.Note)
+	// Restored is called whenever the appliance was given back what it had lost of a volume.
+	Restored func(attach.RestoreReason)
+}
+
+// Service is the CSI controller service.
+type Service struct {
+	csi.UnimplementedControllerServer
+	config    Config
+	appliance Appliance
+	nodes     Nodes
+	observer  Observer
+	locks     volumelock.Locks[rds.VolumeID]
+	queue     *publishQueue
+}
+
+// New checks the configuration.
+func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*Service, error) {
+	if config.Address == "" || config.Port == 0 {
+		return nil, fmt.Errorf("NVMe/TCP address %q and port %d: want where nodes reach the appliance", config.Address, config.Port)
+	}
+	if config.GracePeriod < 0 {
+		return nil, fmt.Errorf("attachment grace period %s: want 0 or more", config.GracePeriod)
+	}
+	if config.MaxWaiting < 0 {
+		return nil, fmt.Errorf("waiting publish requests %d: want 0 or more", config.MaxWaiting)
+	}
+	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
+		return nil, err
+	}
+	if config.Await == nil {
+		config.Await = awaitSignal
+	}
+	return &Service{config: config, appliance: appliance, nodes: nodes, observer: observer, queue: newPublishQueue(config.MaxWaiting, config.Await)}, nil
+}
+
+// ControllerGetCapabilities lists what this service can do. LIST_VOLUMES_PUBLISHED_NODES isn't among it: external-attacher
+// would compare every minute what it believes with what ListVolumes said, and publish again, on a cache that may be old, what
+// differs. The reconciler compares both with the API server's word instead.
+func (c *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
+	response := &csi.ControllerGetCapabilitiesResponse{}
+	for _, capability := range []csi.ControllerServiceCapability_RPC_Type{
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
+		csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME,
+		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+		csi.ControllerServiceCapability_RPC_LIST_VOLUMES,
+		csi.ControllerServiceCapability_RPC_GET_VOLUME,
+		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
+		csi.ControllerServiceCapability_RPC_GET_VOLUME_HEALTH,
+		csi.ControllerServiceCapability_RPC_LIST_VOLUME_HEALTH,
+	} {
+		response.Capabilities = append(response.Capabilities, &csi.ControllerServiceCapability{
+			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: capability}},
+		})
+	}
+	return response, nil
+}
+
+// ifOurs runs an operation on a volume that may be gone already, one operation a volume at a time. What can't be the ID
+// of a volume of ours never named one, so there is nothing to do.
+func (c *Service) ifOurs(volumeID string, operate func(rds.VolumeID) error) error {
+	if volumeID == "" {
+		return &failure.InvalidError{Field: "volume_id", Want: "one"}
+	}
+	id, err := rds.ParseVolumeID(volumeID)
+	if err != nil {
+		return nil
+	}
+	unlock, err := c.locks.Lock(id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return operate(id)
+}
+
+// existingVolume parses the ID, not empty, of a volume that must exist: one that isn't ours can't.
+func existingVolume(volumeID string) (rds.VolumeID, error) {
+	id, err := rds.ParseVolumeID(volumeID)
+	if err != nil {
+		return rds.VolumeID{}, fmt.Errorf("%w: %w", rds.ErrNotFound, err)
+	}
+	return id, nil
+}

@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/capability"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+// maxNameLength is the longest volume name, in bytes, as CSI bounds it.
+const maxNameLength = 128
+
+// CreateVolume makes a disk that nobody holds and that isn't exported. The same name always means the same disk.
+func (c *Service) CreateVolume(ctx context.Context, request *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	wanted, err := c.parseCreate(request)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := c.locks.Lock(wanted.id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	disk, err := c.appliance.Create(ctx, wanted.id, rds.Size{Bytes: wanted.size, Limit: request.GetCapacityRange().GetLimitBytes()}, wanted.record)
+	if errors.Is(err, rds.ErrElsewhere) {
+		return nil, fmt.Errorf("%w: %w", failure.ErrNameTaken, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !sizeMatches(disk.Size, request.GetCapacityRange()) {
+		return nil, fmt.Errorf("volume %s: %w: it has %d bytes", disk.ID, rds.ErrExists, disk.Size)
+	}
+	klog.FromContext(ctx).V(2).Info("Volume is there", "volume", disk.ID, "name", request.GetName(), "bytes", disk.Size)
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: disk.ID.String(), CapacityBytes: disk.Size, VolumeContext: wanted.options}}, nil
+}
+
+// newVolume is what a CreateVolume request asks for.
+type newVolume struct {
+	id     rds.VolumeID
+	size   int64
+	record rds.Record
+	// options are given to nodes with every request about the volume.
+	options map[string]string
+}
+
+func (c *Service) parseCreate(request *csi.CreateVolumeRequest) (newVolume, error) {
+	if err := checkCreate(request); err != nil {
+		return newVolume{}, err
+	}
+	if err := checkCapabilities(request.GetVolumeCapabilities()); err != nil {
+		return newVolume{}, err
+	}
+	parameters, err := parseParameters(request.GetParameters())
+	if err != nil {
+		return newVolume{}, err
+	}
+	if err := parameters.checkFilesystem(request.GetVolumeCapabilities()); err != nil {
+		return newVolume{}, err
+	}
+	size, err := sizeOf(request.GetCapacityRange(), leastFor(request.GetVolumeCapabilities()))
+	if err != nil {
+		return newVolume{}, err
+	}
+	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, request.GetName())
+	if err != nil {
+		return newVolume{}, err
+	}
+	record := rds.NewRecord(c.config.ClusterID, request.GetName(), parameters.pv, parameters.pvc)
+	field := (*rds.FieldError)(nil)
+	if _, err := record.Encode(); errors.As(err, &field) && field.Field == rds.FieldVolume {
+		return newVolume{}, &failure.InvalidError{Field: "name", Want: field.Want}
+	}
+	return newVolume{id: id, size: size, record: record, options: parameters.options}, nil
+}
+
+// checkCreate looks at the fields that need no parsing. One that isn't served is refused: it would silently not take effect.
+func checkCreate(request *csi.CreateVolumeRequest) error {
+	switch {
+	case request.GetName() == "":
+		return &failure.InvalidError{Field: "name", Want: "one"}
+	case len(request.GetName()) > maxNameLength:
+		return &failure.InvalidError{Field: "name", Want: fmt.Sprintf("at most %d bytes", maxNameLength)}
+	case request.GetVolumeContentSource() != nil:
+		return &failure.InvalidError{Field: "volume_content_source", Want: "none: this version makes empty volumes only"}
+	case len(request.GetMutableParameters()) > 0:
+		return &failure.InvalidError{Field: "mutable_parameters", Want: "none: nothing of a volume can be changed but its size"}
+	case request.GetAccessibilityRequirements() != nil:
+		return &failure.InvalidError{Field: "accessibility_requirements", Want: "none: every node reaches the appliance"}
+	}
+	return nil
+}
+
+// checkCapabilities judges a list that must not be empty.
+func checkCapabilities(capabilities []*csi.VolumeCapability) error {
+	if len(capabilities) == 0 {
+		return &failure.InvalidError{Field: "volume_capabilities", Want: "at least one"}
+	}
+	for _, wanted := range capabilities {
+		if _, err := capability.Parse(wanted); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package controller
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/capability"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+)
+
+// GetCapacity says how much can be given to new volumes on the pool that the StorageClass's parameters name; without
+// parameters, on all pools together. Volumes that can't be made have none.
+func (c *Service) GetCapacity(ctx context.Context, request *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
+	if request.GetAccessibleTopology() != nil {
+		return nil, &failure.InvalidError{Field: "accessible_topology", Want: "none: every node reaches the appliance"}
+	}
+	pool, least := "", leastFor(request.GetVolumeCapabilities())
+	if len(request.GetParameters()) > 0 {
+		parameters, err := parseParameters(request.GetParameters())
+		if err != nil {
+			return nil, err
+		}
+		if err := parameters.checkFilesystem(request.GetVolumeCapabilities()); err != nil {
+			return nil, err
+		}
+		pool, least = parameters.pool, max(least, leastWith(parameters.filesystem))
+	}
+	for _, wanted := range request.GetVolumeCapabilities() {
+		if _, err := capability.Parse(wanted); err != nil {
+			return &csi.GetCapacityResponse{}, nil //nolint:nilerr // "none" is the answer
+		}
+	}
+	capacity, err := c.appliance.Capacity(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	return &csi.GetCapacityResponse{
+		AvailableCapacity: capacity.Available,
+		MaximumVolumeSize: wrapperspb.Int64(min(capacity.Largest/sizeStep*sizeStep, maximumSize)),
+		MinimumVolumeSize: wrapperspb.Int64(least),
+	}, nil
+}

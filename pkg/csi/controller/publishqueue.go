@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+)
+
+const (
+	// waitMargin is kept of a call's deadline for what is left to do after waiting: a few requests and one exec.
+	waitMargin = 3 * time.Second
+	// maxWait is how long a call without a deadline may wait; external-attacher's own deadline is 15 s.
+	maxWait = 12 * time.Second
+)
+
+// publishQueue has publish requests wait whose conflict is about to end: an error would make the sidecars back off for up
+// to minutes. Requests for one volume are served in the order in which they came. The number that may wait is bounded:
+// detaching ends the conflicts, and needs workers of the same external-attacher.
+type publishQueue struct {
+	limit int
+	await func(context.Context, <-chan struct{}) error
+
+	mu      sync.Mutex
+	waiting int
+	tickets map[rds.VolumeID][]*ticket
+}
+
+// ticket is the place of one request in the queue of its volume.
+type ticket struct {
+	queue *publishQueue
+	id    rds.VolumeID
+	// first is closed when every earlier request is done.
+	first chan struct{}
+	// counted is set once the request counts against the limit.
+	counted bool
+}
+
+func newPublishQueue(limit int, await func(context.Context, <-chan struct{}) error) *publishQueue {
+	return &publishQueue{limit: limit, await: await, tickets: map[rds.VolumeID][]*ticket{}}
+}
+
+// awaitSignal waits until the channel is closed or ctx ends.
+func awaitSignal(ctx context.Context, signal <-chan struct{}) error {
+	select {
+	case <-signal:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// join adds a request, and returns when it is the first of its volume. It returns failure.ErrBusy if the request would have
+// to wait and may not. The caller calls done on the ticket.
+func (q *publishQueue) join(ctx context.Context, id rds.VolumeID) (*ticket, error) {
+	q.mu.Lock()
+	t := &ticket{queue: q, id: id, first: make(chan struct{})}
+	behind := len(q.tickets[id]) > 0
+	q.tickets[id] = append(q.tickets[id], t)
+	q.mu.Unlock()
+	if !behind {
+		return t, nil
+	}
+	if err := t.wait(ctx, t.first); err != nil {
+		t.done()
+		return nil, fmt.Errorf("volume %s: %w: an earlier request to publish it waits for its holder to leave", id, failure.ErrBusy)
+	}
+	return t, nil
+}
+
+// wait returns when the signal is closed. It returns an error when the time is up, or at once if too many requests wait
+// already.
+func (t *ticket) wait(ctx context.Context, signal <-chan struct{}) error {
+	if !t.count() {
+		return fmt.Errorf("%w: %d requests wait already", failure.ErrBusy, t.queue.limit)
+	}
+	limit := time.Now().Add(maxWait)
+	if deadline, has := ctx.Deadline(); has {
+		limit = deadline.Add(-waitMargin)
+	}
+	ctx, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	return t.queue.await(ctx, signal)
+}
+
+// count counts the request against the limit, and reports whether it may wait.
+func (t *ticket) count() bool {
+	t.queue.mu.Lock()
+	defer t.queue.mu.Unlock()
+	if !t.counted && t.queue.waiting < t.queue.limit {
+		t.counted = true
+		t.queue.waiting++
+	}
+	return t.counted
+}
+
+// done removes the request from the queue. The next one of the volume becomes the first.
+func (t *ticket) done() {
+	q := t.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.counted {
+		q.waiting--
+	}
+	tickets := q.tickets[t.id]
+	wasFirst := tickets[0] == t
+	tickets = slices.DeleteFunc(tickets, func(other *ticket) bool { return other == t })
+	if len(tickets) == 0 {
+		delete(q.tickets, t.id)
+		return
+	}
+	q.tickets[t.id] = tickets
+	if wasFirst {
+		close(tickets[0].first)
+	}
+}

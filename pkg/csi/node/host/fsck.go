@@ -1,0 +1,60 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/klog/v2"
+	utilexec "k8s.io/utils/exec"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+)
+
+// fsckLimit bounds e2fsck, which goes on when the call that began it has ended: the check of a large filesystem would never
+// end if each call began it anew. Meanwhile other calls for the volume get ABORTED.
+const fsckLimit = 30 * time.Minute
+
+// What e2fsck's exit status says, as its manual page has it. Bits may come together.
+const (
+	e2fsckCorrected   = 1
+	e2fsckUncorrected = 4
+)
+
+// fsck has e2fsck replay the journal of an ext4 and mend what can be mended without losing anything (-p). It leaves out
+// what is mounted somewhere or is to be read only. It also leaves out xfs, which replays its log when it is mounted, and
+// whose other repairs are for people to decide on. Its error is failure.ErrDamaged if e2fsck can't mend it.
+func (h *Host) fsck(ctx context.Context, device Device, wanted Filesystem) error {
+	if wanted.Kind != ext4 || wanted.ReadOnly {
+		return nil
+	}
+	mounts, err := h.MountsOf(device.Number)
+	if err != nil || len(mounts) > 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fsckLimit)
+	defer cancel()
+	output, err := h.run(ctx, "e2fsck", "-p", device.Path)
+	exit, exited := errors.AsType[utilexec.ExitError](err)
+	switch {
+	case err == nil:
+		return nil
+	case exited && exit.ExitStatus() == e2fsckCorrected:
+		klog.FromContext(ctx).Info("Corrected a filesystem before mounting it", "device", device.Path, "output", output)
+		return nil
+	case exited && exit.ExitStatus() > 0 && exit.ExitStatus()&e2fsckUncorrected != 0:
+		return fmt.Errorf("%w: %s: e2fsck -p: %s", failure.ErrDamaged, adviceOn(device.Path, wanted.Kind), output)
+	default:
+		return fmt.Errorf("check %s before mounting it: e2fsck -p: %w: %s", device.Path, err, output)
+	}
+}
+
+// adviceOn says what people can do about a filesystem that can't be mounted.
+func adviceOn(device, kind string) string {
+	command := "e2fsck -f " + device
+	if kind == xfs {
+		command = "xfs_repair " + device
+	}
+	return "if it is damaged, then on this node, while no pod uses the volume: " + command + ", after a copy of the backing file was made"
+}

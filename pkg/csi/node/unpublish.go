@@ -1,0 +1,27 @@
+package node
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
+)
+
+// NodeUnpublishVolume takes away the mount at the target path and the empty directory or file below it, nothing else.
+func (n *Service) NodeUnpublishVolume(ctx context.Context, request *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	path, err := checkRemoval(request.GetVolumeId(), "target_path", request.GetTargetPath())
+	if err != nil {
+		return nil, err
+	}
+	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
+		if err := n.host.Unmount(ctx, path); err != nil {
+			return err
+		}
+		return host.RemoveMountPoint(path)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}
