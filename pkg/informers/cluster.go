@@ -37,6 +37,9 @@ type Cluster struct {
 	volumes     coreinformers.PersistentVolumeIndexInformer
 	waiters     *waiters
 	pods        *podWatches
+	listeners   listeners
+	// nodeEvents tells when the listener to nodes was called for all that were there from the start.
+	nodeEvents cache.ResourceEventHandlerRegistration
 }
 
 // New sets up the informers for the driver of this name. Nothing is asked of the API server before Run.
@@ -50,27 +53,14 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 		attachments: factory.Storage().V1().VolumeAttachments().TypedInformer(),
 		volumes:     factory.Core().V1().PersistentVolumes().TypedInformer(),
 		waiters:     newWaiters(),
-		pods:        newPodWatches(client),
+		listeners:   listeners{enqueue: func(string) {}, nodes: nobody{}},
 	}
+	c.pods = newPodWatches(client, func(attachmentName string) { c.listeners.enqueue(attachmentName) })
 	if err := c.index(); err != nil {
 		return nil, err
 	}
-	if _, err := c.attachments.AddTypedEventHandler(storageinformers.VolumeAttachmentHandlerFuncs{
-		AddFunc:    func(attachment *storagev1.VolumeAttachment) { c.wake(attachment) },
-		UpdateFunc: func(_, attachment *storagev1.VolumeAttachment) { c.wake(attachment) },
-		DeleteFunc: func(deleted storageinformers.DeletedVolumeAttachment) { c.wake(deleted.OptionalObj) },
-	}); err != nil {
-		return nil, fmt.Errorf("handle attachment events: %w", err)
-	}
-	if _, err := c.nodes.AddTypedEventHandler(coreinformers.NodeHandlerFuncs{
-		UpdateFunc: func(old, node *corev1.Node) {
-			if machineOf(old) != machineOf(node) {
-				c.wakeAttached(node.Name)
-			}
-		},
-		DeleteFunc: func(deleted coreinformers.DeletedNode) { c.wakeAttached(deleted.GetObjectName().Name) },
-	}); err != nil {
-		return nil, fmt.Errorf("handle node events: %w", err)
+	if err := c.handle(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -120,7 +110,7 @@ func (c *Cluster) Synced() bool {
 // CachedAttachments lists the names of this driver's attachments.
 func (c *Cluster) CachedAttachments() []string {
 	var names []string
-	for _, node := range c.attachments.GetTypedIndexer().ListIndexFuncValues(indexByNode) {
+	for _, node := range c.NodesAttached() {
 		names = append(names, c.attachmentsOn(node)...)
 	}
 	return names
@@ -155,6 +145,11 @@ func (c *Cluster) CachedNode(name string) (attach.Node, bool) {
 		return attach.Node{}, false
 	}
 	return nodeOf(node, c.driver), true
+}
+
+// NodesAttached lists the names of the nodes that this driver's attachments name, whether they exist or not.
+func (c *Cluster) NodesAttached() []string {
+	return c.attachments.GetTypedIndexer().ListIndexFuncValues(indexByNode)
 }
 
 // attachmentsOn lists the names of this driver's attachments to a node.

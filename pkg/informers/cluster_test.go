@@ -78,9 +78,7 @@ func startController(t *testing.T, objects ...runtime.Object) *controller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Watch(reconciler.Enqueue); err != nil {
-		t.Fatal(err)
-	}
+	cluster.OnAttachments(reconciler.Enqueue)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = cluster.Run(ctx) })
@@ -248,11 +246,11 @@ func TestPodWatchesEndWithWhoWaits(t *testing.T) {
 		if n := len(c.cluster.pods.byNode); n != 1 {
 			t.Fatalf("%d pod watches for one node, want 1", n)
 		}
-		c.cluster.pods.release("node-a", "one")
+		c.cluster.pods.stopWaiting("node-a", "one")
 		if n := len(c.cluster.pods.byNode); n != 1 {
 			t.Error("the watch ended though one attachment waits for it")
 		}
-		c.cluster.pods.release("node-a", "two")
+		c.cluster.pods.stopWaiting("node-a", "two")
 		if n := len(c.cluster.pods.byNode); n != 0 {
 			t.Error("the watch goes on though nobody waits for it")
 		}

@@ -37,52 +37,9 @@ type podWatch struct {
 	waiting map[string]bool
 }
 
-func newPodWatches(client kubernetes.Interface) *podWatches {
-	return &podWatches{client: client, onChange: func(string) {}, byNode: map[string]*podWatch{}}
-}
-
-// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long as
-// there are any, the attachment is enqueued again whenever one of that node's pods changes.
-func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
-	volume, err := c.volume(ctx, attachment.PV)
-	if err != nil {
-		return nil, err
-	}
-	if volume == nil || volume.Spec.ClaimRef == nil {
-		// A pod names a claim; without one bound to the volume no pod can use it.
-		return nil, nil
-	}
-	pods, err := c.pods.on(ctx, attachment)
-	if err != nil {
-		return nil, err
-	}
-	var using []string
-	for _, pod := range pods {
-		if uses(pod, volume.Spec.ClaimRef) {
-			using = append(using, pod.Namespace+"/"+pod.Name)
-		}
-	}
-	if len(using) == 0 {
-		c.pods.release(attachment.NodeName, attachment.Name)
-	}
-	return using, nil
-}
-
-// uses tells whether a pod counts as using the claim. One that is being deleted does, for as long as it exists: the
-// attach-detach controller sees it the same way.
-func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
-	if pod.Namespace != claim.Namespace || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return false
-	}
-	for _, volume := range pod.Spec.Volumes {
-		switch {
-		case volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ClaimName == claim.Name:
-			return true
-		case volume.Ephemeral != nil && pod.Name+"-"+volume.Name == claim.Name:
-			return true
-		}
-	}
-	return false
+// newPodWatches has onChange called with the name of every attachment that waits for a pod which changed.
+func newPodWatches(client kubernetes.Interface, onChange func(attachmentName string)) *podWatches {
+	return &podWatches{client: client, onChange: onChange, byNode: map[string]*podWatch{}}
 }
 
 // on lists the pods bound to an attachment's node, from a watch that it starts if there is none yet.
@@ -120,7 +77,7 @@ func (w *podWatches) start(ctx context.Context, attachment attach.Attachment) (i
 	}); err != nil {
 		return nil, fmt.Errorf("watch the pods of node %s: %w", nodeName, err)
 	}
-	// The watch outlives the call that needed it first; release, stop and stopAll end it.
+	// The watch outlives the call that needed it first; stopWaiting, stop and stopAll end it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	factory.StartWithContext(ctx)
 	w.byNode[nodeName] = &podWatch{factory: factory, cancel: cancel, waiting: map[string]bool{attachment.Name: true}}
@@ -140,8 +97,8 @@ func (w *podWatches) changed(nodeName string) {
 	}
 }
 
-// release notes that an attachment doesn't wait for the node's pods any more; the watch ends with the last that did.
-func (w *podWatches) release(nodeName, attachmentName string) {
+// stopWaiting notes that an attachment doesn't wait for the node's pods any more. The watch ends with the last that did.
+func (w *podWatches) stopWaiting(nodeName, attachmentName string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	watch := w.byNode[nodeName]

@@ -18,7 +18,7 @@ type waiters struct {
 
 func newWaiters() *waiters { return &waiters{byKey: map[string]chan struct{}{}} }
 
-// signal gives a channel that is closed at the next event about the key.
+// signal returns a channel that is closed at the next event about the key.
 func (w *waiters) signal(key string) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,14 +39,12 @@ func (w *waiters) wake(keys ...string) {
 	}
 }
 
-// wake wakes whoever waits for something to happen to the attachment, or to any of its volume.
+// wake wakes the requests that wait for something to happen to the attachment, or to any of its volume.
 func (c *Cluster) wake(attachment *storagev1.VolumeAttachment) {
-	if attachment != nil && c.ours(attachment) {
-		c.waiters.wake(attachment.Name, c.attachmentOf(attachment).Volume)
-	}
+	c.waiters.wake(attachment.Name, c.attachmentOf(attachment).Volume)
 }
 
-// wakeAttached wakes whoever waits for something to happen to a volume that is attached to the node.
+// wakeAttached wakes the requests that wait for something to happen to a volume that is attached to the node.
 func (c *Cluster) wakeAttached(nodeName string) {
 	for _, name := range c.attachmentsOn(nodeName) {
 		if attachment, found := c.CachedAttachment(name); found {
@@ -55,13 +53,13 @@ func (c *Cluster) wakeAttached(nodeName string) {
 	}
 }
 
-// AttachmentsChanged gives a channel that is closed at the next event about an attachment of the volume, and when a node that
-// it is attached to vanishes or becomes another machine.
+// AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume, or when a node
+// that it is attached to vanishes or becomes another machine.
 func (c *Cluster) AttachmentsChanged(handle string) <-chan struct{} { return c.waiters.signal(handle) }
 
-// AwaitAttachment gives an attachment as soon as the cache has it, woken by its event. found is false if ctx ended first.
+// AwaitAttachment returns an attachment as soon as the cache has it. found is false if ctx ended first.
 func (c *Cluster) AwaitAttachment(ctx context.Context, name string) (attachment attach.Attachment, found bool) {
-	// Whoever else waits for it looks again and takes a new signal; without this the last to give up would leave one behind.
+	// Other requests that wait for it look again and take a new signal. Without this, the last to give up would leave one.
 	defer c.waiters.wake(name)
 	for {
 		// The signal is taken before the look, so that no event between the two is missed.

@@ -41,9 +41,7 @@ type listener struct {
 func listen(t *testing.T, client kubernetes.Interface) *listener {
 	t.Helper()
 	l := &listener{Cluster: must[*informers.Cluster](t)(informers.New(client, driver))}
-	if err := l.Watch(l.enqueue); err != nil {
-		t.Fatal(err)
-	}
+	l.OnAttachments(l.enqueue)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = l.Run(ctx) })

@@ -156,7 +156,8 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 	if err != nil {
 		return nil, err
 	}
-	return reconciler, cluster.Watch(reconciler.Enqueue)
+	cluster.OnAttachments(reconciler.Enqueue)
+	return reconciler, nil
 }
 
 func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), pausedFor func() time.Duration) attach.Observer {

@@ -16,7 +16,6 @@ import (
 type guard struct {
 	*attach.Valve
 	cluster *informers.Cluster
-	filled  func(ctx context.Context) error
 	tripped chan struct{}
 	// resumed, unless nil, is called when the valve begins, and whenever it opens: what waits must not wait until the time
 	// that was foreseen. It must neither block nor call the valve.
@@ -44,13 +43,13 @@ func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *m
 	if err != nil {
 		return nil, err
 	}
-	g.filled, err = cluster.FeedNodes(g.Valve)
-	return g, err
+	cluster.OnNodes(g.Valve)
+	return g, nil
 }
 
 // begin tells the valve which nodes something names, once nodes and attachments are known. It returns early if ctx ends.
 func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
-	if err := g.filled(ctx); err != nil {
+	if err := g.cluster.WaitForNodes(ctx); err != nil {
 		return
 	}
 	named := g.cluster.NodesAttached()

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 )
 
-// toldNodes is a feed that keeps what it was told.
+// toldNodes keeps what it was told.
 type toldNodes struct {
 	mu    sync.Mutex
 	lines []string
@@ -35,7 +35,7 @@ func (f *toldNodes) take() []string {
 	return f.lines
 }
 
-func TestNodesAreFed(t *testing.T) {
+func TestNodesAreToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset(node("node-a", "machine-a"), node("node-b", "machine-b"),
 			attachment("ours", driver, "node-a"), attachment("absent", driver, "node-x"), attachment("foreign", "other.example", "node-y"))
@@ -43,14 +43,11 @@ func TestNodesAreFed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var feed toldNodes
-		filled, err := cluster.FeedNodes(&feed)
-		if err != nil {
-			t.Fatal(err)
-		}
+		var listener toldNodes
+		cluster.OnNodes(&listener)
 		stopped, stop := context.WithCancel(t.Context())
 		stop()
-		if err := filled(stopped); !errors.Is(err, context.Canceled) {
+		if err := cluster.WaitForNodes(stopped); !errors.Is(err, context.Canceled) {
 			t.Errorf("before Run: got %v, want that it was not filled in time", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -58,10 +55,10 @@ func TestNodesAreFed(t *testing.T) {
 		running.Go(func() { _ = cluster.Run(ctx) })
 		defer running.Wait()
 		defer cancel()
-		if err := filled(t.Context()); err != nil {
+		if err := cluster.WaitForNodes(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"+node-a", "+node-b"}, slices.Sorted(slices.Values(feed.take()))); diff != "" {
+		if diff := cmp.Diff([]string{"+node-a", "+node-b"}, slices.Sorted(slices.Values(listener.take()))); diff != "" {
 			t.Errorf("told at the start (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"node-a", "node-x"}, slices.Sorted(slices.Values(cluster.NodesAttached()))); diff != "" {
@@ -80,7 +77,7 @@ func TestNodesAreFed(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle()
-		if diff := cmp.Diff([]string{"-node-a", "+node-a"}, feed.take()); diff != "" {
+		if diff := cmp.Diff([]string{"-node-a", "+node-a"}, listener.take()); diff != "" {
 			t.Errorf("told of a deletion, a change and a return (-want +got):\n%s", diff)
 		}
 	})

@@ -1,0 +1,53 @@
+package informers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
+)
+
+// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long as
+// there are any, the attachment is enqueued again whenever one of that node's pods changes.
+func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
+	volume, err := c.volume(ctx, attachment.PV)
+	if err != nil {
+		return nil, err
+	}
+	if volume == nil || volume.Spec.ClaimRef == nil {
+		// A pod names a claim; without one bound to the volume no pod can use it.
+		return nil, nil
+	}
+	pods, err := c.pods.on(ctx, attachment)
+	if err != nil {
+		return nil, err
+	}
+	var using []string
+	for _, pod := range pods {
+		if uses(pod, volume.Spec.ClaimRef) {
+			using = append(using, pod.Namespace+"/"+pod.Name)
+		}
+	}
+	if len(using) == 0 {
+		c.pods.stopWaiting(attachment.NodeName, attachment.Name)
+	}
+	return using, nil
+}
+
+// uses reports whether a pod counts as using the claim. One that is being deleted does, for as long as it exists: the
+// attach-detach controller sees it the same way.
+func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
+	if pod.Namespace != claim.Namespace || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	for _, volume := range pod.Spec.Volumes {
+		switch {
+		case volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ClaimName == claim.Name:
+			return true
+		case volume.Ephemeral != nil && pod.Name+"-"+volume.Name == claim.Name:
+			return true
+		}
+	}
+	return false
+}
