@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 )
@@ -39,6 +40,8 @@ const cleanUpTimeout = 30 * time.Second
 type Checker struct {
 	client *Client
 	id     VolumeID
+	// directory is where backing files are, below the pool.
+	directory string
 	// shared is the slot of a second disk on the probe disk's backing file.
 	shared string
 	report func(Finding)
@@ -56,7 +59,7 @@ func NewChecker(client *Client, pool, directory string, report func(Finding)) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{client: client, id: id, shared: second.Slot(), report: report}, nil
+	return &Checker{client: client, id: id, directory: directory, shared: second.Slot(), report: report}, nil
 }
 
 // Run makes every check that the ones before it allow. It returns an error if any failed, or if ctx ended.
@@ -151,16 +154,37 @@ func (c *Checker) pool(ctx context.Context) error {
 	}
 	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
 		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available, capacity.State))
-	inventory, err := c.client.Inventory(ctx, c.id.Pool(), c.id.subdirectory())
+	return c.inventory(ctx)
+}
+
+// inventory reports what is in the directory for backing files: the driver's disks, whatever cluster they belong to, and
+// what an operator should look at.
+func (c *Checker) inventory(ctx context.Context) error {
+	survey, err := c.client.Survey(ctx, c.directory)
 	if err != nil {
 		return err
 	}
-	result = ResultOK
-	if len(inventory.WithoutDisk)+len(inventory.WithoutFile)+len(inventory.Foreign) > 0 {
+	files := slices.DeleteFunc(survey.Files, func(file string) bool { return path.Dir(file) != c.id.directory })
+	disks := survey.Others
+	for _, disk := range survey.Disks {
+		disks = append(disks, disk.ID.String())
+	}
+	ours, foreign := 0, []string{}
+	for _, disk := range disks {
+		if path.Dir(disk) != c.id.directory {
+			continue
+		}
+		if _, err := ParseVolumeID(disk); err != nil {
+			foreign = append(foreign, disk)
+			continue
+		}
+		ours++
+	}
+	result := ResultOK
+	if len(files)+len(foreign) > 0 {
 		result = ResultNote
 	}
-	c.note("inventory", result, fmt.Sprintf("%d disks with their files, %d disks without a file, files without a disk: %v, disks of others: %v",
-		len(inventory.Disks), len(inventory.WithoutFile), inventory.WithoutDisk, inventory.Foreign))
+	c.note("inventory", result, fmt.Sprintf("%d disks of this driver, files without a disk: %v, disks of others: %v", ours, files, foreign))
 	return nil
 }
 

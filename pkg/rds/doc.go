@@ -15,7 +15,7 @@
 //   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to, gate.go keeps
 //     its end from stranding a goroutine
 //   - credentials.go, hostkey.go  the key files, read for every connection, and which host keys are accepted
-//   - inventory.go  one directory of a pool, for people; survey.go looks at all pools for the audit
+//   - survey.go     all pools at once: disks, and files without a disk
 //   - config.go     Config; outcome.go has the words in which it is told how commands and connections ended
 //   - errors.go     what can go wrong, as types; callers never match text
 //

@@ -12,16 +12,8 @@ import (
 // The appliance's files are reached over SFTP (sftp.go), or over the menu /file where the user's group lacks the policy
 // ftp. Nothing here removes anything: that is done by statements that make sure of what they remove.
 
-// filesIn lists the files in a directory on a mounted pool; one that doesn't exist is empty.
+// filesIn lists the files in a directory on a mounted pool. One that doesn't exist is empty.
 func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
-	files, err := c.filesOverTransport(ctx, directory)
-	if errors.Is(err, ErrNoFiles) {
-		return c.filesOverConsole(ctx, directory)
-	}
-	return files, err
-}
-
-func (c *Client) filesOverTransport(ctx context.Context, directory string) ([]filePath, error) {
 	names, err := c.transport.ListFiles(ctx, directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -32,23 +24,6 @@ func (c *Client) filesOverTransport(ctx context.Context, directory string) ([]fi
 	var files []filePath
 	for _, name := range names {
 		files = append(files, newFilePath(path.Join(directory, name)))
-	}
-	return files, nil
-}
-
-func (c *Client) filesOverConsole(ctx context.Context, directory string) ([]filePath, error) {
-	cmd := newCommand(KindInventory)
-	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(directory+"/"))
-	answer, err := c.run(ctx, cmd)
-	if err != nil {
-		return nil, asUnreachable(err)
-	}
-	var files []filePath
-	for _, item := range answer.files {
-		// The expression matches anywhere and its dots match anything, so files of other directories may be among them.
-		if file := newFilePath(item.Name); path.Dir(string(file)) == directory && item.Type != "directory" {
-			files = append(files, file)
-		}
 	}
 	return files, nil
 }

@@ -116,7 +116,7 @@ func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string)
 		conditions = append(conditions, "name~"+cmd.quoted(folder+"/"))
 	}
 	for _, folder := range folders {
-		found, err := c.filesOverTransport(ctx, folder)
+		found, err := c.filesIn(ctx, folder)
 		if errors.Is(err, ErrNoFiles) {
 			cmd.show(markerFiles, "/file", fileProperties, strings.Join(conditions, " or "))
 			return nil, nil

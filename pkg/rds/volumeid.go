@@ -80,12 +80,6 @@ func (v VolumeID) Slot() string { return v.slot }
 // Pool is the mount point of the RouterOS filesystem that holds the backing file.
 func (v VolumeID) Pool() string { return filePath(v.directory).pool() }
 
-// subdirectory is the directory below the pool.
-func (v VolumeID) subdirectory() string {
-	_, below, _ := strings.Cut(v.directory, "/")
-	return below
-}
-
 // SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
 func (v VolumeID) SubsystemPrefix() string { return nqnPrefix + v.slot + ":" }
 
