@@ -107,8 +107,8 @@ func (c *Checker) readOnly(ctx context.Context) error {
 		c.note("connection", ResultFailed, err.Error())
 		return c.outcome(ctx)
 	}
-	c.note("connection", ResultOK, fmt.Sprintf("%s as %s; the first command took %s with the handshake, then %s (median of %d)",
-		c.client.config.Address, c.client.config.User, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
+	c.note("connection", ResultOK, fmt.Sprintf("%s; the first command took %s with the handshake, then %s (median of %d)",
+		c.client.transport, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
 	c.note("host key", ResultOK, c.client.transport.Trust()+" is the pinned one")
 	version, err := c.client.Probe(ctx)
 	if err != nil {

@@ -43,7 +43,7 @@ func (c *Checker) set(ctx context.Context, properties func(*command) string) (pr
 // permissions tells which policies the user has, from what has worked so far: the connection needs ssh, every read needs
 // read and test, and the probe disk needs write.
 func (c *Checker) permissions(ctx context.Context) {
-	switch _, err := c.client.transport.ListFiles(ctx, c.id.directory); {
+	switch _, err := c.client.listFiles(ctx, c.id.directory); {
 	case err == nil:
 		c.note("permissions", ResultOK, "the user has ssh, read, write, test and ftp")
 	case errors.Is(err, ErrNoFiles):

@@ -21,27 +21,18 @@ type Client struct {
 	highest  map[VolumeID]uint64
 }
 
-// New checks the configuration, reads the key files, and returns a client that connects when it is first used. Errors
-// are *FieldError.
-func New(config Config) (*Client, error) {
+// New checks the configuration and returns a client of the appliance behind transport. Errors are *FieldError.
+func New(config Config, transport Transport) (*Client, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	if _, err := readCredentials(config); err != nil {
-		return nil, err
+	if config.Observe == nil {
+		config.Observe = func(Kind, Outcome, time.Duration) {}
 	}
-	config = config.withDefaults()
-	return NewOver(config, sshTransport{newSession(config)}), nil
+	return &Client{transport: transport, config: config, lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}, nil
 }
 
-// NewOver returns a client of an appliance that is reached over another transport than SSH. Of the configuration, only
-// cluster, port, boot window and what is to be told of commands count.
-func NewOver(config Config, transport Transport) *Client {
-	return &Client{transport: transport, config: config.withDefaults(), lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}
-}
-
-// Close ends the connection and returns when everything that the client started has ended. Operations in flight fail,
-// later ones return ErrUnreachable.
+// Close closes the transport. Operations in flight fail, later ones return ErrUnreachable.
 func (c *Client) Close() { c.transport.Close() }
 
 // LastSeen gives a disk as this client last saw it, if it did. Only a conditional write may be built on it.

@@ -1,4 +1,4 @@
-// Package rds talks to one MikroTik RouterOS appliance over SSH: file-backed disks, who holds them, and the NVMe/TCP
+// Package rds talks to one MikroTik RouterOS appliance: file-backed disks, who holds them, and the NVMe/TCP
 // export that lets a holder in. It knows neither Kubernetes nor CSI.
 //
 // Where to find what:
@@ -10,13 +10,9 @@
 //   - command.go    the one place that quotes text for RouterOS and wraps statements so that their outcome can be told
 //   - reply.go      what came back: the verdict on the statements and the appliance's state after them
 //   - disk.go       Disk: a disk of ours as the appliance shows it
-//   - transport.go  what the rest of this package needs of a connection, so that SSH is only one of them
-//   - session.go    how commands get to the appliance: one SSH connection, kept, a deadline on everything
-//   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to, gate.go keeps
-//     its end from stranding a goroutine
-//   - credentials.go, hostkey.go  the key files, read for every connection, and which host keys are accepted
+//   - transport.go  Transport: what this package needs of a connection; package transport below has the one over SSH
 //   - survey.go     all pools at once: disks, and files without a disk
-//   - config.go     Config; outcome.go has the words in which it is told how commands and connections ended
+//   - config.go     Config; outcome.go names how commands ended, for metrics
 //   - errors.go     what can go wrong, as types; callers never match text
 //
 // # Rules

@@ -7,14 +7,22 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"time"
 )
 
-// The appliance's files are reached over SFTP (sftp.go), or over the menu /file where the user's group lacks the policy
-// ftp. Nothing here removes anything: that is done by statements that make sure of what they remove.
+// The appliance's files are reached over the transport. Where it can't, because the user's group lacks the policy ftp, the
+// menu /file is used. Nothing here removes anything: that is done by statements that check what they remove.
+
+// listFiles returns the names of what is in a directory, as the transport lists them.
+func (c *Client) listFiles(ctx context.Context, directory string) (names []string, err error) {
+	start := time.Now()
+	defer func() { c.config.Observe(KindSFTP, outcomeOf(err), time.Since(start)) }()
+	return c.transport.ListFiles(ctx, directory)
+}
 
 // filesIn lists the files in a directory on a mounted pool. One that doesn't exist is empty.
 func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
-	names, err := c.transport.ListFiles(ctx, directory)
+	names, err := c.listFiles(ctx, directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -35,7 +43,9 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 			return err
 		}
 	}
+	start := time.Now()
 	err := c.transport.MakeDirectory(ctx, directory)
+	c.config.Observe(KindSFTP, outcomeOf(err), time.Since(start))
 	if !errors.Is(err, ErrNoFiles) {
 		return asUnreachable(err)
 	}
@@ -53,7 +63,7 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 // which was read over /file.
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
 	// The list of the directory around it needs a directory that can be listed, so silence never passes for absence.
-	names, err := c.transport.ListFiles(ctx, id.directory)
+	names, err := c.listFiles(ctx, id.directory)
 	if err != nil && !errors.Is(err, ErrNoFiles) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
 	}

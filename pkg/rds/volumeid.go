@@ -3,7 +3,6 @@ package rds
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"path"
 	"strings"
 )
@@ -139,12 +138,4 @@ func isLowerHex(text string) bool {
 
 func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-}
-
-// FieldError says which input can't be used and what was expected of it.
-type FieldError struct{ Field, Value, Want string }
-
-// Error names field, value (its first 200 bytes) and expectation.
-func (e *FieldError) Error() string {
-	return fmt.Sprintf("%s %.200q: want %s", e.Field, e.Value, e.Want)
 }

@@ -5,18 +5,19 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
 // observeAppliance has everything that goes to the appliance counted. Something can be received from the channel whenever
 // the connection was lost since the last time.
-func observeAppliance(config *rds.Config, observed *metrics.Metrics) (lost <-chan struct{}) {
+func observeAppliance(options *applianceOptions, observed *metrics.Metrics) (lost <-chan struct{}) {
 	losses := make(chan struct{}, 1)
-	observed.DeclareAppliance(texts(rds.Kinds()), texts(rds.Outcomes()), texts(rds.ConnectResults()))
-	config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
+	observed.DeclareAppliance(texts(rds.Kinds()), texts(rds.Outcomes()), texts(transport.ConnectResults()))
+	options.config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 		observed.ObserveCommand(string(kind), string(outcome), took)
 	}
-	config.ObserveConnect = func(result rds.ConnectResult) { observed.CountConnect(string(result)) }
-	config.ObserveConnected = func(connected bool) {
+	options.ssh.ObserveConnect = func(result transport.ConnectResult) { observed.CountConnect(string(result)) }
+	options.ssh.ObserveConnected = func(connected bool) {
 		observed.SetConnected(connected)
 		if connected {
 			return
