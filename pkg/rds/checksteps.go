@@ -76,7 +76,7 @@ func (c *Checker) texts(ctx context.Context, disk Disk) error {
 	}
 	for _, text := range []textCheck{
 		{"comment", "comment", comment, func(i probeItem) string { return i.Comment }, ResultFailed},
-		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + "idle-" + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
+		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + idlePrefix + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
 		{"allowed host", "nvme-tcp-server-allow-host-name", "nqn.2014-08.org.nvmexpress:uuid:2858e678-30cd-59fc-b99c-aad029ba4476", func(i probeItem) string { return i.AllowHost }, ResultNote},
 	} {
 		item, err := c.set(ctx, func(cmd *command) string { return text.property + "=" + cmd.quoted(text.value) })

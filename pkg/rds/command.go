@@ -69,6 +69,10 @@ func checkQuotable(text string) error {
 	return nil
 }
 
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 // act adds statements that write. They run until the first that fails, and report that they were done or what RouterOS
 // said; what follows them on the line runs in either case.
 func (c *command) act(statements ...string) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Size says how large a new volume is to be, in bytes.
@@ -57,15 +56,6 @@ type creation struct {
 	size                Size
 	token, nqn, comment string
 	port                uint16
-}
-
-// unfinishedPrefix begins, in place of an epoch, the subsystem NQN of a disk whose file was found: it may be shorter than what was
-// asked for, since whoever made it was cut short, and so may whoever lets it grow be. Growing leaves the NQN alone, and the
-// first holder's replaces it, so a volume that anybody has had doesn't grow because of a Create.
-const unfinishedPrefix = "unfinished-"
-
-func (d Disk) unfinished() bool {
-	return !d.Record.Held() && strings.HasPrefix(d.SubsystemNQN, d.ID.SubsystemPrefix()+unfinishedPrefix)
 }
 
 // statement adds the disk only if nothing stands in its place: the pool is mounted, its directory is there, the slot

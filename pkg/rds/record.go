@@ -1,8 +1,6 @@
 package rds
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"slices"
 )
 
@@ -96,29 +94,10 @@ func (r Record) Restore(holding Holding, generation uint64) Record {
 	return next
 }
 
-// SubsystemNQN is the only subsystem NQN under which the disk in this slot may be reachable while it carries this
-// record. With no holder it is one that was never issued to anybody.
-func (r Record) SubsystemNQN(id VolumeID) string {
-	if !r.Held() {
-		return id.SubsystemPrefix() + "idle-" + r.Token
-	}
-	return id.SubsystemPrefix() + r.Holding.Epoch
-}
-
 func (r Record) touch() Record {
 	r.Generation++
 	r.Token = randomToken()
 	r.Holding.Holders = slices.Clone(r.Holding.Holders)
 	r.Holding.Departed = slices.Clone(r.Holding.Departed)
 	return r
-}
-
-// tokenLength is the length of a token or epoch as text: 64 random bits, far more than one disk will ever see writes.
-const tokenLength = 16
-
-func randomToken() string {
-	var random [tokenLength / 2]byte
-	// crypto/rand.Read never fails: it ends the program if the system has no randomness.
-	_, _ = rand.Read(random[:])
-	return hex.EncodeToString(random[:])
 }

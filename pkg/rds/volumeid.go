@@ -16,8 +16,6 @@ const maxSlotLength = 32
 const (
 	slotPrefix      = "csi-"
 	backingFileType = ".img"
-	// nqnPrefix begins every subsystem NQN of this driver; slot and epoch follow.
-	nqnPrefix = "nqn.2026-11.io.srvlab.csi.rds:"
 )
 
 // VolumeID names a volume: the directory of its backing file (whose first element is the pool's mount point) and its
@@ -79,63 +77,9 @@ func (v VolumeID) Slot() string { return v.slot }
 // Pool is the mount point of the RouterOS filesystem that holds the backing file.
 func (v VolumeID) Pool() string { return filePath(v.directory).pool() }
 
-// SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
-func (v VolumeID) SubsystemPrefix() string { return nqnPrefix + v.slot + ":" }
-
-// Epoch gives the epoch in a subsystem NQN that was issued for this volume, or false if it isn't such a one.
-func (v VolumeID) Epoch(subsystemNQN string) (string, bool) {
-	epoch, found := strings.CutPrefix(subsystemNQN, v.SubsystemPrefix())
-	return epoch, found && validToken(epoch)
-}
-
 func (v VolumeID) file() filePath { return filePath(v.directory + "/" + v.slot + backingFileType) }
-
-// filePath is a path in RouterOS's file tree without a leading slash. /disk and /file spell the same path differently,
-// and comparing the two spellings raw once deleted a peer's live images: so only this type ever turns into either.
-type filePath string
-
-func newFilePath(text string) filePath { return filePath(strings.TrimPrefix(text, "/")) }
-
-// pool is the mount point of the filesystem that the file is on.
-func (p filePath) pool() string {
-	pool, _, _ := strings.Cut(string(p), "/")
-	return pool
-}
-
-// inDisk is the path as /disk file-path has it.
-func (p filePath) inDisk() string { return "/" + string(p) }
-
-// inFile is the path as /file name has it.
-func (p filePath) inFile() string { return string(p) }
-
-const wantElement = "letters, digits, dots, underscores and dashes, not beginning with a dot or a dash"
-
-func validElement(text string) bool {
-	if text == "" || text[0] == '.' || text[0] == '-' {
-		return false
-	}
-	for i := range len(text) {
-		if !isAlphanumeric(text[i]) && !strings.ContainsRune("._-", rune(text[i])) {
-			return false
-		}
-	}
-	return true
-}
 
 func validSlot(text string) bool {
 	digits, found := strings.CutPrefix(text, slotPrefix)
 	return found && len(text) == maxSlotLength && isLowerHex(digits)
-}
-
-func isLowerHex(text string) bool {
-	for i := range len(text) {
-		if (text[i] < '0' || text[i] > '9') && (text[i] < 'a' || text[i] > 'f') {
-			return false
-		}
-	}
-	return text != ""
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }

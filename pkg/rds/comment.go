@@ -151,8 +151,6 @@ func (r Record) check() error {
 	return nil
 }
 
-func validToken(text string) bool { return len(text) == tokenLength && isLowerHex(text) }
-
 func validOrNone(text string) string {
 	if validRecordValue(text) {
 		return text
