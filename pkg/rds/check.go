@@ -35,8 +35,8 @@ var errCheckFailed = errors.New("the appliance isn't fit for the driver as it is
 // cleanUpTimeout bounds the removal of the probe disk after an interruption.
 const cleanUpTimeout = 30 * time.Second
 
-// Checker finds out whether an appliance is fit for the driver, by using it as the driver would: on a probe disk of 1 MiB
-// that it removes again, also when it is interrupted.
+// Checker finds out whether an appliance is fit for the driver. It uses a probe disk of 1 MiB as the driver would, and
+// removes it again, also when it is interrupted.
 type Checker struct {
 	client *Client
 	id     VolumeID
@@ -48,7 +48,7 @@ type Checker struct {
 	failed bool
 }
 
-// NewChecker checks the pool with backing files in directory; findings are reported as they're made. The client's
+// NewChecker returns a check of the pool, with backing files in directory. report is called with each finding. The client's
 // cluster ID only marks the probe disk.
 func NewChecker(client *Client, pool, directory string, report func(Finding)) (*Checker, error) {
 	id, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
@@ -100,7 +100,7 @@ func (c *Checker) outcome(ctx context.Context) error {
 	}
 }
 
-// readOnly makes the checks that change nothing. Without them nothing else is tried.
+// readOnly makes the checks that change nothing. If one fails, nothing else is tried.
 func (c *Checker) readOnly(ctx context.Context) error {
 	took, err := c.roundTrips(ctx)
 	if err != nil {
@@ -188,7 +188,7 @@ func (c *Checker) inventory(ctx context.Context) error {
 	return nil
 }
 
-// cleanUp removes what the checks made, whatever became of them, and says so if that didn't work.
+// cleanUp removes what the checks made, also after a failure, and reports what it couldn't remove.
 func (c *Checker) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// checked runs the appliance check and gives its findings by name.
+// checked runs the appliance check and returns its findings by name.
 func checked(ctx context.Context, t *testing.T, r rig) (map[string]rds.Finding, error) {
 	t.Helper()
 	findings := map[string]rds.Finding{}

@@ -2,8 +2,8 @@ package rds
 
 import "strings"
 
-// filePath is a path in RouterOS's file tree without a leading slash. /disk and /file spell the same path differently,
-// and comparing the two spellings raw once deleted a peer's live images: so only this type ever turns into either.
+// filePath is a path in RouterOS's file tree without a leading slash. /disk and /file spell the same path differently.
+// Another driver compared the two spellings as text, and deleted live images. Here only this type turns into either.
 type filePath string
 
 func newFilePath(text string) filePath { return filePath(strings.TrimPrefix(text, "/")) }

@@ -59,10 +59,10 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	return answer.refused
 }
 
-// verifyFileGone makes sure that a backing file isn't there any more. Without SFTP the state after the removal has to do,
-// which was read over /file.
+// verifyFileGone returns nil if a backing file isn't there any more. Without SFTP only the state after the removal shows
+// that, which was read over /file.
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
-	// The list of the directory around it needs a directory that can be listed, so silence never passes for absence.
+	// The file is looked for in a list of its directory. A list that fails is never taken for absence.
 	names, err := c.listFiles(ctx, id.directory)
 	if err != nil && !errors.Is(err, ErrNoFiles) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))

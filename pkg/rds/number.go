@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// number is a count of bytes. JSON has it as a number; some forms give a string, with spaces between groups of digits.
+// number is a count of bytes. In JSON it is a number, or a string with spaces between groups of digits.
 type number int64
 
 // UnmarshalJSON accepts 1024, "1024" and "1 024".

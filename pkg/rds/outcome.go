@@ -18,7 +18,7 @@ const (
 	OutcomeUnreachable Outcome = "unreachable"
 	// OutcomeLost: it was sent, and its reply was lost; it may have run.
 	OutcomeLost Outcome = "lost"
-	// OutcomeInvalid: the driver refused to send it, since a text in it isn't fit for a command.
+	// OutcomeInvalid: the driver refused to send it, since a text in it can't be sent.
 	OutcomeInvalid Outcome = "invalid"
 )
 

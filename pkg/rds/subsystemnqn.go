@@ -15,16 +15,16 @@ const (
 )
 
 // SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
-func (v VolumeID) SubsystemPrefix() string { return nqnPrefix + v.slot + ":" }
+func (id VolumeID) SubsystemPrefix() string { return nqnPrefix + id.slot + ":" }
 
-// Epoch gives the epoch in a subsystem NQN that was issued for this volume, or false if it isn't such a one.
-func (v VolumeID) Epoch(subsystemNQN string) (string, bool) {
-	epoch, found := strings.CutPrefix(subsystemNQN, v.SubsystemPrefix())
+// Epoch returns the epoch in a subsystem NQN of this volume. It returns false if the NQN has none, or is of another volume.
+func (id VolumeID) Epoch(subsystemNQN string) (string, bool) {
+	epoch, found := strings.CutPrefix(subsystemNQN, id.SubsystemPrefix())
 	return epoch, found && validToken(epoch)
 }
 
-// SubsystemNQN is the only subsystem NQN under which the disk in this slot may be reachable while it carries this
-// record. With no holder it is one that was never issued to anybody.
+// SubsystemNQN returns the only subsystem NQN under which this volume may be reachable while its disk has this record.
+// Without a holder it is one that no node ever knew.
 func (r Record) SubsystemNQN(id VolumeID) string {
 	if !r.Held() {
 		return id.SubsystemPrefix() + idlePrefix + r.Token
@@ -32,6 +32,7 @@ func (r Record) SubsystemNQN(id VolumeID) string {
 	return id.SubsystemPrefix() + r.Holding.Epoch
 }
 
+// unfinished reports whether the disk was made on a file that was found, and has had no holder since.
 func (d Disk) unfinished() bool {
 	return !d.Record.Held() && strings.HasPrefix(d.SubsystemNQN, d.ID.SubsystemPrefix()+unfinishedPrefix)
 }

@@ -18,16 +18,16 @@ const (
 	backingFileType = ".img"
 )
 
-// VolumeID names a volume: the directory of its backing file (whose first element is the pool's mount point) and its
-// slot. As text it is the backing file's path without its ending, "raid10/rds-csi/csi-0a1b…", so that whoever reads a
-// PersistentVolume sees where the data is. Everything else that identifies the volume on the appliance derives from it.
+// VolumeID names a volume: the directory of its backing file, whose first element is the pool's mount point, and its slot.
+// As text it is the backing file's path without its ending, "raid10/rds-csi/csi-0a1b…", so that a PersistentVolume shows
+// where the data is. Everything else that identifies the volume on the appliance follows from it.
 type VolumeID struct {
 	directory string
 	slot      string
 }
 
-// NewVolumeID derives the ID of the volume called name, to be kept in directory on pool. The same name always gives
-// the same slot, which makes creation idempotent. It returns a *FieldError if pool or directory can't be used.
+// NewVolumeID returns the ID of the volume called name, with its backing file in directory on pool. The same name always
+// has the same slot, which makes creation idempotent. It returns a *FieldError if pool or directory can't be used.
 func NewVolumeID(pool, directory, name string) (VolumeID, error) {
 	sum := sha256.Sum256([]byte(name))
 	id := VolumeID{directory: pool + "/" + directory, slot: slotPrefix + hex.EncodeToString(sum[:])[:maxSlotLength-len(slotPrefix)]}
@@ -68,16 +68,16 @@ func ParseVolumeID(text string) (VolumeID, error) {
 	return VolumeID{directory: directory, slot: slot}, nil
 }
 
-// String gives the volume ID as CSI and PersistentVolumes carry it.
-func (v VolumeID) String() string { return v.directory + "/" + v.slot }
+// String returns the volume ID as CSI and PersistentVolumes have it.
+func (id VolumeID) String() string { return id.directory + "/" + id.slot }
 
 // Slot is the disk's name in /disk.
-func (v VolumeID) Slot() string { return v.slot }
+func (id VolumeID) Slot() string { return id.slot }
 
-// Pool is the mount point of the RouterOS filesystem that holds the backing file.
-func (v VolumeID) Pool() string { return filePath(v.directory).pool() }
+// Pool is the mount point of the RouterOS filesystem that the backing file is on.
+func (id VolumeID) Pool() string { return filePath(id.directory).pool() }
 
-func (v VolumeID) file() filePath { return filePath(v.directory + "/" + v.slot + backingFileType) }
+func (id VolumeID) file() filePath { return filePath(id.directory + "/" + id.slot + backingFileType) }
 
 func validSlot(text string) bool {
 	digits, found := strings.CutPrefix(text, slotPrefix)
