@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
 // appliance is how the appliance and the way to it are doing.
@@ -44,7 +45,7 @@ func (a appliance) startAtZero() {
 			a.commands.WithLabelValues(string(kind), string(outcome))
 		}
 	}
-	for _, result := range rds.ConnectResults() {
+	for _, result := range transport.ConnectResults() {
 		a.connects.WithLabelValues(string(result))
 	}
 }
@@ -56,7 +57,7 @@ func (m *Metrics) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.D
 }
 
 // CountConnect counts an attempt to connect to the appliance.
-func (m *Metrics) CountConnect(result rds.ConnectResult) {
+func (m *Metrics) CountConnect(result transport.ConnectResult) {
 	m.appliance.connects.WithLabelValues(string(result)).Inc()
 }
 

@@ -17,15 +17,15 @@ type Capacity struct {
 	// Promised is the sum of the sizes of all file-backed disks on the pool, whoever made them, in bytes. A filesystem
 	// that allocates late reports more as free than is left once every disk is written in full.
 	Promised int64
-	// Available is how much can be given to new volumes, in bytes, 0 or more: on each pool what is free or what isn't promised,
-	// the worse. Largest is the most of it that is on one pool, and so the largest that one volume can be.
+	// Available is how much new volumes can use, in bytes, 0 or more. On each pool it is what is free or what isn't promised,
+	// whichever is less. Largest is the most of it that is on one pool: a volume can't be larger.
 	Available, Largest int64
-	// State is RouterOS's word for the pool's health, such as "clean"; empty where it gives none. Of several pools it is one's.
+	// State is RouterOS's word for the pool's health, such as "clean"; empty where there is none. Of several pools it is one's.
 	State string
 }
 
-// Capacity reads a pool; an empty name stands for all that are mounted. Errors: ErrNoPool if the appliance, past its boot window, has nothing mounted there,
-// ErrNotReady before that, *FieldError, ErrUnreachable, or a *CommandError.
+// Capacity reads a pool; an empty name stands for all that are mounted. Errors: ErrNoPool if the appliance, past its boot
+// window, has nothing mounted there; ErrNotReady before that; *FieldError, ErrUnreachable, or a *CommandError.
 func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 	cmd := newCommand(KindCapacity)
 	condition := "mounted=yes"
@@ -59,7 +59,7 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 	return capacity, nil
 }
 
-// add counts a pool in.
+// add adds a pool.
 func (c *Capacity) add(pool poolItem, promised int64) {
 	size, free := int64(pool.Size), int64(pool.Free)
 	available := max(0, min(free, size-promised))
@@ -67,14 +67,15 @@ func (c *Capacity) add(pool poolItem, promised int64) {
 	c.Available, c.Largest = c.Available+available, max(c.Largest, available)
 }
 
-// sizeItem is a file-backed disk, whoever made it. Its size may be anything: a stranger's disk mustn't hide the room on all pools.
+// sizeItem is a file-backed disk, whoever made it. Its size may be any text: one odd disk must not make the whole capacity
+// unreadable.
 type sizeItem struct {
 	Slot     string          `json:"slot"`
 	FilePath string          `json:"file-path"`
 	FileSize json.RawMessage `json:"file-size"`
 }
 
-// promisedOn sums the sizes up by the pools' mount points.
+// promisedOn returns the sum of the sizes for each pool, by mount point.
 func promisedOn(ctx context.Context, disks []sizeItem) map[string]int64 {
 	promised := map[string]int64{}
 	for _, disk := range disks {

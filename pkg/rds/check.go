@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 )
@@ -34,18 +35,20 @@ var errCheckFailed = errors.New("the appliance isn't fit for the driver as it is
 // cleanUpTimeout bounds the removal of the probe disk after an interruption.
 const cleanUpTimeout = 30 * time.Second
 
-// Checker finds out whether an appliance is fit for the driver, by using it as the driver would: on a probe disk of 1 MiB
-// that it removes again, also when it is interrupted.
+// Checker finds out whether an appliance is fit for the driver. It uses a probe disk of 1 MiB as the driver would, and
+// removes it again, also when it is interrupted.
 type Checker struct {
 	client *Client
 	id     VolumeID
+	// directory is where backing files are, below the pool.
+	directory string
 	// shared is the slot of a second disk on the probe disk's backing file.
 	shared string
 	report func(Finding)
 	failed bool
 }
 
-// NewChecker checks the pool with backing files in directory; findings are reported as they're made. The client's
+// NewChecker returns a check of the pool, with backing files in directory. report is called with each finding. The client's
 // cluster ID only marks the probe disk.
 func NewChecker(client *Client, pool, directory string, report func(Finding)) (*Checker, error) {
 	id, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
@@ -56,7 +59,7 @@ func NewChecker(client *Client, pool, directory string, report func(Finding)) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{client: client, id: id, shared: second.Slot(), report: report}, nil
+	return &Checker{client: client, id: id, directory: directory, shared: second.Slot(), report: report}, nil
 }
 
 // Run makes every check that the ones before it allow. It returns an error if any failed, or if ctx ended.
@@ -97,15 +100,15 @@ func (c *Checker) outcome(ctx context.Context) error {
 	}
 }
 
-// readOnly makes the checks that change nothing. Without them nothing else is tried.
+// readOnly makes the checks that change nothing. If one fails, nothing else is tried.
 func (c *Checker) readOnly(ctx context.Context) error {
 	took, err := c.roundTrips(ctx)
 	if err != nil {
 		c.note("connection", ResultFailed, err.Error())
 		return c.outcome(ctx)
 	}
-	c.note("connection", ResultOK, fmt.Sprintf("%s as %s; the first command took %s with the handshake, then %s (median of %d)",
-		c.client.config.Address, c.client.config.User, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
+	c.note("connection", ResultOK, fmt.Sprintf("%s; the first command took %s with the handshake, then %s (median of %d)",
+		c.client.transport, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
 	c.note("host key", ResultOK, c.client.transport.Trust()+" is the pinned one")
 	version, err := c.client.Probe(ctx)
 	if err != nil {
@@ -151,20 +154,41 @@ func (c *Checker) pool(ctx context.Context) error {
 	}
 	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
 		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available, capacity.State))
-	inventory, err := c.client.Inventory(ctx, c.id.Pool(), c.id.subdirectory())
+	return c.inventory(ctx)
+}
+
+// inventory reports what is in the directory for backing files: the driver's disks, whatever cluster they belong to, and
+// what an operator should look at.
+func (c *Checker) inventory(ctx context.Context) error {
+	survey, err := c.client.Survey(ctx, c.directory)
 	if err != nil {
 		return err
 	}
-	result = ResultOK
-	if len(inventory.WithoutDisk)+len(inventory.WithoutFile)+len(inventory.Foreign) > 0 {
+	files := slices.DeleteFunc(survey.Files, func(file string) bool { return path.Dir(file) != c.id.directory })
+	disks := survey.Others
+	for _, disk := range survey.Disks {
+		disks = append(disks, disk.ID.String())
+	}
+	ours, foreign := 0, []string{}
+	for _, disk := range disks {
+		if path.Dir(disk) != c.id.directory {
+			continue
+		}
+		if _, err := ParseVolumeID(disk); err != nil {
+			foreign = append(foreign, disk)
+			continue
+		}
+		ours++
+	}
+	result := ResultOK
+	if len(files)+len(foreign) > 0 {
 		result = ResultNote
 	}
-	c.note("inventory", result, fmt.Sprintf("%d disks with their files, %d disks without a file, files without a disk: %v, disks of others: %v",
-		len(inventory.Disks), len(inventory.WithoutFile), inventory.WithoutDisk, inventory.Foreign))
+	c.note("inventory", result, fmt.Sprintf("%d disks of this driver, files without a disk: %v, disks of others: %v", ours, files, foreign))
 	return nil
 }
 
-// cleanUp removes what the checks made, whatever became of them, and says so if that didn't work.
+// cleanUp removes what the checks made, also after a failure, and reports what it couldn't remove.
 func (c *Checker) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// checked runs the appliance check and gives its findings by name.
+// checked runs the appliance check and returns its findings by name.
 func checked(ctx context.Context, t *testing.T, r rig) (map[string]rds.Finding, error) {
 	t.Helper()
 	findings := map[string]rds.Finding{}
@@ -63,7 +63,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"no package":           {func(o *sim.Options) { o.WithoutRose = true }, "", "version", rds.ResultFailed},
 		"no write policy":      {func(o *sim.Options) { o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true} }, "", "probe disk", rds.ResultFailed},
 		"just booted":          {func(o *sim.Options) { o.Uptime = 0 }, "", "pool", rds.ResultFailed},
-		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/x.img" type=file`, "inventory", rds.ResultNote},
+		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/csi-0011223344556677889900112233.img" type=file`, "inventory", rds.ResultNote},
 		"pool as good as full": {func(o *sim.Options) { o.Pools[0].Size = 1 << 19 }, "", "probe disk", rds.ResultFailed},
 	}
 	for name, test := range tests {
@@ -87,6 +87,25 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("disks left behind: %+v", disks)
 			}
 		})
+	}
+}
+
+func TestTheInventoryNamesWhatDoesNotPair(t *testing.T) {
+	r := newRig(t)
+	r.create(t)
+	if _, err := r.ofCluster(t, "cluster-2").Create(t.Context(), volumeID(t, "theirs"), rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord("cluster-2", "theirs", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	r.createOn(t, simtest.Pool, "old/place", "pvc-2")
+	const stray = "raid10/rds-csi/csi-0011223344556677889900112233.img"
+	r.execute(t, `/file add name="`+stray+`" type=file`)
+	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/csi-0011223344556677889900112233.img" type=file`)
+	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
+	r.execute(t, `/disk add type=file slot="elsewhere" file-path="/raid10/operator.img" file-size=1048576`)
+	want := "2 disks of this driver, files without a disk: [" + stray + "], disks of others: [raid10/rds-csi/operator]"
+	findings, err := checked(t.Context(), t, r)
+	if got := findings["inventory"]; err != nil || got.Result != rds.ResultNote || got.Detail != want {
+		t.Errorf("got %+v, %v, want %q", got, err, want)
 	}
 }
 

@@ -40,10 +40,10 @@ func (c *Checker) set(ctx context.Context, properties func(*command) string) (pr
 	return item, nil
 }
 
-// permissions tells which policies the user has, from what has worked so far: the connection needs ssh, every read needs
+// permissions reports which policies the user has, by what has worked so far. The connection needs ssh, every read needs
 // read and test, and the probe disk needs write.
 func (c *Checker) permissions(ctx context.Context) {
-	switch _, err := c.client.transport.ListFiles(ctx, c.id.directory); {
+	switch _, err := c.client.listFiles(ctx, c.id.directory); {
 	case err == nil:
 		c.note("permissions", ResultOK, "the user has ssh, read, write, test and ftp")
 	case errors.Is(err, ErrNoFiles):
@@ -57,12 +57,12 @@ func (c *Checker) permissions(ctx context.Context) {
 type textCheck struct {
 	name, property, value string
 	read                  func(probeItem) string
-	// otherwise is the result if the text doesn't come back unchanged.
+	// otherwise is the result if RouterOS doesn't keep the text unchanged.
 	otherwise Result
 }
 
-// texts looks whether the longest texts that the driver would ever write come back unchanged. The comment stays a record
-// throughout, so that an interrupted check can tell the disk for its own.
+// texts checks that RouterOS keeps the longest texts that the driver would ever write. The comment stays a record
+// throughout, so that the clean-up after an interruption recognises the disk.
 func (c *Checker) texts(ctx context.Context, disk Disk) error {
 	record := disk.Record.touch()
 	short, err := record.Encode()
@@ -76,7 +76,7 @@ func (c *Checker) texts(ctx context.Context, disk Disk) error {
 	}
 	for _, text := range []textCheck{
 		{"comment", "comment", comment, func(i probeItem) string { return i.Comment }, ResultFailed},
-		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + "idle-" + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
+		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + idlePrefix + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
 		{"allowed host", "nvme-tcp-server-allow-host-name", "nqn.2014-08.org.nvmexpress:uuid:2858e678-30cd-59fc-b99c-aad029ba4476", func(i probeItem) string { return i.AllowHost }, ResultNote},
 	} {
 		item, err := c.set(ctx, func(cmd *command) string { return text.property + "=" + cmd.quoted(text.value) })
@@ -95,7 +95,7 @@ func (c *Checker) texts(ctx context.Context, disk Disk) error {
 	return nil
 }
 
-// export switches the export on and off, nobody being connected.
+// export switches the export on and off. Nobody is connected.
 func (c *Checker) export(ctx context.Context, _ Disk) error {
 	for _, want := range []bool{true, false} {
 		item, err := c.set(ctx, func(*command) string { return "nvme-tcp-export=" + map[bool]string{true: "yes", false: "no"}[want] })
@@ -110,7 +110,7 @@ func (c *Checker) export(ctx context.Context, _ Disk) error {
 	return nil
 }
 
-// growth grows the backing file of the exported disk. What a connected node sees of it can't be told from here.
+// growth grows the backing file of the exported disk. It can't show what a connected node sees of that.
 func (c *Checker) growth(ctx context.Context, disk Disk) error {
 	if _, err := c.set(ctx, func(*command) string { return "nvme-tcp-export=yes" }); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (c *Checker) sharing(ctx context.Context, disk Disk) error {
 // sharedComment marks the second disk, so that nothing else is ever removed in its place.
 const sharedComment = "appliance check of the rds-csi driver"
 
-// removeShared removes the second disk, if it was made; its file is the probe disk's.
+// removeShared removes the second disk, if it was made. Its file stays: it is the probe disk's.
 func (c *Checker) removeShared(ctx context.Context) error {
 	cmd := newCommand(KindCheck)
 	cmd.act(fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(c.shared), cmd.quoted(sharedComment)))

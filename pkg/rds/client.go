@@ -10,8 +10,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Client is one appliance. It is safe for concurrent use. Its only memory is what it last saw of each disk, which saves
-// a read before a write: every such write is conditional, so a memory that is wrong costs one more exec and no more.
+// Client is one appliance. It is safe for concurrent use. It caches each disk as it last saw it, which saves a read before
+// a write. Every such write is conditional: an outdated cache costs one more exec and no more.
 type Client struct {
 	transport Transport
 	config    Config
@@ -21,30 +21,21 @@ type Client struct {
 	highest  map[VolumeID]uint64
 }
 
-// New checks the configuration, reads the key files, and returns a client that connects when it is first used. Errors
-// are *FieldError.
-func New(config Config) (*Client, error) {
+// New checks the configuration and returns a client of the appliance behind transport. Errors are *FieldError.
+func New(config Config, transport Transport) (*Client, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	if _, err := readCredentials(config); err != nil {
-		return nil, err
+	if config.Observe == nil {
+		config.Observe = func(Kind, Outcome, time.Duration) {}
 	}
-	config = config.withDefaults()
-	return NewOver(config, sshTransport{newSession(config)}), nil
+	return &Client{transport: transport, config: config, lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}, nil
 }
 
-// NewOver returns a client of an appliance that is reached over another transport than SSH. Of the configuration, only
-// cluster, port, boot window and what is to be told of commands count.
-func NewOver(config Config, transport Transport) *Client {
-	return &Client{transport: transport, config: config.withDefaults(), lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}
-}
-
-// Close ends the connection and returns when everything that the client started has ended. Operations in flight fail,
-// later ones return ErrUnreachable.
+// Close closes the transport. Operations in flight fail, later ones return ErrUnreachable.
 func (c *Client) Close() { c.transport.Close() }
 
-// LastSeen gives a disk as this client last saw it, if it did. Only a conditional write may be built on it.
+// LastSeen returns a disk as this client last saw it, if it did. Only a conditional write may be based on it.
 func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,8 +43,8 @@ func (c *Client) LastSeen(id VolumeID) (Disk, bool) {
 	return disk, found
 }
 
-// remember keeps a disk as it was seen, and gives it back with the highest generation that was.
-func (c *Client) remember(disk Disk) Disk {
+// cache stores a disk as it was seen, and returns it with the highest generation that was seen.
+func (c *Client) cache(disk Disk) Disk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	disk.expectedHost = c.hostOf(disk.Record)
@@ -63,7 +54,7 @@ func (c *Client) remember(disk Disk) Disk {
 	return disk
 }
 
-// hostOf is the only host that an export may admit with this record; empty for any.
+// hostOf returns the only host that an export with this record may admit. Empty means any.
 func (c *Client) hostOf(record Record) string {
 	if c.config.HostNQN == nil || len(record.Holding.Holders) != 1 {
 		return ""
@@ -71,22 +62,23 @@ func (c *Client) hostOf(record Record) string {
 	return c.config.HostNQN(record.Holding.Holders[0])
 }
 
-// bury forgets everything about a disk that was deleted: one of the same name begins anew.
-func (c *Client) bury(id VolumeID) {
+// purge drops everything about a disk that was deleted. A disk of the same name begins anew.
+func (c *Client) purge(id VolumeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.lastSeen, id)
 	delete(c.highest, id)
 }
 
-func (c *Client) forget(id VolumeID) {
+// invalidate drops the cached disk, but not the highest generation that was seen.
+func (c *Client) invalidate(id VolumeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.lastSeen, id)
 }
 
 // run sends a command and decodes the answer. Errors: ErrUnreachable (nothing was sent), *CommandError (nothing was
-// run), *FieldError (a text isn't fit for a command), ErrIncomplete (it may have run).
+// run), *FieldError (a text can't be sent), ErrIncomplete (it may have run).
 func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error) {
 	start := time.Now()
 	defer func() { c.config.Observe(cmd.kind, outcomeOf(errors.Join(err, answer.refused)), time.Since(start)) }()
@@ -106,7 +98,7 @@ func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error
 const attempts = 3
 
 // write runs statements that are safe to repeat and returns the state after them. When a reply is lost it runs them
-// again, so that the state is read in any case; if that fails too, the outcome is unknown.
+// again, since only a reply shows the state. If that fails too, the outcome is unknown.
 func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*command)) (state, error) {
 	var lost error
 	for range attempts {

@@ -26,7 +26,7 @@ const mebibyte = int64(1) << 20
 type rig struct {
 	*rds.Client
 	sim    *sim.Sim
-	config rds.Config
+	config simtest.Config
 }
 
 func newRig(t *testing.T, changes ...func(*sim.Options)) rig {

@@ -22,7 +22,7 @@ const (
 	KindInventory Kind = "inventory"
 	KindProbe     Kind = "probe"
 	KindCheck     Kind = "check"
-	// KindSFTP is every operation on files that goes over SFTP rather than over a command.
+	// KindSFTP is every operation on files that goes over SFTP rather than through a command.
 	KindSFTP Kind = "sftp"
 )
 
@@ -37,8 +37,8 @@ func Kinds() []Kind {
 // maxQuotedLength bounds one quoted text, in bytes: the longest is a record.
 const maxQuotedLength = maxRecordLength
 
-// command builds one line for the appliance. Text enters it through quoted alone, which refuses what isn't whitelisted;
-// the first refusal is kept in err and the line is then never sent.
+// command builds one line for the appliance. Text enters it through quoted alone, which refuses what isn't whitelisted.
+// err is the first refusal. A line with one is never sent.
 type command struct {
 	kind       Kind
 	nonce      string
@@ -48,8 +48,8 @@ type command struct {
 
 func newCommand(kind Kind) *command { return &command{kind: kind, nonce: randomToken()} }
 
-// quoted gives text in RouterOS double quotes. Nothing on the whitelist needs an escape there: no backslash, quote,
-// dollar sign or control character gets through.
+// quoted returns text in RouterOS double quotes. Nothing on the whitelist needs an escape there: backslashes, quotes,
+// dollar signs and control characters aren't on it.
 func (c *command) quoted(text string) string {
 	if err := checkQuotable(text); err != nil && c.err == nil {
 		c.err = err
@@ -69,14 +69,18 @@ func checkQuotable(text string) error {
 	return nil
 }
 
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 // act adds statements that write. They run until the first that fails, and report that they were done or what RouterOS
-// said; what follows them on the line runs in either case.
+// said. What follows them on the line runs in either case.
 func (c *command) act(statements ...string) {
 	c.statements = append(c.statements, fmt.Sprintf(`:onerror e in={ %s; :put "%s-%s" } do={ :put ("%s-%s " . $e) }`,
 		strings.Join(statements, "; "), c.nonce, markerDone, c.nonce, markerFailed))
 }
 
-// show adds a read of the items of a menu ("/disk", "/file") that match the condition; properties may be empty for all.
+// show adds a read of the items of a menu ("/disk", "/file") that match the condition. Empty properties stand for all.
 func (c *command) show(marker, menu, properties, condition string) {
 	if properties != "" {
 		properties = " proplist=" + properties
@@ -86,8 +90,8 @@ func (c *command) show(marker, menu, properties, condition string) {
 		c.nonce, marker, menu, properties, condition))
 }
 
-// showState adds the read-back that judges every operation on one volume: its disk by slot and by backing file, its
-// pool, its backing file and the directory of that, and how long the appliance has been up.
+// showState adds the read of the state of one volume: its disk by slot and by backing file, its pool, its backing file,
+// the file's directory, and how long the appliance has been up. That state decides what an operation did.
 func (c *command) showState(id VolumeID) {
 	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or file-path=%s", c.quoted(id.Slot()), c.quoted(id.file().inDisk())))
 	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
@@ -102,8 +106,8 @@ func (c *command) put(marker, expression string) {
 	c.statements = append(c.statements, fmt.Sprintf(`:put ("%s-%s " . %s)`, c.nonce, marker, expression))
 }
 
-// line gives the whole command: one line, since RouterOS takes no more over SSH, closed by the marker whose absence
-// tells a truncated reply.
+// line returns the whole command. It is one line, since RouterOS takes no more over SSH. It ends with a marker: a reply
+// without it was truncated.
 func (c *command) line() (string, error) {
 	if c.err != nil {
 		return "", c.err

@@ -1,7 +1,6 @@
 package rds
 
 import (
-	"net"
 	"strconv"
 	"time"
 )
@@ -9,105 +8,31 @@ import (
 // DefaultBootWindow is how long after its start an appliance may still answer with empty lists.
 const DefaultBootWindow = 2 * time.Minute
 
-const (
-	// defaultMaxChannels bounds the commands in flight: an RDS was seen to hang when 19 channels were opened at once, and
-	// another RouterOS to serve 8 for months.
-	defaultMaxChannels = 4
-	highestMaxChannels = 8
-	// defaultConnectTimeout is ample: the handshake takes 200-500 ms on an RDS2216.
-	defaultConnectTimeout = 10 * time.Second
-	// defaultReconnectMin and defaultReconnectMax bound the wait after a failed attempt to connect: short enough to be
-	// back soon after a reboot, long enough to be no burden on an appliance with 20 SSH sessions.
-	defaultReconnectMin = 500 * time.Millisecond
-	defaultReconnectMax = 30 * time.Second
-)
-
-// Config says which appliance to talk to, as whom, and for which cluster.
+// Config says for which cluster disks are made, and how they are exported.
 type Config struct {
-	// Address is the appliance's SSH address, host:port.
-	Address string
-	// User is the RouterOS user; its group needs the policies ssh, read, write and test.
-	User string
-	// PrivateKeyFile holds the user's unencrypted private key, ed25519 or RSA. It is read again for every connection.
-	PrivateKeyFile string
-	// KnownHostsFile pins the appliance's host key, in OpenSSH's format. It is read again for every connection. It may
-	// be empty if HostKeyFingerprints isn't.
-	KnownHostsFile string
-	// HostKeyFingerprints pins host keys by fingerprint, "SHA256:…"; any one of these, or of KnownHostsFile, is accepted.
-	HostKeyFingerprints []string
-	// ClusterID is written into every record; disks of other clusters are never touched.
+	// ClusterID is written into every record. Disks of other clusters are never touched.
 	ClusterID string
 	// Port is the NVMe/TCP port on which disks are exported, 1 to 65535.
 	Port uint16
 	// BootWindow is how long after its start the appliance's silence about a disk proves nothing.
 	BootWindow time.Duration
 
-	// HostNQN, unless nil, restricts an export with one holder to the host NQN that it gives for the holder's node ID. It is a
-	// second lock beside the epoch and no fence by itself: a host that is connected stays so when another one is allowed.
+	// HostNQN, unless nil, returns the host NQN of the node with this ID. An export with one holder then admits that host
+	// only. This is a second lock beside the epoch and no fence by itself: a host that is connected stays connected when
+	// another one is allowed.
 	HostNQN func(nodeID string) string
 
-	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4.
-	MaxChannels int
-	// ConnectTimeout bounds reaching the appliance and the SSH handshake; 0 means 10 seconds.
-	ConnectTimeout time.Duration
-	// ReconnectMin and ReconnectMax bound the wait after a failed attempt to connect, which doubles with each; 0 means
-	// half a second and half a minute. Meanwhile commands fail at once with ErrUnreachable.
-	ReconnectMin, ReconnectMax time.Duration
-
-	// Observe, unless nil, is told of every command that was carried out or tried. It is called from many goroutines.
+	// Observe, unless nil, is called for every command that was carried out or tried, from many goroutines.
 	Observe func(kind Kind, outcome Outcome, took time.Duration)
-	// ObserveConnect, unless nil, is told how each attempt to connect ended.
-	ObserveConnect func(result ConnectResult)
-	// ObserveConnected, unless nil, is told whenever there begins or ceases to be a connection for new commands. It must
-	// neither block nor use the client.
-	ObserveConnected func(connected bool)
 }
 
-// check looks at every field but those of the key files. Errors are *FieldError.
+// check looks at every field. Errors are *FieldError.
 func (c Config) check() error {
-	if _, port, err := net.SplitHostPort(c.Address); err != nil || port == "" {
-		return &FieldError{Field: "appliance address", Value: c.Address, Want: "host:port"}
-	}
-	if c.User == "" {
-		return &FieldError{Field: "appliance user", Value: c.User, Want: "the name of a RouterOS user"}
-	}
 	if c.ClusterID == "" || !validRecordValue(c.ClusterID) || len(c.ClusterID) > 64 {
 		return &FieldError{Field: "cluster ID", Value: c.ClusterID, Want: "1 to 64 letters, digits, dots, dashes and underscores"}
 	}
 	if c.Port == 0 {
 		return &FieldError{Field: "NVMe/TCP port", Value: strconv.Itoa(int(c.Port)), Want: "1 to 65535"}
 	}
-	if c.MaxChannels < 0 || c.MaxChannels > highestMaxChannels {
-		return &FieldError{Field: "commands in flight", Value: strconv.Itoa(c.MaxChannels), Want: "1 to 8, or 0 for the default"}
-	}
-	if c.ReconnectMin < 0 || c.ReconnectMax < 0 {
-		return &FieldError{Field: "wait before connecting again", Value: min(c.ReconnectMin, c.ReconnectMax).String(), Want: "a positive duration, or 0 for the default"}
-	}
 	return nil
-}
-
-// withDefaults fills in what was left at zero.
-func (c Config) withDefaults() Config {
-	if c.MaxChannels == 0 {
-		c.MaxChannels = defaultMaxChannels
-	}
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = defaultConnectTimeout
-	}
-	if c.ReconnectMin == 0 {
-		c.ReconnectMin = defaultReconnectMin
-	}
-	if c.ReconnectMax == 0 {
-		c.ReconnectMax = defaultReconnectMax
-	}
-	if c.Observe == nil {
-		c.Observe = func(Kind, Outcome, time.Duration) {}
-	}
-	if c.ObserveConnect == nil {
-		c.ObserveConnect = func(ConnectResult) {}
-	}
-	if c.ObserveConnected == nil {
-		c.ObserveConnected = func(bool) {}
-	}
-	return c
 }

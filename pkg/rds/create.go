@@ -4,20 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
-// Size says how large a new volume is to be, in bytes.
+// Size is the size of a new volume.
 type Size struct {
+	// Bytes is the size of the backing file.
 	Bytes int64
-	// Limit, unless it is 0, is the largest backing file that may be taken over as it was found.
+	// Limit, unless it is 0, is the largest size in bytes of a backing file that exists already and may be reused.
 	Limit int64
 }
 
 // Create makes the volume's disk, not exported and with no holder, on a backing file of that size. If the disk exists
-// already under the same cluster and name, that one is returned, whatever its size. A backing file without a disk, which
-// an interrupted Create or an appliance that lost its configuration leaves behind, gets its disk back with what is in it;
-// one that is too short grows, now or when Create is called again.
+// already under the same cluster and name, that one is returned, whatever its size.
+//
+// An interrupted Create, or an appliance that lost its configuration, leaves a backing file without a disk. Create makes a
+// disk on that file and keeps its content. If the file is too short it grows, now or when Create is called again.
+//
 // Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
 // *CommandError with the appliance's words.
 func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Record) (Disk, error) {
@@ -25,11 +27,11 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Reco
 	if err != nil {
 		return Disk{}, err
 	}
-	making := creation{id: id, size: size, token: record.Token, nqn: record.SubsystemNQN(id), comment: comment, port: c.config.Port}
-	add := func(cmd *command) { cmd.act(making.statement(cmd)) }
+	attempt := creation{id: id, size: size, token: record.Token, nqn: record.SubsystemNQN(id), comment: comment, port: c.config.Port}
+	add := func(cmd *command) { cmd.act(attempt.statement(cmd)) }
 	after, err := c.write(ctx, KindCreate, id, add)
 	if err == nil && after.directoryMissing() {
-		// Only the first volume on a pool meets this.
+		// This happens with the first volume on a pool only.
 		if err = c.makeDirectory(ctx, id.directory); err == nil {
 			after, err = c.write(ctx, KindCreate, id, add)
 		}
@@ -44,7 +46,7 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Reco
 	if disk.Record.Volume != record.Volume {
 		return Disk{}, fmt.Errorf("volume %s: %w: it was created as %q", id, ErrExists, disk.Record.Volume)
 	}
-	disk = c.remember(disk)
+	disk = c.cache(disk)
 	if disk.unfinished() {
 		return c.Expand(ctx, disk, size.Bytes)
 	}
@@ -59,18 +61,9 @@ type creation struct {
 	port                uint16
 }
 
-// unfinishedPrefix begins, in place of an epoch, the subsystem NQN of a disk whose file was found: it may be shorter than what was
-// asked for, since whoever made it was cut short, and so may whoever lets it grow be. Growing leaves the NQN alone, and the
-// first holder's replaces it, so a volume that anybody has had doesn't grow because of a Create.
-const unfinishedPrefix = "unfinished-"
-
-func (d Disk) unfinished() bool {
-	return !d.Record.Held() && strings.HasPrefix(d.SubsystemNQN, d.ID.SubsystemPrefix()+unfinishedPrefix)
-}
-
-// statement adds the disk only if nothing stands in its place: the pool is mounted, its directory is there, the slot
-// is free, and no disk refers to the file. A file that is there already is neither given a size, which might empty it, nor removed, since it
-// may be all that is left of a volume. Only one that appeared while the disk could not be added goes again at once.
+// statement adds the disk only if nothing is in its place: the pool is mounted, its directory exists, the slot is free, and
+// no disk refers to the file. A file that exists already may be all that is left of a volume. It is not removed, and no
+// size is set, which might empty it. Only a file that a failed add has just made is removed at once.
 func (n creation) statement(cmd *command) string {
 	id, slot, inDisk, inFile := n.id, cmd.quoted(n.id.Slot()), cmd.quoted(n.id.file().inDisk()), cmd.quoted(n.id.file().inFile())
 	add := func(nqn string) string {
@@ -87,8 +80,8 @@ func (n creation) statement(cmd *command) string {
 		inFile, add(n.nqn), n.size.Bytes, removeFileStatement(cmd, id), takeOver)
 }
 
-// explainAbsence says why there is no disk after an attempt to add one, from the state and never from RouterOS's words,
-// which nobody has written down.
+// explainAbsence returns the error for an attempt that added no disk. The state decides which one it is, and never
+// RouterOS's words, which nobody has written down.
 func explainAbsence(after state, size Size, cause error) error {
 	switch {
 	case len(after.reply.disks) > 0:

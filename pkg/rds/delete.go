@@ -7,9 +7,11 @@ import (
 )
 
 // Delete removes the volume's disk and its backing file, and verifies that both are gone. What is gone already is fine.
-// A record of a generation below granted, or below what this client has seen, is of the past: what it says of holders doesn't count.
-// Errors: ErrRewound for such a one, ErrHeld while the record names a holder, *ChangedError if somebody wrote to the disk in
-// between, ErrNotReady while absence can't be proven, ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome, or a *CommandError.
+//
+// Errors: ErrRewound if the record's generation is below granted, or below what this client has seen: what an outdated
+// record says of holders doesn't count. ErrHeld while the record names a holder. *ChangedError if somebody wrote to the
+// disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome,
+// or a *CommandError.
 func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error {
 	now, err := c.look(ctx, id)
 	if err != nil {
@@ -26,7 +28,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error 
 	case err != nil:
 		return err
 	}
-	disk = c.remember(disk)
+	disk = c.cache(disk)
 	switch {
 	case disk.Rewound(granted):
 		return fmt.Errorf("delete volume %s: %w: its record is of generation %d, and %d was seen or granted", id, ErrRewound, disk.Record.Generation, max(granted, disk.Highest))
@@ -57,14 +59,15 @@ func (c *Client) removeFile(ctx context.Context, id VolumeID) error {
 	return c.verifyRemoved(ctx, id, after)
 }
 
-// removeFileStatement removes the backing file only if no disk refers to it, in the same breath.
+// removeFileStatement returns the statement that removes the backing file if no disk refers to it.
 func removeFileStatement(cmd *command, id VolumeID) string {
 	return fmt.Sprintf(`:if ([:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ /file remove [find where name=%s] }`,
 		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile()))
 }
 
+// verifyRemoved returns nil if the state after a removal shows neither disk nor file.
 func (c *Client) verifyRemoved(ctx context.Context, id VolumeID, after state) error {
-	c.forget(id)
+	c.invalidate(id)
 	disk, err := after.disk()
 	switch {
 	case err == nil && after.reply.refused == nil:
@@ -74,7 +77,7 @@ func (c *Client) verifyRemoved(ctx context.Context, id VolumeID, after state) er
 	case !errors.Is(err, ErrNotFound):
 		return err
 	default:
-		c.bury(id)
+		c.purge(id)
 		return c.verifyFileGone(ctx, id, after)
 	}
 }

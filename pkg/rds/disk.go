@@ -1,25 +1,23 @@
 package rds
 
 import (
-	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
-// Disk is a disk of ours as the appliance showed it at one moment.
+// Disk is a disk of this driver as the appliance showed it at one moment.
 type Disk struct {
 	ID VolumeID
 	// Size is the size of the backing file in bytes.
 	Size int64
 	// SubsystemNQN is the only subsystem NQN under which the disk is, or would be, exported.
 	SubsystemNQN string
-	// Exported tells whether initiators may connect, and AllowedHost which one only; empty: any.
+	// Exported is true if initiators may connect. AllowedHost is the only host that may; empty means any.
 	Exported    bool
 	AllowedHost string
-	// Record says who holds the volume.
+	// Record names the holders.
 	Record Record
-	// Highest is the highest generation that this client ever saw the disk at. One above the record's shows that the
+	// Highest is the highest generation that this client ever saw in the disk's record. If it is above the record's, the
 	// appliance went back in time.
 	Highest uint64
 
@@ -29,21 +27,22 @@ type Disk struct {
 	expectedHost string
 }
 
-// Consistent tells whether the export agrees with the record: on under the NQN of the holding, off without a holder, and
-// for the right host.
+// Consistent reports whether the export agrees with the record: the subsystem NQN follows from the record, the right host is
+// allowed, and the disk is exported if and only if it has a holder.
 func (d Disk) Consistent() bool {
-	return d.exportFits() && d.AllowedHost == d.expectedHost
+	return d.exportMatches() && d.AllowedHost == d.expectedHost
 }
 
-// Admits tells whether every holder can connect: a volume that more hosts may reach than should is reachable all the same.
+// Admits reports whether every holder can connect. It is true as well if more hosts are allowed than the record says.
 func (d Disk) Admits() bool {
-	return d.Record.Held() && d.exportFits() && (d.AllowedHost == "" || d.AllowedHost == d.expectedHost)
+	return d.Record.Held() && d.exportMatches() && (d.AllowedHost == "" || d.AllowedHost == d.expectedHost)
 }
 
-// Rewound tells whether the record is older than a generation that was granted, or than this client has seen it itself.
+// Rewound reports whether the record is older than a generation that was granted, or that this client has seen.
 func (d Disk) Rewound(granted uint64) bool { return d.Record.Generation < max(granted, d.Highest) }
 
-func (d Disk) exportFits() bool {
+// exportMatches reports whether subsystem NQN and export agree with the record, whatever host is allowed.
+func (d Disk) exportMatches() bool {
 	return d.SubsystemNQN == d.Record.SubsystemNQN(d.ID) && d.Exported == d.Record.Held()
 }
 
@@ -82,17 +81,8 @@ type fileItem struct {
 	Type string `json:"type"`
 }
 
-// disk gives the item as a Disk of the given cluster, or an error that is ErrNotOurs.
+// disk returns the item as a Disk of the given cluster, or an error that is ErrNotOurs.
 func (i diskItem) disk(cluster string) (Disk, error) {
-	disk, err := i.anyCluster()
-	if err == nil && disk.Record.Cluster != cluster {
-		return Disk{}, fmt.Errorf("disk in slot %q: %w: it belongs to cluster %q, not to %q", i.Slot, ErrNotOurs, disk.Record.Cluster, cluster)
-	}
-	return disk, err
-}
-
-// anyCluster gives the item as a Disk of this driver, whatever cluster it belongs to, or an error that is ErrNotOurs.
-func (i diskItem) anyCluster() (Disk, error) {
 	notOurs := func(cause error) (Disk, error) {
 		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w", i.Slot, ErrNotOurs, cause)
 	}
@@ -108,27 +98,13 @@ func (i diskItem) anyCluster() (Disk, error) {
 	if i.Type != "file" || id.slot != i.Slot || file != id.file().inFile() {
 		return notOurs(fmt.Errorf("it is of type %q on %q", i.Type, i.FilePath))
 	}
+	if record.Cluster != cluster {
+		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
+	}
 	size := i.Size
 	if size == 0 {
-		// A disk whose pool isn't mounted has no size of its own, but remembers that of its file.
+		// A disk whose pool isn't mounted has no size of its own, but still that of its file.
 		size = i.FileSize
 	}
 	return Disk{ID: id, Size: int64(size), SubsystemNQN: i.NQN, Exported: i.Exported, AllowedHost: i.Host, Record: record, comment: i.Comment}, nil
-}
-
-// number is a count of bytes. JSON has it as a number; some forms give a string, with spaces between groups of digits.
-type number int64
-
-// UnmarshalJSON accepts 1024, "1024" and "1 024".
-func (n *number) UnmarshalJSON(data []byte) error {
-	text := strings.ReplaceAll(string(bytes.Trim(data, `"`)), " ", "")
-	if text == "" || text == "null" {
-		return nil
-	}
-	value, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return fmt.Errorf("not a whole number: %w", err)
-	}
-	*n = number(value)
-	return nil
 }

@@ -1,34 +1,34 @@
-// Package rds talks to one MikroTik RouterOS appliance over SSH: file-backed disks, who holds them, and the NVMe/TCP
-// export that lets a holder in. It knows neither Kubernetes nor CSI.
+// Package rds makes, exports and removes file-backed disks on one MikroTik RouterOS appliance, and records on each disk
+// which nodes have it. It knows neither Kubernetes nor CSI, nor SSH: package transport below it does.
 //
 // Where to find what:
 //
-//   - client.go     Client: the operations, one file each: create.go, read.go, publish.go, unpublish.go, delete.go,
-//     expand.go, capacity.go, health.go
-//   - volumeid.go   VolumeID: the name of a volume, from which slot, backing file and subsystem NQN follow
-//   - record.go     Record: who holds a volume, as it is written in the disk's comment (recordtext.go)
-//   - command.go    the one place that quotes text for RouterOS and wraps statements so that their outcome can be told
-//   - reply.go      what came back: the verdict on the statements and the appliance's state after them
-//   - disk.go       Disk: a disk of ours as the appliance shows it
-//   - transport.go  what the rest of this package needs of a connection, so that SSH is only one of them
-//   - session.go    how commands get to the appliance: one SSH connection, kept, a deadline on everything
-//   - connection.go one SSH connection and its retirement; dial.go makes it, backoff.go spaces attempts to, gate.go keeps
-//     its end from stranding a goroutine
-//   - credentials.go, hostkey.go  the key files, read for every connection, and which host keys are accepted
-//   - inventory.go  one directory of a pool, for people; survey.go looks at all pools for the audit
-//   - config.go     Config; outcome.go has the words in which it is told how commands and connections ended
-//   - errors.go     what can go wrong, as types; callers never match text
+//   - client.go       Client: the operations, one file each: create.go, read.go, publish.go, delete.go, expand.go,
+//     capacity.go, health.go, probe.go, survey.go
+//   - volumeid.go     VolumeID: the name of a volume, from which slot, backing file and subsystem NQN follow
+//   - subsystemnqn.go the subsystem NQN: how it is formed and taken apart
+//   - filepath.go     the paths of files, which /disk and /file spell differently
+//   - record.go       Record: who holds a volume, under which epoch; token.go makes epochs and tokens
+//   - comment.go      the record as the disk's comment
+//   - disk.go         Disk: a disk of this driver as the appliance shows it; number.go reads its sizes
+//   - command.go      the one place that quotes text for RouterOS, and wraps statements so that they report their outcome
+//   - reply.go        what came back: the verdict on the statements, and the appliance's state after them (state.go)
+//   - files.go        directories and backing files
+//   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH
+//   - check.go        the check of an appliance by an operator; its steps are in checksteps.go
+//   - config.go       Config; outcome.go names how commands ended, for metrics
+//   - errors.go       what can go wrong, as types; callers never match text
 //
 // # Rules
 //
 // RouterOS prints errors on stdout and exits with status 0, so neither exit status nor stderr decides anything. Every
-// statement that writes is wrapped in :onerror and reports under a random nonce; every exec ends by printing, as JSON,
-// the state that matters, and by an end marker. What happened is judged by that state. Where the reply was lost, the
-// state is read again before anything is said about the outcome.
+// statement that writes is wrapped in :onerror and reports under a random nonce. Every exec ends by printing the state that
+// matters, as JSON, and an end marker. That state decides what happened. Where the reply was lost, the state is read again
+// before anything is said about the outcome.
 //
-// A write to a disk that may have a holder is conditional: its find matches the disk's whole comment, which carries a
-// fresh random token since the write before. Of two writers who read the same comment, at most one matches.
+// A write to a disk that may have a holder is conditional: its find matches the disk's whole comment, which has a random
+// token of its own since the write before. Of two writers who read the same comment, at most one matches.
 //
-// A disk is only believed absent if the same exec shows its pool mounted and the appliance up for longer than its
-// boot window: RouterOS answers with empty lists while it boots.
+// A disk counts as absent only if the same exec shows its pool mounted and the appliance up for longer than its boot
+// window: RouterOS answers with empty lists while it boots.
 package rds

@@ -3,7 +3,8 @@ package rds
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
 // What an operation may fail with. Callers use errors.Is; the errors they get say which disk, which appliance and why.
@@ -30,34 +31,23 @@ var (
 	// ErrRewound: the record is older than what was written to it before; the appliance lost something.
 	ErrRewound = errors.New("the appliance went back in time")
 	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.
-	ErrUnreachable = errors.New("the appliance can't be reached")
-	// ErrHostKey: the appliance showed a host key that isn't pinned; it always comes together with ErrUnreachable.
-	ErrHostKey = errors.New("the host key is not the pinned one")
+	ErrUnreachable = transport.ErrUnreachable
 	// ErrPermission: the appliance refused the user or the user's key, which comes together with ErrUnreachable, or
 	// refused the user something once logged in.
-	ErrPermission = errors.New("the appliance refuses permission")
+	ErrPermission = transport.ErrPermission
 	// ErrIncomplete: a command was sent and may have run, but its reply is missing or can't be understood.
-	ErrIncomplete = errors.New("the reply is incomplete")
-	// ErrNoFiles: there is no SFTP, which needs policy ftp in the user's group, so that the menu /file is the way to files.
-	ErrNoFiles = fmt.Errorf("%w: no SFTP, which needs policy ftp in the user's group", ErrPermission)
+	ErrIncomplete = transport.ErrIncomplete
+	// ErrNoFiles: the transport can't reach files, so that the menu /file is the way to them.
+	ErrNoFiles = transport.ErrNoFiles
 	// ErrUnknownOutcome: a command was sent, its reply was lost, and the state could not be read back.
 	ErrUnknownOutcome = errors.New("the outcome is unknown")
 )
 
 // CommandError is the appliance's refusal of a command. Nothing of the refused statement was applied.
-type CommandError struct {
-	// Text is what RouterOS said, for people to read.
-	Text string
-}
+type CommandError = transport.CommandError
 
-// Error gives the appliance's words.
-func (e *CommandError) Error() string { return "the appliance refused: " + e.Text }
-
-// Is tells a refusal for want of a policy in the user's group, which RouterOS words in one of two ways, from others.
-func (e *CommandError) Is(target error) bool {
-	text := strings.ToLower(e.Text)
-	return target == ErrPermission && (strings.Contains(text, "not enough permissions") || strings.Contains(text, "not allowed (9)"))
-}
+// FieldError says which input can't be used and what was expected of it.
+type FieldError = transport.FieldError
 
 // ChangedError says that somebody else wrote to the disk first, so the operation's condition didn't match and nothing
 // was changed.

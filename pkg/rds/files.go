@@ -7,22 +7,22 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"time"
 )
 
-// The appliance's files are reached over SFTP (sftp.go), or over the menu /file where the user's group lacks the policy
-// ftp. Nothing here removes anything: that is done by statements that make sure of what they remove.
+// The appliance's files are reached over the transport. Where it can't, because the user's group lacks the policy ftp, the
+// menu /file is used. Nothing here removes anything: that is done by statements that check what they remove.
 
-// filesIn lists the files in a directory on a mounted pool; one that doesn't exist is empty.
-func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
-	files, err := c.filesOverTransport(ctx, directory)
-	if errors.Is(err, ErrNoFiles) {
-		return c.filesOverConsole(ctx, directory)
-	}
-	return files, err
+// listFiles returns the names of what is in a directory, as the transport lists them.
+func (c *Client) listFiles(ctx context.Context, directory string) (names []string, err error) {
+	start := time.Now()
+	defer func() { c.config.Observe(KindSFTP, outcomeOf(err), time.Since(start)) }()
+	return c.transport.ListFiles(ctx, directory)
 }
 
-func (c *Client) filesOverTransport(ctx context.Context, directory string) ([]filePath, error) {
-	names, err := c.transport.ListFiles(ctx, directory)
+// filesIn lists the files in a directory on a mounted pool. One that doesn't exist is empty.
+func (c *Client) filesIn(ctx context.Context, directory string) ([]filePath, error) {
+	names, err := c.listFiles(ctx, directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -36,23 +36,6 @@ func (c *Client) filesOverTransport(ctx context.Context, directory string) ([]fi
 	return files, nil
 }
 
-func (c *Client) filesOverConsole(ctx context.Context, directory string) ([]filePath, error) {
-	cmd := newCommand(KindInventory)
-	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(directory+"/"))
-	answer, err := c.run(ctx, cmd)
-	if err != nil {
-		return nil, asUnreachable(err)
-	}
-	var files []filePath
-	for _, item := range answer.files {
-		// The expression matches anywhere and its dots match anything, so files of other directories may be among them.
-		if file := newFilePath(item.Name); path.Dir(string(file)) == directory && item.Type != "directory" {
-			files = append(files, file)
-		}
-	}
-	return files, nil
-}
-
 // makeDirectory makes a directory on a mounted pool, and those above it.
 func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	if above := path.Dir(directory); path.Dir(above) != "." {
@@ -60,7 +43,9 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 			return err
 		}
 	}
+	start := time.Now()
 	err := c.transport.MakeDirectory(ctx, directory)
+	c.config.Observe(KindSFTP, outcomeOf(err), time.Since(start))
 	if !errors.Is(err, ErrNoFiles) {
 		return asUnreachable(err)
 	}
@@ -74,11 +59,11 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	return answer.refused
 }
 
-// verifyFileGone makes sure that a backing file isn't there any more. Without SFTP the state after the removal has to do,
-// which was read over /file.
+// verifyFileGone returns nil if a backing file isn't there any more. Without SFTP only the state after the removal shows
+// that, which was read over /file.
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
-	// The list of the directory around it needs a directory that can be listed, so silence never passes for absence.
-	names, err := c.transport.ListFiles(ctx, id.directory)
+	// The file is looked for in a list of its directory. A list that fails is never taken for absence.
+	names, err := c.listFiles(ctx, id.directory)
 	if err != nil && !errors.Is(err, ErrNoFiles) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
 	}

@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// Health is what the appliance says of a disk and of the pool that it is on.
+// Health is what the appliance says about a disk and about the disk's pool.
 type Health struct {
 	Disk Disk
-	// PoolMounted tells whether the pool is there at all, and PoolState is RouterOS's word for it, such as "clean"; empty
-	// where it gives none.
+	// PoolMounted is true if the pool is mounted. PoolState is RouterOS's word for its health, such as "clean"; empty where
+	// there is none.
 	PoolMounted bool
 	PoolState   string
 	// About is what RouterOS finds wrong with the disk, and State its word for the disk's own health; empty if nothing.
 	About, State string
-	// Empty tells that the disk has nothing to keep data in, such as a backing file that is gone.
+	// Empty is true if the disk has no medium, for instance because its backing file is gone.
 	Empty bool
 }
 
@@ -35,9 +35,9 @@ func (c *Client) Health(ctx context.Context) ([]Health, error) {
 	for _, item := range answer.disks {
 		disk, err := item.disk(c.config.ClusterID)
 		if err != nil {
-			continue // List tells of it
+			continue // List logs it
 		}
-		health := Health{Disk: c.remember(disk), About: item.About, State: item.State, Empty: item.Empty}
+		health := Health{Disk: c.cache(disk), About: item.About, State: item.State, Empty: item.Empty}
 		for _, pool := range answer.pools {
 			if pool.Mounted && pool.MountPoint == disk.ID.Pool() {
 				health.PoolMounted, health.PoolState = true, pool.State

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
@@ -26,7 +27,7 @@ func (j *journal) add(line string) {
 	j.lines = append(j.lines, line)
 }
 
-// take gives the lines since the last time.
+// take returns the lines since the last time.
 func (j *journal) take() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -34,15 +35,15 @@ func (j *journal) take() []string {
 	return j.lines
 }
 
-func (j *journal) attach(config *rds.Config) {
+func (j *journal) attach(config *simtest.Config) {
 	config.Observe = func(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 		if took < 0 {
 			j.add("negative duration")
 		}
 		j.add(fmt.Sprintf("%s %s", kind, outcome))
 	}
-	config.ObserveConnect = func(result rds.ConnectResult) { j.add("connect " + string(result)) }
-	config.ObserveConnected = func(connected bool) { j.add(fmt.Sprintf("connected %t", connected)) }
+	config.SSH.ObserveConnect = func(result transport.ConnectResult) { j.add("connect " + string(result)) }
+	config.SSH.ObserveConnected = func(connected bool) { j.add(fmt.Sprintf("connected %t", connected)) }
 }
 
 func TestObserversAreTold(t *testing.T) {
@@ -68,7 +69,7 @@ func TestObserversAreTold(t *testing.T) {
 		if step.fault != sim.NoFault {
 			simulator.Inject(sim.Fault{Kind: step.fault, Line: "bad command name"}, sim.Once())
 		}
-		_ = ask(t, client)
+		_, _ = client.List(t.Context())
 		simulator.ClearFaults()
 		got := told.take()
 		// A lost connection may be noticed just before or after the command is told of.

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -104,7 +102,7 @@ func TestOneOddDiskDoesNotHideTheRoom(t *testing.T) {
 	r := newRig(t)
 	r.create(t)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824`)
-	odd := rds.NewOver(r.config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`)})
+	odd := simtest.ClientOver(t, r.config.Config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`)})
 	got, err := odd.Capacity(t.Context(), simtest.Pool)
 	if err != nil || got.Promised != 64*mebibyte {
 		t.Errorf("got %+v, %v, want 64 MiB promised, and the odd one left out", got, err)
@@ -131,38 +129,5 @@ func TestExpand(t *testing.T) {
 	}
 	if _, err := r.Expand(t.Context(), grown, 11<<30); !errors.Is(err, rds.ErrNoSpace) {
 		t.Errorf("more than the pool has: got %v, want ErrNoSpace", err)
-	}
-}
-
-func TestInventoryNamesWhatDoesNotPair(t *testing.T) {
-	r := newRig(t)
-	kept := r.create(t)
-	r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file`)
-	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/theirs.img" type=file`)
-	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
-	lost, err := r.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.execute(t, `/file remove [find where name~"`+lost.ID.Slot()+`"]`)
-	got, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	slots := func(disks []rds.Disk) (names []string) {
-		for _, disk := range disks {
-			names = append(names, disk.ID.Slot())
-		}
-		return names
-	}
-	for name, diff := range map[string]string{
-		"paired":       cmp.Diff([]string{kept.ID.Slot()}, slots(got.Disks)),
-		"without file": cmp.Diff([]string{lost.ID.Slot()}, slots(got.WithoutFile)),
-		"without disk": cmp.Diff([]string{"raid10/rds-csi/stray.img"}, got.WithoutDisk),
-		"somebody's":   cmp.Diff([]string{"operator"}, got.Foreign),
-	} {
-		if diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
 	}
 }

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// The oldest RouterOS that the driver can use. Volumes need type=file (7.17), reading them safely needs the serialize
-// option json.no-string-conversion (7.17), and holding them needs a subsystem NQN that can be chosen (7.21): without it
-// the NQN is the slot's name for ever, and nothing fences a holder that was cut off.
+// The oldest RouterOS that the driver can use. Volumes need type=file (7.17). Reading them safely needs the serialize option
+// json.no-string-conversion (7.17). Fencing needs a subsystem NQN that can be chosen (7.21): before that the NQN is the
+// slot's name for ever, and a holder that was cut off could connect again.
 const (
 	minimumMajor = 7
 	minimumMinor = 21
 )
 
-// Version is what the appliance says of itself.
+// Version is what the appliance says about itself.
 type Version struct {
 	// Text is the version as RouterOS writes it, such as "7.24.4 (stable)".
 	Text string
-	// Package tells whether rose-storage is installed and enabled.
+	// Package is true if rose-storage is installed and enabled.
 	Package bool
 }
 
-// Probe reads version and package. It returns ErrUnsupported, which says what is missing and why it's needed, together
-// with what was read.
+// Probe reads version and package. It returns both also with ErrUnsupported, which says what is missing and why it's
+// needed.
 func (c *Client) Probe(ctx context.Context) (Version, error) {
 	cmd := newCommand(KindProbe)
 	cmd.put(markerVersion, "[/system resource get version]")

@@ -5,20 +5,21 @@ import (
 	"fmt"
 )
 
-// Publish makes next the record of a disk that was seen as seen, and exports it under the subsystem NQN that next
-// carries and no other: a fenced switch, which ends every connection under any older NQN. If somebody else wrote to the
-// disk in between, nothing is changed and the error is a *ChangedError. Other errors: those of Get, ErrUnknownOutcome,
-// or a *CommandError.
+// Publish writes next as the record of a disk, and exports the disk under the subsystem NQN that follows from next. seen is
+// the disk as the caller last saw it. The export is taken away first, which ends every connection under an older NQN.
 //
-// A holder that comes in under the epoch of one that is connected doesn't switch anything: only the record changes, and
-// which host is allowed. So does a host that wasn't the right one: whoever is connected must not be cut off when hosts begin
-// to be restricted.
+// If the export matches the record, and next has the same epoch, the export stays on. Only the record and the allowed host
+// change. That is so when a second holder joins the first, and when the allowed host is corrected: nodes that are connected
+// stay connected.
 //
-// It also repairs: with next equal to the record that the disk carries, it sets NQN and export to agree with it.
+// Publish also repairs. If next is the record that the disk has already, NQN and export are made to agree with it.
+//
+// Errors: *ChangedError if somebody else wrote to the disk in between, and then nothing was changed. Those of Get,
+// ErrUnknownOutcome, or a *CommandError.
 func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, error) {
-	joins := seen.exportFits() && seen.Record.Held() && next.Holding.Epoch == seen.Record.Holding.Epoch
+	joins := seen.exportMatches() && seen.Record.Held() && next.Holding.Epoch == seen.Record.Holding.Epoch
 	if joins {
-		// Whichever of the two leaves first, its departure has to fit into the record as well.
+		// Any of the holders may leave first. The record must have room for its departure.
 		for _, holder := range next.Holding.Holders {
 			if _, err := next.Depart(holder).Encode(); err != nil {
 				return Disk{}, err
@@ -28,29 +29,30 @@ func (c *Client) Publish(ctx context.Context, seen Disk, next Record) (Disk, err
 	return c.switchRecord(ctx, recordSwitch{kind: KindPublish, seen: seen, next: next, fence: !joins})
 }
 
-// Unpublish makes next the record of a disk that was seen as seen. If next has no holder, the export is taken away, which
-// ends every connection; if a holder stays, NQN and export are left alone. Errors as for Publish.
+// Unpublish writes next as the record of a disk. seen is the disk as the caller last saw it. If next has no holder, the
+// export is taken away, which ends every connection. If a holder stays, NQN and export stay as they are. Errors as for
+// Publish.
 func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, error) {
 	return c.switchRecord(ctx, recordSwitch{kind: KindUnpublish, seen: seen, next: next, fence: !next.Held()})
 }
 
-// Withdraw takes the export away and leaves the record as it was seen, for one that can't be trusted: nobody can reach the
-// disk any more, and it still shows what is wrong with it. Errors as for Publish.
+// Withdraw takes the export away and leaves the record as it is. It is for a record that can't be trusted: nobody can reach
+// the disk any more, and the record still shows what is wrong. Errors as for Publish.
 func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 	id := seen.ID
 	after, err := c.write(ctx, KindUnpublish, id, func(cmd *command) {
 		cmd.act(fmt.Sprintf("/disk set [find where slot=%s comment=%s] nvme-tcp-export=no", cmd.quoted(id.Slot()), cmd.quoted(seen.comment)))
 	})
 	if err != nil {
-		c.forget(id)
+		c.invalidate(id)
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
 	}
 	disk, err := after.disk()
 	if err != nil {
-		c.forget(id)
+		c.invalidate(id)
 		return Disk{}, err
 	}
-	disk = c.remember(disk)
+	disk = c.cache(disk)
 	switch {
 	case disk.comment != seen.comment:
 		return Disk{}, &ChangedError{Now: disk}
@@ -62,7 +64,7 @@ func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 	return disk, nil
 }
 
-// recordSwitch is one change of a disk's record.
+// recordSwitch is one change of a disk's record, with the export that belongs to it.
 type recordSwitch struct {
 	kind Kind
 	// seen is the disk on whose record the change was decided: the change's condition.
@@ -70,7 +72,7 @@ type recordSwitch struct {
 	next Record
 	// comment is next as text, and host the only host that it admits.
 	comment, host string
-	// fence takes the export away first, and gives it back only if next has a holder.
+	// fence takes the export away first, and restores it only if next has a holder.
 	fence bool
 	// size, unless it is 0, is the least size in bytes that the backing file is to have afterwards.
 	size int64
@@ -87,15 +89,15 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	for range attempts {
 		after, err := c.write(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
 		if err != nil {
-			c.forget(id)
+			c.invalidate(id)
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)
 		}
 		disk, err := after.disk()
 		if err != nil {
-			c.forget(id)
+			c.invalidate(id)
 			return Disk{}, err
 		}
-		disk = c.remember(disk)
+		disk = c.cache(disk)
 		switch {
 		case disk.comment == comment && (disk.Consistent() || !change.fence && comment != change.seen.comment) && disk.Size >= change.size:
 			return disk, nil
@@ -110,8 +112,8 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	return Disk{}, fmt.Errorf("write the record of volume %s: %w: the appliance neither kept nor refused it", id, ErrUnknownOutcome)
 }
 
-// statements gives each set a condition of its own, on the old record or on the new one: whatever another session does
-// between two of them, a statement that has lost its ground matches nothing.
+// statements returns the statements of the change. Each has a condition of its own, on the old record or on the new one.
+// Another session may write between two of them; then the condition of those that follow matches nothing.
 func (s recordSwitch) statements(cmd *command) []string {
 	slot := cmd.quoted(s.seen.ID.Slot())
 	where := func(comment string) string {
@@ -126,7 +128,8 @@ func (s recordSwitch) statements(cmd *command) []string {
 	}
 	statements := []string{
 		fmt.Sprintf("/disk set %s nvme-tcp-export=no", where(s.seen.comment)),
-		// Said once more: somebody may have switched it on again, and nobody knows whether an exported disk takes a new name.
+		// The export is switched off once more: somebody may have switched it on again, and it isn't known whether RouterOS
+		// changes the NQN of an exported disk.
 		fmt.Sprintf("/disk set %s nvme-tcp-export=no nvme-tcp-server-nqn=%s comment=%s%s", where(s.seen.comment), cmd.quoted(s.next.SubsystemNQN(s.seen.ID)), cmd.quoted(s.comment), s.allow(cmd)),
 	}
 	if s.next.Held() {
@@ -135,7 +138,7 @@ func (s recordSwitch) statements(cmd *command) []string {
 	return statements
 }
 
-// allow is what a set says of the host that may connect: nothing as long as every host may and might before.
+// allow returns what a set says about the host that may connect. It is empty if every host may, and might before.
 func (s recordSwitch) allow(cmd *command) string {
 	if s.host == "" && s.seen.AllowedHost == "" {
 		return ""

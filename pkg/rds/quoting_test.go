@@ -43,8 +43,8 @@ func diskLanguage() script.Language {
 	}}}}
 }
 
-// FuzzQuoted holds the one quoting function against the simulator's own evaluator of strings: whatever text is let
-// through, the command does to the appliance exactly what it would with a harmless text in its place.
+// FuzzQuoted compares the one quoting function with the simulator's own evaluator of strings. Whatever text is accepted, the
+// command does to the appliance exactly what it would do with a harmless text in its place.
 func FuzzQuoted(f *testing.F) {
 	for _, text := range []string{
 		"raid10/rds-csi/x.img", `"; /disk remove [find]; :put "`, "$x $(y) $[/disk print]\\\r\n", "\x00", "a b=c,d", "è⚠", "slot", "?", "#", "'", "{}", "\xff", strings.Repeat("x", 600), "",

@@ -18,7 +18,7 @@ func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
 	if err != nil {
 		return Disk{}, err
 	}
-	disk = c.remember(disk)
+	disk = c.cache(disk)
 	return disk, nil
 }
 
@@ -33,9 +33,9 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 	return c.state(id, answer), nil
 }
 
-// List reads all disks of this driver and cluster in one exec, and remembers them. Disks that carry a record of ours
-// but can't be understood are logged and left out. While the appliance boots it returns ErrNotReady, and with it the disks
-// that are listed already: what their records say is true, and only of those that are missing nothing is known.
+// List reads all disks of this driver and cluster in one exec, and caches them. A disk with a record of this driver that
+// can't be understood is logged and left out. While the appliance boots, List returns ErrNotReady together with the disks
+// that are listed already. Their records are true; nothing is known about disks that aren't listed.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	cmd := newCommand(KindList)
 	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
@@ -51,7 +51,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 			klog.FromContext(ctx).Error(err, "Left a disk out of the list", "slot", item.Slot)
 			continue
 		}
-		disk = c.remember(disk)
+		disk = c.cache(disk)
 		disks = append(disks, disk)
 	}
 	if answer.uptime < c.config.BootWindow {
@@ -60,7 +60,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	return disks, nil
 }
 
-// asUnreachable turns a lost reply to a read, which changed nothing, into what it means to the caller: try again.
+// asUnreachable turns a lost reply to a read into ErrUnreachable: nothing was changed, and the caller may try again.
 func asUnreachable(err error) error {
 	if errors.Is(err, ErrIncomplete) {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)

@@ -30,8 +30,8 @@ func TestAnEmptyListingAfterARebootProvesNothing(t *testing.T) {
 				if err := r.Delete(t.Context(), disk.ID, 0); err == nil {
 					t.Errorf("%s: delete says that the volume is gone", phase)
 				}
-				if _, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi"); err == nil && phase != appliance.Up {
-					t.Errorf("%s: the inventory is believed", phase)
+				if _, err := r.Survey(t.Context(), "rds-csi"); err == nil && phase != appliance.Up {
+					t.Errorf("%s: the survey is believed", phase)
 				}
 				if phase == appliance.Up {
 					break
@@ -72,9 +72,9 @@ func TestWithoutSFTP(t *testing.T) {
 		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Write: true, Test: true}
 	})
 	disk := r.create(t)
-	inventory, err := r.Inventory(t.Context(), simtest.Pool, "rds-csi")
-	if err != nil || len(inventory.Disks) != 1 {
-		t.Errorf("inventory: got %+v, %v, want the one disk", inventory, err)
+	survey, err := r.Survey(t.Context(), "rds-csi")
+	if err != nil || len(survey.Disks) != 1 {
+		t.Errorf("survey: got %+v, %v, want the one disk", survey, err)
 	}
 	if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
 		t.Errorf("delete: %v", err)

@@ -1,19 +1,17 @@
 package rds
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"slices"
 )
 
-// Record says who holds a volume and under which epoch. It is kept on the disk itself, in its comment: the appliance,
-// not any controller, knows who the holder is. A Record is a value: its methods return changed copies.
+// Record says who holds a volume and under which epoch. It is stored on the disk itself, as its comment: the appliance
+// knows the holder, and no controller has to. A Record is a value: its methods return changed copies.
 type Record struct {
 	// Cluster is the ID of the cluster that the volume belongs to.
 	Cluster string
 	// Volume is the CSI name that the volume was created under.
 	Volume string
-	// PV and PVC ("namespace/name") are for whoever reads the appliance; they're left out when they don't fit.
+	// PV and PVC ("namespace/name") are for people who look at the appliance. They're left out when they don't fit.
 	PV, PVC string
 	// Generation grows with every write, through unpublish too, and never falls.
 	Generation uint64
@@ -35,30 +33,30 @@ type Holding struct {
 	ReadOnly bool
 	// Holders are the node IDs that the appliance admits.
 	Holders []string
-	// Departed are node IDs that left while another holder stayed on under the same epoch, without anybody having seen them
-	// let go of the volume. Only a new epoch is sure to have cut them off.
+	// Departed are node IDs that left while another holder stayed on under the same epoch. Nobody saw them stop using the
+	// volume, so only a new epoch is sure to cut them off.
 	Departed []string
 }
 
-// NewRecord is the record of a volume that nobody holds yet. A name of PV or PVC that a record can't carry is left out.
+// NewRecord returns the record of a volume that nobody holds yet. A name of PV or PVC that doesn't fit is left out.
 func NewRecord(cluster, volume, pv, pvc string) Record {
 	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: 1, Token: randomToken()}
 }
 
-// Held tells whether anybody holds the volume.
+// Held reports whether anybody holds the volume.
 func (r Record) Held() bool { return len(r.Holding.Holders) > 0 }
 
-// HeldBy tells whether the node with this ID is a holder.
+// HeldBy reports whether the node with this ID is a holder.
 func (r Record) HeldBy(nodeID string) bool { return slices.Contains(r.Holding.Holders, nodeID) }
 
-// Publish gives the record after a new holder came: a new epoch, which no earlier holder knows.
+// Publish returns the record with a new holder, under a new epoch, which no earlier holder knows.
 func (r Record) Publish(nodeID, access, mode string, readOnly bool) Record {
 	next := r.touch()
 	next.Holding = Holding{Epoch: randomToken(), Access: access, Mode: mode, ReadOnly: readOnly, Holders: []string{nodeID}}
 	return next
 }
 
-// Join gives the record after a second holder came in under the epoch of the first.
+// Join returns the record with one more holder, under the same epoch.
 func (r Record) Join(nodeID string) Record {
 	next := r.touch()
 	next.Holding.Holders = append(next.Holding.Holders, nodeID)
@@ -66,8 +64,8 @@ func (r Record) Join(nodeID string) Record {
 	return next
 }
 
-// Unpublish gives the record after the node with this ID left; an empty ID stands for all holders. It differs from
-// the old record even when there was nobody to remove: a publish that is still in flight must miss its condition.
+// Unpublish returns the record without this holder; an empty ID stands for all holders. It differs from the old record even
+// if the node is no holder: the condition of a publish that is still in flight must not match.
 func (r Record) Unpublish(nodeID string) Record {
 	next := r.touch()
 	next.Holding.Holders = slices.DeleteFunc(next.Holding.Holders, func(holder string) bool { return nodeID == "" || holder == nodeID })
@@ -77,8 +75,8 @@ func (r Record) Unpublish(nodeID string) Record {
 	return next
 }
 
-// Depart gives the record after a node left that nobody saw let go of the volume. As long as another holder stays on
-// under the same epoch, the node can't be cut off, and stays named as departed.
+// Depart returns the record without a holder that nobody saw stop using the volume. As long as another holder stays on
+// under the same epoch, the node can't be cut off, and is listed as departed.
 func (r Record) Depart(nodeID string) Record {
 	next := r.Unpublish(nodeID)
 	if next.Held() && r.HeldBy(nodeID) {
@@ -87,8 +85,8 @@ func (r Record) Depart(nodeID string) Record {
 	return next
 }
 
-// Restore gives the record that stands for a holding which the appliance has forgotten, of a generation above the
-// forgotten one. A holding without holders stands for none.
+// Restore returns the record with a holding that the appliance has lost, and a generation above the lost one. A holding
+// without holders stands for none.
 func (r Record) Restore(holding Holding, generation uint64) Record {
 	next := r.touch()
 	next.Holding = holding
@@ -96,29 +94,11 @@ func (r Record) Restore(holding Holding, generation uint64) Record {
 	return next
 }
 
-// SubsystemNQN is the only subsystem NQN under which the disk in this slot may be reachable while it carries this
-// record. With no holder it is one that was never issued to anybody.
-func (r Record) SubsystemNQN(id VolumeID) string {
-	if !r.Held() {
-		return id.SubsystemPrefix() + "idle-" + r.Token
-	}
-	return id.SubsystemPrefix() + r.Holding.Epoch
-}
-
+// touch returns a copy with the next generation and a new token.
 func (r Record) touch() Record {
 	r.Generation++
 	r.Token = randomToken()
 	r.Holding.Holders = slices.Clone(r.Holding.Holders)
 	r.Holding.Departed = slices.Clone(r.Holding.Departed)
 	return r
-}
-
-// tokenLength is the length of a token or epoch as text: 64 random bits, far more than one disk will ever see writes.
-const tokenLength = 16
-
-func randomToken() string {
-	var random [tokenLength / 2]byte
-	// crypto/rand.Read never fails: it ends the program if the system has no randomness.
-	_, _ = rand.Read(random[:])
-	return hex.EncodeToString(random[:])
 }

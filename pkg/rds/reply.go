@@ -26,7 +26,7 @@ const (
 	markerEnd   = "END"
 )
 
-// reply is what the appliance answered to one command.
+// reply is the decoded answer to one command.
 type reply struct {
 	// refused is what RouterOS said to the statements that write, or nil if they ran to their end.
 	refused error
@@ -92,7 +92,7 @@ func (r *reply) take(marker, text string) (err error) {
 	return err
 }
 
-// decodeItems reads what :serialize made of a print. An empty print was seen, or is plausible, as [], "" and nothing.
+// decodeItems reads the output of :serialize for a print. An empty print was seen, or is plausible, as [], "" and nothing.
 func decodeItems[T any](text string) ([]T, error) {
 	if text == "" || text == `""` {
 		return nil, nil

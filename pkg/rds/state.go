@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// state is what one exec showed of one volume and its surroundings.
+// state is what one exec showed of one volume: its disk, pool, directory and file.
 type state struct {
 	id      VolumeID
 	cluster string
@@ -14,8 +14,8 @@ type state struct {
 	boot    time.Duration
 }
 
-// disk gives the volume's disk. It returns ErrNotFound only where absence is proven, ErrNotReady where it isn't,
-// ErrElsewhere if it has another pool or directory, and ErrNotOurs if something else is in the volume's place.
+// disk returns the volume's disk. Errors: ErrNotFound where absence is proven, ErrNotReady where it isn't, ErrElsewhere if
+// the disk has another pool or directory, and ErrNotOurs if something else is in the volume's place.
 func (s state) disk() (Disk, error) {
 	switch items := s.reply.disks; len(items) {
 	case 0:
@@ -38,8 +38,8 @@ func (s state) disk() (Disk, error) {
 	}
 }
 
-// absenceProven returns nil if what this state doesn't list doesn't exist: the pool is mounted and the appliance has
-// been up for long enough to have read its configuration.
+// absenceProven returns nil if what this state doesn't list doesn't exist. That is so if the pool is mounted and the
+// appliance has been up for long enough to have read its configuration.
 func (s state) absenceProven() error {
 	if s.reply.uptime < s.boot {
 		return fmt.Errorf("%w: it has been up for %s only, less than the %s it is given to boot", ErrNotReady, s.reply.uptime, s.boot)
@@ -54,10 +54,9 @@ func (s state) poolMounted() bool {
 	return slices.ContainsFunc(s.reply.pools, func(pool poolItem) bool { return pool.Mounted && pool.MountPoint == s.id.Pool() })
 }
 
-// directoryMissing tells that the directory of the backing file is proven not to exist.
+// directoryMissing reports whether the directory of the backing file is proven not to exist.
 func (s state) directoryMissing() bool {
-	return s.absenceProven() == nil &&
-		!s.lists(filePath(s.id.directory))
+	return s.absenceProven() == nil && !s.lists(filePath(s.id.directory))
 }
 
 func (s state) poolFree() int64 {
@@ -71,7 +70,7 @@ func (s state) poolFree() int64 {
 
 func (s state) fileExists() bool { return s.lists(s.id.file()) }
 
-// lists tells whether a file or directory is among those shown, whichever way its path is spelt.
+// lists reports whether a file or directory is among those shown.
 func (s state) lists(wanted filePath) bool {
 	return slices.ContainsFunc(s.reply.files, func(file fileItem) bool { return newFilePath(file.Name) == wanted })
 }

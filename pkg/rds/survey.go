@@ -11,22 +11,21 @@ import (
 
 // Survey is what the appliance has of this driver, on all its pools at once.
 type Survey struct {
-	// Pools are the mount points that are mounted; of what is on others nothing is known.
+	// Pools are the mount points that are mounted. Nothing is known about what is on others.
 	Pools []string
 	// Disks are this driver's disks of this cluster.
 	Disks []Disk
-	// Others are the backing files of all other file-backed disks, without their ending: what would be the ID of a volume
-	// if they were ours.
+	// Others are the backing files of all other file-backed disks, without their ending. For a disk of this driver that is
+	// the volume ID.
 	Others []string
-	// Files are files, named as backing files of this driver, that no disk refers to. Which cluster they belonged to can't
-	// be told.
+	// Files are files, named as backing files of this driver, that no disk refers to. They may be of any cluster.
 	Files []string
 }
 
-// Survey looks at everything, in two execs and as many lists of directories as there are pools; where the transport can't
-// list them, the second exec does. directory, below each pool, is where backing files are looked for, beside
-// where the disks have theirs. Files are listed between two listings of the disks, so that neither a volume that is made
-// meanwhile nor one that is deleted leaves a file that seems to be nobody's.
+// Survey reads all pools, in two execs and one list of files for each directory. Where the transport can't list files, the
+// second exec does. Backing files are looked for in directory, below each pool, and where the disks have theirs. Files are
+// listed between two lists of the disks: a volume that is made or deleted meanwhile is then in one of the two, so that its
+// file doesn't look like one without a disk.
 //
 // It returns ErrNotReady while the appliance boots, or while a pool isn't mounted that a disk of this cluster is on.
 // Other errors: ErrUnreachable, *FieldError, or a *CommandError.
@@ -34,11 +33,11 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 	if _, err := NewVolumeID("pool", directory, "name"); err != nil {
 		return Survey{}, err
 	}
-	first, err := c.surveyed(ctx, newCommand(KindInventory))
+	first, err := c.runSurvey(ctx, newCommand(KindInventory))
 	if err != nil {
 		return Survey{}, err
 	}
-	survey := c.sort(first)
+	survey := c.classify(first)
 	for _, disk := range survey.Disks {
 		if !slices.Contains(survey.Pools, disk.ID.Pool()) {
 			return Survey{}, fmt.Errorf("survey the disks: %w: no pool is mounted at %q, where disk %s is", ErrNotReady, disk.ID.Pool(), disk.ID)
@@ -50,19 +49,19 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 	if err != nil {
 		return Survey{}, fmt.Errorf("survey the backing files: %w", err)
 	}
-	second, err := c.surveyed(ctx, cmd)
+	second, err := c.runSurvey(ctx, cmd)
 	if err != nil {
 		return Survey{}, err
 	}
 	for _, item := range second.files {
 		files = append(files, newFilePath(item.Name))
 	}
-	survey.Files = unreferred(files, folders, slices.Concat(first.disks, second.disks))
+	survey.Files = unreferenced(files, folders, slices.Concat(first.disks, second.disks))
 	return survey, nil
 }
 
-// surveyed adds disks, pools and uptime to a command and runs it.
-func (c *Client) surveyed(ctx context.Context, cmd *command) (reply, error) {
+// runSurvey adds a read of disks, pools and uptime to a command and runs it.
+func (c *Client) runSurvey(ctx context.Context, cmd *command) (reply, error) {
 	cmd.show(markerDisks, "/disk", diskProperties, "type=file")
 	cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
 	cmd.showUptime()
@@ -76,7 +75,8 @@ func (c *Client) surveyed(ctx context.Context, cmd *command) (reply, error) {
 	return answer, nil
 }
 
-func (c *Client) sort(answer reply) Survey {
+// classify returns the pools, the disks of this cluster, and the others.
+func (c *Client) classify(answer reply) Survey {
 	var survey Survey
 	for _, pool := range answer.pools {
 		if pool.Mounted && validElement(pool.MountPoint) {
@@ -95,7 +95,7 @@ func (c *Client) sort(answer reply) Survey {
 	return survey
 }
 
-// folders are the directories in which backing files may be.
+// folders returns the directories in which backing files may be.
 func (s Survey) folders(directory string) []string {
 	var folders []string
 	for _, pool := range s.Pools {
@@ -108,7 +108,7 @@ func (s Survey) folders(directory string) []string {
 	return slices.Compact(folders)
 }
 
-// filesInAll lists the files in these directories. Where the transport can't, it has the command show them.
+// filesInAll lists the files in these directories. Where the transport can't, it adds a read of them to the command.
 func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string) ([]filePath, error) {
 	var files []filePath
 	var conditions []string
@@ -116,7 +116,7 @@ func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string)
 		conditions = append(conditions, "name~"+cmd.quoted(folder+"/"))
 	}
 	for _, folder := range folders {
-		found, err := c.filesOverTransport(ctx, folder)
+		found, err := c.filesIn(ctx, folder)
 		if errors.Is(err, ErrNoFiles) {
 			cmd.show(markerFiles, "/file", fileProperties, strings.Join(conditions, " or "))
 			return nil, nil
@@ -129,18 +129,18 @@ func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string)
 	return files, nil
 }
 
-// unreferred are the files in these folders that are named as backing files and that none of these disks refers to.
-func unreferred(files []filePath, folders []string, disks []diskItem) []string {
+// unreferenced returns the files in these folders that are named as backing files and that none of these disks refers to.
+func unreferenced(files []filePath, folders []string, disks []diskItem) []string {
 	referred := map[filePath]bool{}
 	for _, item := range disks {
 		referred[newFilePath(item.FilePath)] = true
 	}
-	var lonely []string
+	var found []string
 	for _, file := range files {
 		id, err := ParseVolumeID(strings.TrimSuffix(string(file), backingFileType))
 		if err == nil && id.file() == file && slices.Contains(folders, path.Dir(string(file))) && !referred[file] {
-			lonely = append(lonely, string(file))
+			found = append(found, string(file))
 		}
 	}
-	return lonely
+	return found
 }

@@ -37,6 +37,7 @@ func rules() []rule {
 		{"pkg/attach", slices.Concat(grpc, clients), "attach sees the cluster through attach.Cluster only"},
 		{"pkg/rds", []string{module}, "rds stands on nothing of ours"},
 		{"pkg/rds", slices.Concat(grpc, []string{"k8s.io/client-go", "k8s.io/api", "github.com/prometheus"}), "rds knows RouterOS and nothing else"},
+		{"pkg/rds/transport", []string{module}, "transport carries text and knows no disk"},
 		{"pkg/nvme", []string{module}, "nvme stands on nothing of ours"},
 		{"pkg/nvme", slices.Concat(grpc, clients), "nvme knows the kernel and nothing else"},
 		{"pkg/metrics", []string{module + "pkg/csi", module + "pkg/informers", module + "pkg/nvme"}, "metrics knows the values of its labels, and nobody who counts"},
@@ -53,9 +54,22 @@ func rules() []rule {
 	}
 }
 
+// importRule forbids the packages below from, apart from those below except, to import any of to themselves.
+type importRule struct {
+	from, except string
+	to           []string
+	why          string
+}
+
+func importRules() []importRule {
+	return []importRule{
+		{"pkg/rds", "pkg/rds/transport", []string{"golang.org/x/crypto/ssh", "github.com/pkg/sftp"}, "what knows disks doesn't know SSH"},
+	}
+}
+
 type goPackage struct {
-	ImportPath string
-	Deps       []string
+	ImportPath    string
+	Imports, Deps []string
 }
 
 func TestDependencyDirection(t *testing.T) {
@@ -80,9 +94,26 @@ func TestDependencyDirection(t *testing.T) {
 	}
 }
 
+func TestDirectImports(t *testing.T) {
+	packages := list(t)
+	for _, rule := range importRules() {
+		imports := func(p goPackage) []string {
+			return slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool { return !forbidden(path, rule.to) })
+		}
+		if !slices.ContainsFunc(packages, func(p goPackage) bool { return below(p.ImportPath, module+rule.except) && len(imports(p)) > 0 }) {
+			t.Errorf("a rule excepts %s, which doesn't import any of %v", rule.except, rule.to)
+		}
+		for _, p := range packages {
+			if found := imports(p); below(p.ImportPath, module+rule.from) && !below(p.ImportPath, module+rule.except) && len(found) > 0 {
+				t.Errorf("%s imports %v: %s", p.ImportPath, found, rule.why)
+			}
+		}
+	}
+}
+
 func list(t *testing.T) []goPackage {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "../../...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "../../...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	t.Helper()
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = 40 * time.Second })
 	if fault.Fault.Kind == sim.ConnectionMute {
-		config.ConnectTimeout = patience
+		config.SSH.ConnectTimeout = patience
 	}
 	client := simtest.Client(t, config)
 	service, err := controller.New(controller.Config{

@@ -58,7 +58,10 @@ func (w *world) newProcess(name string) *process {
 	p := &process{w: w, name: name, again: map[string]time.Time{}, backoff: map[string]time.Time{}, busy: map[string]bool{}}
 	p.cache, p.attachers = newCache(w.api, p.enqueue, p.spawn), newLister(w.api)
 	p.kubernetes = w.without.kubernetes(p.cache)
-	client := rds.NewOver(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
+	client, err := rds.New(rds.Config{ClusterID: clusterID, Port: 4420, BootWindow: bootWindow}, &wire{storage: w.storage, alter: w.without.line})
+	if err != nil {
+		panic(err)
+	}
 	service, err := controller.New(controller.Config{
 		ClusterID: clusterID, Directory: directory, Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
 		MaxWaiting: 2, Await: p.await,

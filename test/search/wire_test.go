@@ -101,6 +101,8 @@ func (w *wire) ListFiles(context.Context, string) ([]string, error) { return nil
 
 func (w *wire) MakeDirectory(context.Context, string) error { return rds.ErrNoFiles }
 
+func (w *wire) String() string { return "the model" }
+
 func (w *wire) Trust() string { return "" }
 
 func (w *wire) Close() {}

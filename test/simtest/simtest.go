@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 )
@@ -25,9 +26,15 @@ const (
 // ClusterID is the cluster in the configuration that Start returns.
 const ClusterID = "cluster-1"
 
+// Config is the configuration of a client and of its connection.
+type Config struct {
+	rds.Config
+	SSH transport.Config
+}
+
 // Start runs a simulator of 10 GiB until the test ends, up for a day already, and returns it with the configuration of
 // a client for it. Each change is made to the simulator's options before it starts.
-func Start(tb testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) {
+func Start(tb testing.TB, changes ...func(*sim.Options)) (*sim.Sim, Config) {
 	tb.Helper()
 	key, file := newKey(tb)
 	options := sim.Options{
@@ -48,27 +55,43 @@ func Start(tb testing.TB, changes ...func(*sim.Options)) (*sim.Sim, rds.Config) 
 			tb.Errorf("stop the simulator: %v", err)
 		}
 	})
-	return simulator, rds.Config{
-		Address:        simulator.SSHAddr(),
-		User:           User,
-		PrivateKeyFile: file,
-		KnownHostsFile: simulator.KnownHosts(),
-		ClusterID:      ClusterID,
-		Port:           4420,
-		BootWindow:     rds.DefaultBootWindow,
-		// Tests that retry shouldn't have to wait.
-		ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
+	return simulator, Config{
+		Config: rds.Config{ClusterID: ClusterID, Port: 4420, BootWindow: rds.DefaultBootWindow},
+		SSH: transport.Config{
+			Address:        simulator.SSHAddr(),
+			User:           User,
+			PrivateKeyFile: file,
+			KnownHostsFile: simulator.KnownHosts(),
+			// Tests that retry shouldn't have to wait.
+			ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
+		},
 	}
 }
 
-// Client gives a client that is closed when the test ends.
-func Client(tb testing.TB, config rds.Config) *rds.Client {
+// SSH returns a transport that is closed when the test ends.
+func SSH(tb testing.TB, config transport.Config) *transport.SSH {
 	tb.Helper()
-	client, err := rds.New(config)
+	ssh, err := transport.NewSSH(config)
+	if err != nil {
+		tb.Fatalf("make a transport: %v", err)
+	}
+	tb.Cleanup(ssh.Close)
+	return ssh
+}
+
+// Client returns a client that is closed when the test ends.
+func Client(tb testing.TB, config Config) *rds.Client {
+	tb.Helper()
+	return ClientOver(tb, config.Config, SSH(tb, config.SSH))
+}
+
+// ClientOver returns a client that reaches the appliance over another transport.
+func ClientOver(tb testing.TB, config rds.Config, over rds.Transport) *rds.Client {
+	tb.Helper()
+	client, err := rds.New(config, over)
 	if err != nil {
 		tb.Fatalf("make a client: %v", err)
 	}
-	tb.Cleanup(client.Close)
 	return client
 }
 

@@ -38,7 +38,7 @@ func (o *applianceCheckOptions) Validate() error {
 
 // checkAppliance prints what it finds as a table, and fails if the driver can't work with that.
 func checkAppliance(ctx context.Context, options *applianceCheckOptions, out io.Writer) error {
-	client, err := rds.New(options.appliance.config)
+	client, err := options.appliance.connect()
 	if err != nil {
 		return err
 	}

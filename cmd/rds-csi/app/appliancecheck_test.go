@@ -11,7 +11,7 @@ import (
 func TestApplianceCheckPrintsATable(t *testing.T) {
 	_, config := simtest.Start(t)
 	options := &applianceCheckOptions{pool: simtest.Pool}
-	options.appliance.config, options.appliance.directory = config, "rds-csi"
+	options.appliance = applianceOptions{config: config.Config, ssh: config.SSH, directory: "rds-csi"}
 	if err := options.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,9 @@ import (
 func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
 	_, config := simtest.Start(t)
 	observed := metrics.NewController()
-	observeAppliance(&config, observed)
-	client, err := rds.New(config)
+	options := &applianceOptions{config: config.Config, ssh: config.SSH}
+	observeAppliance(options, observed)
+	client, err := options.connect()
 	if err != nil {
 		t.Fatal(err)
 	}

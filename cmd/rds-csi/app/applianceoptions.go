@@ -7,33 +7,44 @@ import (
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
 // applianceOptions are the flags of every process that talks to the appliance.
 type applianceOptions struct {
 	config    rds.Config
+	ssh       transport.Config
 	directory string
 }
 
 func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
-	flags.StringVar(&o.config.Address, "rds-address", "", "the appliance's SSH address, host:port")
-	flags.StringVar(&o.config.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
-	flags.StringVar(&o.config.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
-	flags.StringVar(&o.config.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	flags.StringVar(&o.ssh.Address, "rds-address", "", "the appliance's SSH address, host:port")
+	flags.StringVar(&o.ssh.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
+	flags.StringVar(&o.ssh.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
+	flags.StringVar(&o.ssh.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
 	flags.Func("rds-host-key-fingerprint", "pin the appliance's host key by its `fingerprint`, SHA256:…; several, by commas or by repeating the flag, while the key is exchanged", func(value string) error {
-		o.config.HostKeyFingerprints = append(o.config.HostKeyFingerprints, strings.Split(value, ",")...)
+		o.ssh.HostKeyFingerprints = append(o.ssh.HostKeyFingerprints, strings.Split(value, ",")...)
 		return nil
 	})
 	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
+// connect returns a client of the appliance, which connects when it is first used.
+func (o *applianceOptions) connect() (*rds.Client, error) {
+	ssh, err := transport.NewSSH(o.ssh)
+	if err != nil {
+		return nil, err
+	}
+	return rds.New(o.config, ssh)
+}
+
 // validate checks what can be checked without any I/O.
 func (o *applianceOptions) validate() error {
 	return failures([]check{
-		{o.config.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
-		{o.config.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.config.User)},
+		{o.ssh.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
+		{o.ssh.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.ssh.User)},
 		{
-			o.config.KnownHostsFile != "" || len(o.config.HostKeyFingerprints) > 0,
+			o.ssh.KnownHostsFile != "" || len(o.ssh.HostKeyFingerprints) > 0,
 			errors.New("--rds-known-hosts or --rds-host-key-fingerprint: want a file with the appliance's host key, as ssh-keyscan prints it, or its fingerprint"),
 		},
 	})

@@ -43,7 +43,7 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 			simulator, config := simtest.Start(t)
 			options, err := parsed(t, map[string]string{
 				"endpoint": "unix://" + filepath.Join(t.TempDir(), "csi.sock"), "cluster-id": simtest.ClusterID, "nvme-address": "192.0.2.1",
-				"rds-address": config.Address, "rds-user": config.User, "rds-private-key": config.PrivateKeyFile, "rds-known-hosts": config.KnownHostsFile,
+				"rds-address": config.SSH.Address, "rds-user": config.SSH.User, "rds-private-key": config.SSH.PrivateKeyFile, "rds-known-hosts": config.SSH.KnownHostsFile,
 				"attachment-reconcile-interval": "20ms", "orphan-grace-period": "50ms", "remove-orphans": flag,
 				"leader-election": "false",
 			})

@@ -40,8 +40,8 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 		}
 	}
 	observed := metrics.NewController()
-	lost := observeAppliance(&options.appliance.config, observed)
-	appliance, err := rds.New(options.appliance.config)
+	lost := observeAppliance(&options.appliance, observed)
+	appliance, err := options.appliance.connect()
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	}
 	return append(parts, server.Run,
 		func(ctx context.Context) error {
-			return meetAppliance(ctx, appliance, options.appliance.config.Address, met)
+			return meetAppliance(ctx, appliance, options.appliance.ssh.Address, met)
 		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))

@@ -29,8 +29,8 @@ func flagsFor(t *testing.T) (arguments map[string]string, socket string) {
 	socket = filepath.Join(t.TempDir(), "csi.sock")
 	return map[string]string{
 		"endpoint": "unix://" + socket, "kubernetes": "false", "cluster-id": simtest.ClusterID,
-		"rds-address": appliance.Address, "rds-user": appliance.User, "rds-private-key": appliance.PrivateKeyFile,
-		"rds-known-hosts": appliance.KnownHostsFile, "nvme-address": "192.0.2.1",
+		"rds-address": appliance.SSH.Address, "rds-user": appliance.SSH.User, "rds-private-key": appliance.SSH.PrivateKeyFile,
+		"rds-known-hosts": appliance.SSH.KnownHostsFile, "nvme-address": "192.0.2.1",
 	}, socket
 }
 
@@ -138,7 +138,7 @@ func TestControllerTakesFingerprintsInsteadOfKnownHosts(t *testing.T) {
 func TestControllerRefusesAnotherHostKey(t *testing.T) {
 	arguments, socket := flagsFor(t)
 	_, other := simtest.Start(t)
-	known, err := os.ReadFile(other.KnownHostsFile)
+	known, err := os.ReadFile(other.SSH.KnownHostsFile)
 	if err != nil {
 		t.Fatal(err)
 	}

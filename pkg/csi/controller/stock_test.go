@@ -197,7 +197,7 @@ func TestADiskThatIsNotWell(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w.appliance = rds.NewOver(config, console{sim: simulator, change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
+			w.appliance = simtest.ClientOver(t, config.Config, console{sim: simulator, change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
 			response, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
 			if err != nil {
 				t.Fatal(err)

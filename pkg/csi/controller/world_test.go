@@ -73,7 +73,7 @@ type controllerWorld struct {
 	nodes     *fakeNodes
 	sim       *sim.Sim
 	client    *rds.Client
-	config    rds.Config
+	config    simtest.Config
 	decisions []attach.Verdict
 	notes     []attach.Note
 	restored  []attach.RestoreReason

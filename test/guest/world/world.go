@@ -70,7 +70,7 @@ func New(tb testing.TB, options Options) *World {
 		}
 	})
 	if options.Client != nil {
-		options.Client(&config)
+		options.Client(&config.Config)
 	}
 	var appliance controller.Appliance = simtest.Client(tb, config)
 	if options.Appliance != nil {

@@ -1,14 +1,15 @@
-package rds
+package transport
 
 import (
 	"net"
 	"sync"
 )
 
-// gate is a connection that holds back the news of its end while a request for a channel is on its way out. The SSH
-// library tells all channels that it knows of the end and forgets them; one that enters its list just after that would
-// be waited for, by a goroutine, for as long as the process lives. An appliance that lets one in and hangs up, for hours,
-// would leave such a goroutine every now and then.
+// gate is a connection that delays the news of its end while a request for a channel is being written.
+//
+// It works around a leak in golang.org/x/crypto/ssh. When a connection ends, the library closes every channel in its list.
+// A channel that enters the list just after that is never closed: the goroutine that waits for it stays for as long as the
+// process lives. An appliance that accepts logins and hangs up, for hours, would cause such goroutines every now and then.
 type gate struct {
 	net.Conn
 
@@ -18,7 +19,7 @@ type gate struct {
 	asking chan struct{}
 }
 
-// ask announces a request for a channel. It reports false if the connection has ended. asked has to follow.
+// ask announces a request for a channel. It returns false if the connection has ended. asked has to follow.
 func (g *gate) ask() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -38,7 +39,7 @@ func (g *gate) asked() {
 	}
 }
 
-// Read returns errors only while no request is on its way out, and lets none out after them.
+// Read returns an error only while no request is being written. After an error no more requests may be made.
 func (g *gate) Read(data []byte) (int, error) {
 	n, err := g.Conn.Read(data)
 	if err == nil {
@@ -54,13 +55,13 @@ func (g *gate) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// Write lets the news out: what is being written entered the library's list before.
+// Write ends the delay: the channel entered the library's list before its request was written.
 func (g *gate) Write(data []byte) (int, error) {
 	defer g.asked()
 	return g.Conn.Write(data)
 }
 
-// Close lets the news out, whatever is on its way.
+// Close ends the delay as well.
 func (g *gate) Close() error {
 	defer g.asked()
 	return g.Conn.Close()

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"context"
@@ -22,9 +22,9 @@ import (
 )
 
 // answered runs a command that has to succeed.
-func answered(t *testing.T, s *session, command string) {
+func answered(t *testing.T, s *SSH, command string) {
 	t.Helper()
-	if got, err := s.exec(t.Context(), command); err != nil || got != command+"!" {
+	if got, err := s.Exec(t.Context(), command); err != nil || got != command+"!" {
 		t.Errorf("%s: got %q, %v, want the echo", command, got, err)
 	}
 }
@@ -56,7 +56,7 @@ func TestHoursOfAbsence(t *testing.T) {
 		synctest.Wait()
 		const absence = 5 * time.Hour
 		for start := time.Now(); time.Since(start) < absence; <-time.After(time.Second) {
-			if _, err := s.exec(t.Context(), "meanwhile"); !errors.Is(err, ErrUnreachable) || !errors.Is(err, errAway) {
+			if _, err := s.Exec(t.Context(), "meanwhile"); !errors.Is(err, ErrUnreachable) || !errors.Is(err, errAway) {
 				t.Fatalf("got %v, want ErrUnreachable with its cause", err)
 			}
 		}
@@ -64,8 +64,8 @@ func TestHoursOfAbsence(t *testing.T) {
 		if got := p.dials.Load(); got < lowest || got > highest {
 			t.Errorf("attempts to connect in %s: got %d, want %d to %d", absence, got, lowest, highest)
 		}
-		_, _ = s.exec(t.Context(), "begins a wait, unless there is one")
-		_, err := s.exec(t.Context(), "within the wait")
+		_, _ = s.Exec(t.Context(), "begins a wait, unless there is one")
+		_, err := s.Exec(t.Context(), "within the wait")
 		if !strings.Contains(err.Error(), "tried again in") {
 			t.Errorf("got %v, want it to say when it's tried again", err)
 		}
@@ -79,7 +79,7 @@ func TestHoursOfAbsence(t *testing.T) {
 		s.mu.Unlock()
 		_ = gone.client.Close()
 		synctest.Wait()
-		if _, err := s.exec(t.Context(), "away again"); !errors.Is(err, errAway) {
+		if _, err := s.Exec(t.Context(), "away again"); !errors.Is(err, errAway) {
 			t.Errorf("got %v, want the fresh cause", err)
 		}
 		p.away.Store(false)
@@ -107,7 +107,7 @@ func TestEverythingHasADeadline(t *testing.T) {
 				p, s := newPeer(t)
 				test.silence(p)
 				start := time.Now()
-				_, err := s.exec(t.Context(), "x")
+				_, err := s.Exec(t.Context(), "x")
 				if !errors.Is(err, test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}
@@ -130,34 +130,34 @@ func TestEverythingHasADeadline(t *testing.T) {
 func TestASlowCommandBreaksNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPeer(t)
-		release := make(chan struct{})
+		finish := make(chan struct{})
 		p.exec = func(c call) bool {
 			switch c.command {
 			case "hangs":
 				return hang(c)
 			case "slow":
-				<-release
+				<-finish
 			}
 			_, err := fmt.Fprintf(c, "%s on %d", c.command, c.n)
 			return err == nil
 		}
 		slow := make(chan string, 1)
 		go func() {
-			output, err := s.exec(t.Context(), "slow")
+			output, err := s.Exec(t.Context(), "slow")
 			slow <- fmt.Sprint(output, err)
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := s.exec(ctx, "hangs"); !errors.Is(err, ErrIncomplete) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.Exec(ctx, "hangs"); !errors.Is(err, ErrIncomplete) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the given up command: got %v, want ErrIncomplete", err)
 		}
-		if got, err := s.exec(t.Context(), "new"); err != nil || got != "new on 2" {
+		if got, err := s.Exec(t.Context(), "new"); err != nil || got != "new on 2" {
 			t.Errorf("a new command: got %q, %v, want it on a fresh connection", got, err)
 		}
 		if got := p.live.Load(); got != 2 {
 			t.Errorf("connections while the slow command runs: got %d, want 2", got)
 		}
-		close(release)
+		close(finish)
 		if got := <-slow; got != "slow on 1<nil>" {
 			t.Errorf("the slow command: got %q, want its answer from the old connection", got)
 		}
@@ -177,7 +177,7 @@ func TestAHangingOpenHoldsUpNobodyElse(t *testing.T) {
 		results := make(chan error, 4)
 		for range cap(results) {
 			go func() {
-				_, err := s.exec(t.Context(), "x")
+				_, err := s.Exec(t.Context(), "x")
 				results <- err
 			}()
 		}
@@ -213,7 +213,7 @@ func TestChannelsAreBoundedAndOpenedOneByOne(t *testing.T) {
 				results := make(chan error, 20)
 				for range cap(results) {
 					go func() {
-						_, err := s.exec(t.Context(), "x")
+						_, err := s.Exec(t.Context(), "x")
 						results <- err
 					}()
 				}
@@ -261,7 +261,7 @@ func TestBrokenConnections(t *testing.T) {
 					}
 					return echo(c)
 				}
-				if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrIncomplete) {
+				if _, err := s.Exec(t.Context(), "x"); !errors.Is(err, ErrIncomplete) {
 					t.Errorf("got %v, want ErrIncomplete", err)
 				}
 				answered(t, s, "next")
@@ -293,7 +293,7 @@ func TestADropWithSeveralCommandsInFlight(t *testing.T) {
 		results := make(chan error, 4)
 		for range cap(results) {
 			go func() {
-				_, err := s.exec(t.Context(), "x")
+				_, err := s.Exec(t.Context(), "x")
 				results <- err
 			}()
 		}
@@ -320,7 +320,7 @@ func TestAStaleConnectionCostsNoCommand(t *testing.T) {
 		answered(t, s, "first")
 		for range cap(wires) / 2 {
 			_ = (<-wires).Close()
-			// Whether the session has noticed yet is left to chance.
+			// Whether the transport has noticed yet is left to chance.
 			answered(t, s, "next")
 		}
 	})
@@ -333,7 +333,7 @@ func TestAConnectionOfNoUseCountsAsAFailure(t *testing.T) {
 		p.authenticated = func(int32, ssh.Conn) bool { return true }
 		const asked = time.Hour
 		for start := time.Now(); time.Since(start) < asked; <-time.After(time.Second) {
-			if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) {
+			if _, err := s.Exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) {
 				t.Fatalf("got %v, want ErrUnreachable", err)
 			}
 		}
@@ -350,7 +350,7 @@ func TestImpatienceIsNoFailure(t *testing.T) {
 		p.opening = func(n int32, _ ssh.NewChannel) bool { return n == 1 }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := s.exec(ctx, "x"); !errors.Is(err, ErrUnreachable) {
+		if _, err := s.Exec(ctx, "x"); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("got %v, want ErrUnreachable", err)
 		}
 		answered(t, s, "next")
@@ -374,18 +374,18 @@ func TestClose(t *testing.T) {
 				silence(p)
 				start, done := time.Now(), make(chan error, 1)
 				go func() {
-					_, err := s.exec(t.Context(), "x")
+					_, err := s.Exec(t.Context(), "x")
 					done <- err
 				}()
 				synctest.Wait()
-				s.close()
+				s.Close()
 				if err := <-done; err == nil != (name == "idle") {
 					t.Errorf("the command in flight: got %v", err)
 				}
 				if got := time.Since(start); got != 0 {
 					t.Errorf("closing waited for %s, want it to end things at once", got)
 				}
-				if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) {
+				if _, err := s.Exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) {
 					t.Errorf("after closing: got %v, want ErrUnreachable", err)
 				}
 				synctest.Wait()
@@ -402,7 +402,7 @@ func TestABrokenLoginIsNoRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPeer(t)
 		p.login = func(conn net.Conn) { _ = conn.Close() }
-		if _, err := s.exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrPermission) || errors.Is(err, ErrHostKey) {
+		if _, err := s.Exec(t.Context(), "x"); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrPermission) || errors.Is(err, ErrHostKey) {
 			t.Errorf("got %v, want nothing but ErrUnreachable", err)
 		}
 	})

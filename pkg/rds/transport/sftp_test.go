@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 )
 
-// newTree gives the file tree of a simulated appliance with one pool, to a user with these policies.
-func newTree(t *testing.T, policies appliance.Policies) (fileTree, *sim.Sim) {
+// newFiles returns a transport to a simulated appliance with one pool, for a user with these policies.
+func newFiles(t *testing.T, policies appliance.Policies) (*SSH, *sim.Sim) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
 	key := newTestKey(t, file)
@@ -32,28 +32,28 @@ func newTree(t *testing.T, policies appliance.Policies) (fileTree, *sim.Sim) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = simulator.Close() })
-	client, err := New(Config{
+	s, err := NewSSH(Config{
 		Address: simulator.SSHAddr(), User: "csi", PrivateKeyFile: file, KnownHostsFile: simulator.KnownHosts(),
-		ClusterID: "cluster-1", Port: 4420, ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
+		ReconnectMin: time.Nanosecond, ReconnectMax: time.Nanosecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
-	return fileTree(client.transport.(sshTransport)), simulator
+	t.Cleanup(s.Close)
+	return s, simulator
 }
 
 func TestFilesOverSFTP(t *testing.T) {
-	tree, simulator := newTree(t, appliance.AllPolicies())
+	s, simulator := newFiles(t, appliance.AllPolicies())
 	for range 2 {
-		if err := tree.makeDirectory(t.Context(), "raid10/rds-csi"); err != nil {
+		if err := s.MakeDirectory(t.Context(), "raid10/rds-csi"); err != nil {
 			t.Errorf("make a directory, also one that is there: %v", err)
 		}
 	}
-	if err := tree.makeDirectory(t.Context(), "raid10/not/there"); err == nil {
+	if err := s.MakeDirectory(t.Context(), "raid10/not/there"); err == nil {
 		t.Error("made a directory in one that doesn't exist")
 	}
-	if err := tree.makeDirectory(t.Context(), "raid11/rds-csi"); err == nil {
+	if err := s.MakeDirectory(t.Context(), "raid11/rds-csi"); err == nil {
 		t.Error("made a directory in a pool that isn't mounted")
 	}
 	for _, name := range []string{"b.img", "a.img"} {
@@ -61,11 +61,11 @@ func TestFilesOverSFTP(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	names, err := tree.list(t.Context(), "raid10/rds-csi")
+	names, err := s.ListFiles(t.Context(), "raid10/rds-csi")
 	if diff := cmp.Diff([]string{"a.img", "b.img"}, names); err != nil || diff != "" {
 		t.Errorf("list: %v (-want +got):\n%s", err, diff)
 	}
-	if _, err := tree.list(t.Context(), "raid10/absent"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.ListFiles(t.Context(), "raid10/absent"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("list a directory that isn't there: got %v, want ErrNotExist", err)
 	}
 }
@@ -74,13 +74,13 @@ func TestFilesOverSFTP(t *testing.T) {
 func TestSFTPRefused(t *testing.T) {
 	policies := appliance.AllPolicies()
 	policies.FTP = false
-	tree, _ := newTree(t, policies)
-	if _, err := tree.list(t.Context(), "raid10"); !errors.Is(err, ErrNoFiles) || !errors.Is(err, ErrPermission) || errors.Is(err, ErrUnreachable) {
+	s, _ := newFiles(t, policies)
+	if _, err := s.ListFiles(t.Context(), "raid10"); !errors.Is(err, ErrNoFiles) || !errors.Is(err, ErrPermission) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("got %v, want ErrNoFiles, which is ErrPermission", err)
 	}
-	tree.session.mu.Lock()
-	kept := tree.session.current != nil
-	tree.session.mu.Unlock()
+	s.mu.Lock()
+	kept := s.current != nil
+	s.mu.Unlock()
 	if !kept {
 		t.Error("a refusal retired the connection")
 	}
@@ -102,10 +102,9 @@ func TestSFTPThatFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, s := newPeer(t)
 				test.trouble(p)
-				tree := fileTree{session: s}
 				ctx, cancel := context.WithTimeout(t.Context(), 2*execTimeout)
 				defer cancel()
-				if _, err := tree.list(ctx, "raid10"); !errors.Is(err, test.want) {
+				if _, err := s.ListFiles(ctx, "raid10"); !errors.Is(err, test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}
 				if ctx.Err() != nil {
@@ -120,10 +119,9 @@ func TestSFTPThatFails(t *testing.T) {
 func TestFileNamesThatAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPeer(t)
-		tree := fileTree{session: s}
 		for _, name := range []string{"", "/raid10", "raid10/", "..", "../x", "raid10/../x", "raid10//x", "raid10/a\nb", "raid10/\"", "raid10/$x", "raid10/\xff", "raid10/[x]"} {
 			field := (*FieldError)(nil)
-			if err := tree.makeDirectory(t.Context(), name); !errors.As(err, &field) {
+			if err := s.MakeDirectory(t.Context(), name); !errors.As(err, &field) {
 				t.Errorf("%q: got %v, want a FieldError", name, err)
 			}
 		}

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"context"
@@ -12,16 +12,16 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// dialTCP keeps the connection alive below SSH only: RouterOS never answers an SSH keepalive, so that a client which
-// waits for the answer waits for ever.
+// dialTCP connects, with keepalives of TCP. RouterOS never answers a keepalive of SSH: a client that waits for the answer
+// waits for ever.
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return dialer.DialContext(ctx, "tcp", address)
 }
 
-// dial connects, checks the host key and logs in, or gives up when ctx ends. Its errors are ErrUnreachable and say why;
+// dial connects, checks the host key and logs in, or gives up when ctx ends. Its errors are ErrUnreachable and say why.
 // ErrHostKey, ErrPermission or a *FieldError may come with it.
-func (s *session) dial(ctx context.Context) (*connection, error) {
+func (s *SSH) dial(ctx context.Context) (*connection, error) {
 	trust, err := readCredentials(s.config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -47,7 +47,7 @@ func (s *session) dial(ctx context.Context) (*connection, error) {
 	return newConnection(client, gate), nil
 }
 
-func (s *session) handshake(conn net.Conn, trust credentials) (*ssh.Client, error) {
+func (s *SSH) handshake(conn net.Conn, trust credentials) (*ssh.Client, error) {
 	var (
 		algorithms = trust.pins.algorithms()
 		verified   error
@@ -83,21 +83,21 @@ func (s *session) handshake(conn net.Conn, trust credentials) (*ssh.Client, erro
 	}
 }
 
-// noteHostKey keeps what the appliance last showed and was trusted for.
-func (s *session) noteHostKey(key ssh.PublicKey) {
+// noteHostKey stores the host key that was accepted last.
+func (s *SSH) noteHostKey(key ssh.PublicKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hostKey = key.Type() + " " + ssh.FingerprintSHA256(key)
 }
 
-// trustedHostKey gives type and fingerprint of the key that the appliance last showed, empty before it did.
-func (s *session) trustedHostKey() string {
+// Trust returns type and fingerprint of the host key that was accepted last. It is empty before the first connection.
+func (s *SSH) Trust() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hostKey
 }
 
-// broken tells a connection that ended from one over which the appliance said something.
+// broken reports whether an error means that the connection ended, rather than that the appliance said something.
 func broken(err error) bool {
 	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"encoding/base64"
@@ -16,8 +16,8 @@ import (
 // fingerprintPrefix is how OpenSSH and RouterOS begin a fingerprint.
 const fingerprintPrefix = "SHA256:"
 
-// pins are the host keys that the appliance may show: one that matches is enough, so that a new key can be pinned beside
-// the old one before the appliance gets it.
+// pins are the host keys that the appliance may show. One that matches is enough: a new key can be pinned beside the old
+// one before the appliance gets it.
 type pins struct {
 	address      string
 	fingerprints []string
@@ -62,7 +62,8 @@ func validFingerprint(text string) bool {
 	return found && err == nil && len(decoded) == 32
 }
 
-// pinnedLines asks a known_hosts file which keys it has for an address, by showing it one that it can't have.
+// pinnedLines returns the keys that a known_hosts file has for an address. The library lists them in its error about a key
+// that isn't among them.
 func pinnedLines(check ssh.HostKeyCallback, address string) []knownhosts.KnownKey {
 	var unknown *knownhosts.KeyError
 	if err := check(address, &net.TCPAddr{}, noKey{}); errors.As(err, &unknown) {
@@ -71,9 +72,9 @@ func pinnedLines(check ssh.HostKeyCallback, address string) []knownhosts.KnownKe
 	return nil
 }
 
-// algorithms gives every host key algorithm that RouterOS has and the driver accepts, those of pinned keys first: a
-// server with keys of several types is asked for the one that's known, and a server with one type is always understood,
-// so that its key can be named when it's refused.
+// algorithms returns every host key algorithm that RouterOS has and the driver accepts, those of pinned keys first. A
+// server with keys of several types then shows the one that is pinned. A server whose only key isn't pinned shows that one,
+// so that the refusal can name it.
 func (p *pins) algorithms() []string {
 	all := []string{ssh.KeyAlgoED25519, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	if slices.ContainsFunc(p.lines, func(line knownhosts.KnownKey) bool { return line.Key.Type() == ssh.KeyAlgoRSA }) &&
@@ -118,7 +119,7 @@ type noKey struct{}
 // Type names no type of key.
 func (noKey) Type() string { return "none" }
 
-// Marshal gives nothing.
+// Marshal returns nothing.
 func (noKey) Marshal() []byte { return nil }
 
 // Verify believes no signature.

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// backoff spaces attempts to connect: each failure doubles the wait, from first to limit, and a success begins anew. Of
-// each wait, up to half is cut off at random, so that several controllers don't come back in step. Not safe for
+// backoff spaces attempts to connect. Each failure doubles the wait, from first to limit. A success begins anew. Up to
+// half of each wait is cut off at random, so that several controllers don't come back in step. It is not safe for
 // concurrent use.
 type backoff struct {
 	first, limit time.Duration
@@ -25,7 +25,7 @@ func (b *backoff) failed(now time.Time, cause error) {
 
 func (b *backoff) succeeded() { b.wait, b.until, b.cause = 0, time.Time{}, nil }
 
-// refuse gives the last failure while the wait after it isn't over, and nil once another attempt may be made.
+// refuse returns the last failure while the wait after it isn't over, and nil once another attempt may be made.
 func (b *backoff) refuse(now time.Time) error {
 	if left := b.until.Sub(now); left > 0 {
 		return fmt.Errorf("%w (tried again in %s)", b.cause, left.Round(time.Millisecond))

@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// recordVersion begins every comment of ours. A format that this code would misread must begin differently.
+// recordVersion begins every comment of this driver. A format that this code would misread must begin differently.
 const recordVersion = "rds-csi/1"
 
 // FieldVolume is the field of a FieldError that is about the name of a volume.
 const FieldVolume = "volume"
 
-// maxRecordLength is the longest comment that we write, in bytes.
+// maxRecordLength is the longest comment that the driver writes, in bytes.
 const maxRecordLength = 512
 
-// errNotRecord is the cause under every NotOursError that a comment led to.
+// errNotRecord is the cause of every ErrNotOurs that is about a comment.
 var errNotRecord = errors.New("not a record of this driver")
 
-// Encode gives the record as the disk's comment: the version, then key=value fields in a fixed order, each parted by
-// one space. It returns a *FieldError if a value has a character that a command mustn't carry, or if the whole is
-// longer than 512 bytes even without the names of PV and PVC; node IDs are never cut short.
+// Encode returns the record as the disk's comment: the version, then key=value fields in a fixed order, separated by single
+// spaces. It returns a *FieldError if a value has a character that a command mustn't contain, or if the whole is longer
+// than 512 bytes even without the names of PV and PVC. Node IDs are never shortened.
 func (r Record) Encode() (string, error) {
 	for _, field := range r.fields() {
 		if !validRecordValue(field.value) {
@@ -42,8 +42,8 @@ func (r Record) Encode() (string, error) {
 	return "", &FieldError{Field: "holders", Value: strings.Join(r.Holding.Holders, ","), Want: fmt.Sprintf("node IDs so short that the record of volume %q fits into %d bytes", r.Volume, maxRecordLength)}
 }
 
-// ParseRecord reads a comment that Encode wrote. Anything else, down to a field out of order, is an error: a disk whose
-// record can't be understood in full is not ours to touch.
+// ParseRecord reads a comment that Encode wrote. Anything else is an error, even a field out of order: a disk whose record
+// can't be understood in full is never touched.
 func ParseRecord(comment string) (Record, error) {
 	fields, found := strings.CutPrefix(comment, recordVersion+" ")
 	if !found {
@@ -67,7 +67,7 @@ func ParseRecord(comment string) (Record, error) {
 
 type recordField struct{ key, value string }
 
-// fields lists the fields in the order in which they're written. Those of the holding are only there while it is held.
+// fields returns the fields in the order in which they're written. Those of the holding are there only with a holder.
 func (r Record) fields() []recordField {
 	fields := []recordField{
 		{"cluster", r.Cluster},
@@ -132,7 +132,7 @@ func (r *Record) set(key, value string) (err error) {
 	return err
 }
 
-// check holds a parsed record against what every record of ours satisfies.
+// check verifies what is true of every record that the driver writes.
 func (r Record) check() error {
 	switch {
 	case r.Cluster == "" || r.Volume == "":
@@ -151,8 +151,6 @@ func (r Record) check() error {
 	return nil
 }
 
-func validToken(text string) bool { return len(text) == tokenLength && isLowerHex(text) }
-
 func validOrNone(text string) string {
 	if validRecordValue(text) {
 		return text
@@ -160,8 +158,8 @@ func validOrNone(text string) string {
 	return ""
 }
 
-// validRecordValue allows what names, UUIDs, node IDs and lists of them need. No space, which parts fields, and nothing
-// that means anything to RouterOS inside quotes.
+// validRecordValue allows what names, UUIDs, node IDs and lists of them need. It refuses spaces, which separate fields, and
+// everything that has a meaning inside RouterOS's quotes.
 func validRecordValue(text string) bool {
 	for i := range len(text) {
 		if !isAlphanumeric(text[i]) && !strings.ContainsRune("._:/,-", rune(text[i])) {

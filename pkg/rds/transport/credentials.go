@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// credentials are what one attempt to log in needs. They are read from their files at every attempt, so that a key that
-// was exchanged counts from the next connection on, without anything that watches files.
+// credentials are what one attempt to log in needs. They are read from their files at every attempt: a key that was
+// exchanged counts from the next connection on, and nothing has to watch the files.
 type credentials struct {
 	key  ssh.Signer
 	pins *pins

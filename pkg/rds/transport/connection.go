@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"context"
@@ -13,27 +13,27 @@ import (
 // openTimeout bounds opening a channel: an appliance with too many of them leaves the request unanswered.
 const openTimeout = 10 * time.Second
 
-// errRetired says that a connection takes no new commands: the command has to go to another one.
+// errRetired says that a connection takes no new commands. The command has to go to another one.
 var errRetired = errors.New("the connection takes no new commands")
 
 // errEnded says that the connection ended while something was waited for.
 var errEnded = errors.New("the connection ended")
 
-// connection is one SSH connection. It begins as the session's current one; once anything on it failed or timed out it
-// is retired: new commands go to a fresh one, those in flight may end on it, and then it is closed. That happens within
-// execTimeout, since no command may take longer.
+// connection is one SSH connection. It begins as the current one. Once anything on it failed or timed out, it is retired:
+// new commands go to a fresh connection. Those in flight may end on the old one, and then it is closed. That happens
+// within execTimeout, since no command may take longer.
 type connection struct {
 	client *ssh.Client
 	gate   *gate
-	// turn is held by whoever opens a channel: an RDS was seen to hang when many were opened at once.
+	// turn lets one goroutine at a time open a channel. An RDS was seen to hang when many were opened at once.
 	turn chan struct{}
-	// retired and ended are closed, in whatever order.
+	// retired is closed when the connection takes no new commands, ended when it has ended; either may come first.
 	retired, ended chan struct{}
 
-	// The rest is guarded by the session's mutex.
+	// The mutex of SSH guards the rest.
 
 	users int
-	// proven: a channel was opened. An appliance that logs one in and then hangs up is as good as unreachable.
+	// proven means that a channel was opened. An appliance that accepts the login and hangs up counts as unreachable.
 	proven bool
 }
 
@@ -41,20 +41,20 @@ func newConnection(client *ssh.Client, gate *gate) *connection {
 	return &connection{client: client, gate: gate, turn: make(chan struct{}, 1), retired: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// open opens a channel, one at a time. errRetired means that this has to be tried on another connection, errEnded that it
-// may be: nothing was sent.
-func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, error) {
+// open opens a channel, one at a time. Whatever the error, nothing was sent: errRetired means that the caller has to try
+// another connection, errEnded that it may.
+func (c *connection) open(ctx context.Context) (*ssh.Session, error) {
 	select {
-	case <-conn.retired:
+	case <-c.retired:
 		return nil, errRetired
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case conn.turn <- struct{}{}:
+	case c.turn <- struct{}{}:
 	}
 	select {
-	case <-conn.retired:
-		// It was retired while the turn was waited for, or by the one whose turn it was.
-		<-conn.turn
+	case <-c.retired:
+		// The goroutine whose turn it was before, or another one, retired the connection meanwhile.
+		<-c.turn
 		return nil, errRetired
 	default:
 	}
@@ -63,15 +63,15 @@ func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, err
 		err     error
 	}
 	result := make(chan opened, 1)
-	// What isn't answered stays in this goroutine until the connection is closed: there is no taking it back.
+	// A request that isn't answered keeps this goroutine until the connection is closed: it can't be cancelled.
 	go func() {
-		defer func() { <-conn.turn }()
-		defer conn.gate.asked()
-		if !conn.gate.ask() {
+		defer func() { <-c.turn }()
+		defer c.gate.asked()
+		if !c.gate.ask() {
 			result <- opened{nil, io.EOF}
 			return
 		}
-		channel, err := conn.client.NewSession()
+		channel, err := c.client.NewSession()
 		result <- opened{channel, err}
 	}()
 	timer := time.NewTimer(openTimeout)
@@ -82,7 +82,7 @@ func (s *session) open(ctx context.Context, conn *connection) (*ssh.Session, err
 			return nil, fmt.Errorf("%w: %w", errEnded, got.err)
 		}
 		return got.channel, got.err
-	case <-conn.ended:
+	case <-c.ended:
 		return nil, errEnded
 	case <-timer.C:
 		return nil, fmt.Errorf("no answer in %s", openTimeout)

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"bytes"
@@ -77,8 +77,8 @@ func mute(_ int32, conn net.Conn) bool {
 	return err == nil
 }
 
-// newPeer gives a peer that echoes, and a session for it that is closed when the test ends.
-func newPeer(t *testing.T, changes ...func(*Config)) (*peer, *session) {
+// newPeer returns a peer that echoes, and a transport to it that is closed when the test ends.
+func newPeer(t *testing.T, changes ...func(*Config)) (*peer, *SSH) {
 	t.Helper()
 	p := &peer{t: t, host: newTestKey(t, filepath.Join(t.TempDir(), "host")), exec: echo}
 	file := filepath.Join(t.TempDir(), "key")
@@ -90,10 +90,10 @@ func newPeer(t *testing.T, changes ...func(*Config)) (*peer, *session) {
 	for _, change := range changes {
 		change(&config)
 	}
-	s := newSession(config.withDefaults())
+	s := newSSH(config.withDefaults())
 	s.dialTCP = p.dial
 	t.Cleanup(func() {
-		s.close()
+		s.Close()
 		p.running.Wait()
 	})
 	return p, s
@@ -197,7 +197,7 @@ func (p *peer) channel(n int32, opened ssh.NewChannel, gone <-chan struct{}) {
 	}
 }
 
-// newPipe gives the two ends of a connection that holds any amount, as a TCP connection's buffers would.
+// newPipe returns the two ends of a connection that buffers any amount.
 func newPipe() (a, b net.Conn) {
 	there, back := newHalf(), newHalf()
 	return pipeEnd{in: back, out: there}, pipeEnd{in: there, out: back}

@@ -1,4 +1,4 @@
-package rds
+package transport
 
 import (
 	"bytes"
@@ -21,21 +21,21 @@ const (
 	maxReply = 4 << 20
 )
 
-// errClosed says that the client was closed.
+// errClosed says that Close was called.
 var errClosed = fmt.Errorf("%w: the client is closed", ErrUnreachable)
 
-// session keeps one SSH connection to the appliance (dial.go), dials it when it's needed, and replaces it after any
-// failure (connection.go), since a connection that failed once says nothing reliable any more. While the appliance is
-// away, attempts to reach it are spaced (backoff.go). It is safe for concurrent use.
-type session struct {
+// SSH keeps one SSH connection to the appliance. It connects when it is first used (dial.go). After any failure it takes a
+// new connection, since a connection that failed once says nothing reliable any more (connection.go). While the appliance
+// is away, attempts to connect are spaced (backoff.go). It is safe for concurrent use.
+type SSH struct {
 	config  Config
 	dialTCP func(ctx context.Context, address string) (net.Conn, error)
 	slots   chan struct{}
 	dialing singleflight.Group
-	// life ends with close, and every attempt to connect with it.
+	// life ends with Close, and every attempt to connect with it.
 	life context.Context
 	end  context.CancelFunc
-	// running counts the goroutines; each ends soon after its connection.
+	// running counts the goroutines. Each ends soon after its connection.
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -46,22 +46,36 @@ type session struct {
 	hostKey string
 }
 
-// newSession gives a session that connects when it's first used. The config is complete.
-func newSession(config Config) *session {
+// NewSSH checks the configuration, reads the key files, and returns a transport that connects when it is first used.
+// Errors are *FieldError.
+func NewSSH(config Config) (*SSH, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	if _, err := readCredentials(config); err != nil {
+		return nil, err
+	}
+	return newSSH(config.withDefaults()), nil
+}
+
+func newSSH(config Config) *SSH {
 	life, end := context.WithCancel(context.Background())
-	return &session{
+	return &SSH{
 		config: config, dialTCP: dialTCP, slots: make(chan struct{}, config.MaxChannels), life: life, end: end,
 		conns: map[*connection]bool{}, backoff: backoff{first: config.ReconnectMin, limit: config.ReconnectMax},
 	}
 }
 
-// exec runs one line and returns what it printed. An error that is ErrUnreachable means that the line was not sent; any
-// other error that it may have run in part or in full.
-func (s *session) exec(ctx context.Context, line string) (string, error) {
+// String names the appliance and the user, for people.
+func (s *SSH) String() string { return s.config.Address + " as " + s.config.User }
+
+// Exec runs one line in a channel of its own and returns what it printed. ErrUnreachable means that the line was not
+// sent. After any other error it may have run in part or in full.
+func (s *SSH) Exec(ctx context.Context, line string) (string, error) {
 	var output replyBuffer
-	err := s.use(ctx, func(channel *ssh.Session) error {
+	err := s.withChannel(ctx, func(channel *ssh.Session) error {
 		channel.Stdout = &output
-		// The exit status is 0 whatever happened; only its absence means something, namely that the reply was lost.
+		// The exit status is 0 whatever happened. Only its absence means something: the reply was lost.
 		err := channel.Run(line)
 		if exit := (*ssh.ExitError)(nil); err == nil || errors.As(err, &exit) && exit.Signal() == "" {
 			return nil
@@ -85,10 +99,10 @@ func (b *replyBuffer) Write(data []byte) (int, error) {
 	return b.taken.Write(data)
 }
 
-// use opens a channel and has work done on it, all within execTimeout. Work that outlives ctx is left to itself: its
-// connection is retired, which ends it at the latest when the other commands on it have ended, and its results must not
-// be looked at. Errors: ErrUnreachable (work wasn't begun), ErrIncomplete, or what work returned.
-func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error {
+// withChannel opens a channel and runs work on it, all within execTimeout. It doesn't wait for work that outlives ctx:
+// the results of such work must not be looked at. The connection is retired, which ends the work when the other commands
+// on the connection have ended. Errors: ErrUnreachable (work wasn't begun), ErrIncomplete, or what work returned.
+func (s *SSH) withChannel(ctx context.Context, work func(*ssh.Session) error) error {
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
 	select {
@@ -97,11 +111,11 @@ func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error 
 	case <-ctx.Done():
 		return fmt.Errorf("%w: no free channel to %s: %w", ErrUnreachable, s.config.Address, ctx.Err())
 	}
-	conn, channel, err := s.channel(ctx)
+	conn, channel, err := s.openChannel(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.release(conn)
+	defer s.putBack(conn)
 	done := make(chan error, 1)
 	started := s.start(func() {
 		defer func() { _ = channel.Close() }()
@@ -122,15 +136,15 @@ func (s *session) use(ctx context.Context, work func(*ssh.Session) error) error 
 	}
 }
 
-// channel opens a channel on the current connection, or on the next one if that is retired meanwhile, or turns out to
-// have ended since it was last of use. The caller has to release the connection.
-func (s *session) channel(ctx context.Context) (*connection, *ssh.Session, error) {
+// openChannel opens a channel on the current connection. It tries the next connection if this one was retired meanwhile,
+// or ended since it last worked. The caller has to put the connection back.
+func (s *SSH) openChannel(ctx context.Context) (*connection, *ssh.Session, error) {
 	for {
 		conn, err := s.acquire(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		channel, err := s.open(ctx, conn)
+		channel, err := conn.open(ctx)
 		if err == nil {
 			s.prove(conn)
 			return conn, channel, nil
@@ -143,15 +157,15 @@ func (s *session) channel(ctx context.Context) (*connection, *ssh.Session, error
 			cause = nil
 		}
 		s.retire(conn, cause)
-		s.release(conn)
+		s.putBack(conn)
 		if !again {
 			return nil, nil, err
 		}
 	}
 }
 
-// acquire gives the current connection, made if there is none; callers that come at the same time share one attempt.
-func (s *session) acquire(ctx context.Context) (*connection, error) {
+// acquire returns the current connection, and makes one if there is none. Concurrent callers share one attempt.
+func (s *SSH) acquire(ctx context.Context) (*connection, error) {
 	for {
 		if conn, err := s.take(); conn != nil || err != nil {
 			return conn, err
@@ -168,8 +182,8 @@ func (s *session) acquire(ctx context.Context) (*connection, error) {
 	}
 }
 
-// take gives neither connection nor error if one has to be dialled.
-func (s *session) take() (*connection, error) {
+// take returns the current connection. It returns neither connection nor error if one has to be dialled.
+func (s *SSH) take() (*connection, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -182,9 +196,17 @@ func (s *session) take() (*connection, error) {
 	return nil, s.backoff.refuse(time.Now())
 }
 
-// connect makes a connection the current one. It has a deadline of its own: the caller that began it may give up while
-// others still wait for it.
-func (s *session) connect() error {
+// putBack ends a command's use of a connection.
+func (s *SSH) putBack(conn *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn.users--
+	s.closeUnused(conn)
+}
+
+// connect makes a connection the current one. It has a deadline of its own: the first caller may give up while others
+// still wait for the connection.
+func (s *SSH) connect() error {
 	if !s.begin() {
 		return errClosed
 	}
@@ -192,7 +214,7 @@ func (s *session) connect() error {
 	if conn, err := s.take(); conn != nil || err != nil {
 		// An earlier attempt ended between the caller's look and this one.
 		if conn != nil {
-			s.release(conn)
+			s.putBack(conn)
 		}
 		return err
 	}
@@ -220,23 +242,23 @@ func (s *session) connect() error {
 	return nil
 }
 
-// prove notes that the appliance opened a channel, which is when it counts as reached.
-func (s *session) prove(conn *connection) {
+// prove notes that the appliance opened a channel. Only then does it count as reached.
+func (s *SSH) prove(conn *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conn.proven = true
 	s.backoff.succeeded()
 }
 
-func (s *session) isProven(conn *connection) bool {
+func (s *SSH) isProven(conn *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return conn.proven
 }
 
-// retire makes a connection take no new commands. cause is why the appliance is to blame, or nil if nobody knows: a
-// connection that never proved to be of use counts as a failed attempt then.
-func (s *session) retire(conn *connection, cause error) {
+// retire makes a connection take no new commands. cause says why the appliance is to blame; nil means that nobody knows.
+// With a cause, a connection on which no channel was ever opened counts as a failed attempt to connect.
+func (s *SSH) retire(conn *connection, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == conn {
@@ -247,27 +269,19 @@ func (s *session) retire(conn *connection, cause error) {
 			s.backoff.failed(time.Now(), cause)
 		}
 	}
-	s.sweep(conn)
+	s.closeUnused(conn)
 }
 
-// release ends a command's use of a connection.
-func (s *session) release(conn *connection) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	conn.users--
-	s.sweep(conn)
-}
-
-// sweep closes a retired connection that nobody uses any more.
-func (s *session) sweep(conn *connection) {
+// closeUnused closes a retired connection that no command uses any more.
+func (s *SSH) closeUnused(conn *connection) {
 	if s.current != conn && conn.users == 0 {
 		delete(s.conns, conn)
 		_ = conn.client.Close()
 	}
 }
 
-// begin counts one more goroutine, which has to end with running.Done. It reports false once the session is closed.
-func (s *session) begin() bool {
+// begin counts one more goroutine, which has to end with running.Done. It returns false once the transport is closed.
+func (s *SSH) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -276,8 +290,8 @@ func (s *session) begin() bool {
 	return !s.closed
 }
 
-// start runs work in a goroutine that close waits for. It reports false once the session is closed.
-func (s *session) start(work func()) bool {
+// start runs work in a goroutine that Close waits for. It returns false once the transport is closed.
+func (s *SSH) start(work func()) bool {
 	if !s.begin() {
 		return false
 	}
@@ -288,9 +302,9 @@ func (s *session) start(work func()) bool {
 	return true
 }
 
-// close ends every connection and every attempt to make one, and returns when that is done. Commands in flight fail,
-// later ones do with ErrUnreachable.
-func (s *session) close() {
+// Close ends every connection and every attempt to connect, and returns when they have ended. Commands in flight fail.
+// Later ones fail with ErrUnreachable.
+func (s *SSH) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.end()
