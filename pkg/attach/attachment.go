@@ -60,7 +60,7 @@ type Node struct {
 	Since time.Time
 	// Machine is the identity that the Node reports; empty proves nothing.
 	Machine string
-	// Leaving says that the Node is being deleted or carries the taint node.kubernetes.io/out-of-service.
+	// Leaving is set if the Node is being deleted or has the taint node.kubernetes.io/out-of-service.
 	Leaving bool
 	// VolumesInUse are the handles of this driver's volumes that its kubelet reported as in use.
 	VolumesInUse []string

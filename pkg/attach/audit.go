@@ -69,8 +69,8 @@ type InventoryDisk struct {
 type PersistentVolume struct {
 	Name, UID      string
 	Driver, Handle string
-	// Leaving says that it is being deleted, or about to be: its disk may be gone before it is.
-	Leaving bool
+	// Deleting is set if it is being deleted, or about to be: its disk may be gone first.
+	Deleting bool
 }
 
 // Claims are what Kubernetes has, of all drivers, as of one moment.
@@ -159,7 +159,7 @@ func (s AuditScope) judgeOf(before Claims, inventory Inventory) func(PersistentV
 		switch {
 		case err != nil:
 			return "its handle is not one of this driver's: " + err.Error()
-		case volume.Leaving:
+		case volume.Deleting:
 			return "it is being deleted"
 		case !old[identity{volume.UID, volume.Handle}]:
 			return "it is newer than the inventory"

@@ -31,7 +31,7 @@ type pairing struct {
 	// before and after tell where the PersistentVolume was seen, and sameUID whether that was the same object.
 	before, after, sameUID   bool
 	driver, handle           string
-	leaving, mounted, filler bool
+	deleting, mounted, filler bool
 }
 
 const (
@@ -56,7 +56,7 @@ func pairings() []pairing {
 }
 
 func (p pairing) inputs() (before Claims, inventory Inventory, after Claims) {
-	volume := PersistentVolume{Name: "pv-1", UID: "1", Driver: p.driver, Handle: p.handle, Leaving: p.leaving}
+	volume := PersistentVolume{Name: "pv-1", UID: "1", Driver: p.driver, Handle: p.handle, Deleting: p.deleting}
 	if p.after {
 		after.Volumes = append(after.Volumes, volume)
 	}
@@ -64,8 +64,8 @@ func (p pairing) inputs() (before Claims, inventory Inventory, after Claims) {
 		if !p.sameUID {
 			volume.UID = "0"
 		}
-		// Whether it is leaving by now couldn't be seen then.
-		volume.Leaving = false
+		// Whether it is deleting by now couldn't be seen then.
+		volume.Deleting = false
 		before.Volumes = append(before.Volumes, volume)
 	}
 	inventory.Pools = []string{"spare"}
@@ -104,7 +104,7 @@ func (p pairing) want() []Orphan {
 }
 
 func (p pairing) lacksItsDisk() bool {
-	thereAllTheTime := p.before && p.after && p.sameUID && !p.leaving
+	thereAllTheTime := p.before && p.after && p.sameUID && !p.deleting
 	judgeable := p.driver == auditDriver && p.mounted
 	switch p.handle {
 	case pairedHandle:

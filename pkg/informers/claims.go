@@ -98,13 +98,13 @@ func addVolume(claims *attach.Claims, volume *corev1.PersistentVolume) {
 		return
 	}
 	claims.Volumes = append(claims.Volumes, attach.PersistentVolume{
-		Name: volume.Name, UID: string(volume.UID), Driver: volume.Spec.CSI.Driver, Handle: volume.Spec.CSI.VolumeHandle, Leaving: isLeaving(volume),
+		Name: volume.Name, UID: string(volume.UID), Driver: volume.Spec.CSI.Driver, Handle: volume.Spec.CSI.VolumeHandle, Deleting: isDeleting(volume),
 	})
 }
 
-// isLeaving tells that the volume's disk may be deleted before the object is: external-provisioner deletes the disk of a
+// isDeleting reports whether the volume's disk may be deleted before the object is: external-provisioner deletes the disk of a
 // released volume first, if its policy is to delete it.
-func isLeaving(volume *corev1.PersistentVolume) bool {
+func isDeleting(volume *corev1.PersistentVolume) bool {
 	released := volume.Status.Phase == corev1.VolumeReleased || volume.Status.Phase == corev1.VolumeFailed
 	return volume.DeletionTimestamp != nil || released && volume.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
 }

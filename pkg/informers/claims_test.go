@@ -55,7 +55,7 @@ func TestClaims(t *testing.T) {
 		}
 		cached := c.cluster.CachedClaims()
 		for i := range cached.Volumes {
-			cached.Volumes[i].Leaving = false
+			cached.Volumes[i].Deleting = false
 		}
 		if diff := cmp.Diff([]string{"bound", "deleting", "failed", "released", "retained"}, described(cached)); diff != "" {
 			t.Errorf("cached PersistentVolumes (-want +got):\n%s", diff)
@@ -78,7 +78,7 @@ func described(claims attach.Claims) []string {
 		if volume.Driver != driver {
 			text += " of " + volume.Driver
 		}
-		if volume.Leaving {
+		if volume.Deleting {
 			text += " leaving"
 		}
 		texts = append(texts, text)

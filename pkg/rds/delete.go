@@ -8,7 +8,7 @@ import (
 
 // Delete removes the volume's disk and its backing file, and verifies that both are gone. What is gone already is fine.
 //
-// Errors: ErrRewound if the record's generation is below granted, or below what this client has seen: what an outdated
+// Errors: ErrWentBack if the record's generation is below granted, or below what this client has seen: what an outdated
 // record says of holders doesn't count. ErrHeld while the record names a holder. *ChangedError if somebody wrote to the
 // disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome,
 // or a *CommandError.
@@ -30,8 +30,8 @@ func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error 
 	}
 	disk = c.cache(disk)
 	switch {
-	case disk.Rewound(granted):
-		return fmt.Errorf("delete volume %s: %w: its record is of generation %d, and %d was seen or granted", id, ErrRewound, disk.Record.Generation, max(granted, disk.Highest))
+	case disk.WentBack(granted):
+		return fmt.Errorf("delete volume %s: %w: its record is of generation %d, and %d was seen or granted", id, ErrWentBack, disk.Record.Generation, max(granted, disk.Highest))
 	case disk.Record.Held():
 		return fmt.Errorf("delete volume %s: %w by %v", id, ErrHeld, disk.Record.Holding.Holders)
 	}

@@ -38,8 +38,8 @@ func (d Disk) Admits() bool {
 	return d.Record.Held() && d.exportMatches() && (d.AllowedHost == "" || d.AllowedHost == d.expectedHost)
 }
 
-// Rewound reports whether the record is older than a generation that was granted, or that this client has seen.
-func (d Disk) Rewound(granted uint64) bool { return d.Record.Generation < max(granted, d.Highest) }
+// WentBack reports whether the record is older than a generation that was granted, or that this client has seen.
+func (d Disk) WentBack(granted uint64) bool { return d.Record.Generation < max(granted, d.Highest) }
 
 // exportMatches reports whether subsystem NQN and export agree with the record, whatever host is allowed.
 func (d Disk) exportMatches() bool {

@@ -28,8 +28,8 @@ var (
 	ErrUnsupported = errors.New("the appliance can't do what the driver needs")
 	// ErrHeld: the volume has a holder, so it can't be deleted.
 	ErrHeld = errors.New("the volume is held")
-	// ErrRewound: the record is older than what was written to it before; the appliance lost something.
-	ErrRewound = errors.New("the appliance went back in time")
+	// ErrWentBack: the record is older than what was written to it before; the appliance lost something.
+	ErrWentBack = errors.New("the appliance went back in time")
 	// ErrUnreachable: no connection to the appliance, or it refused us; nothing was sent.
 	ErrUnreachable = transport.ErrUnreachable
 	// ErrPermission: the appliance refused the user or the user's key, which comes together with ErrUnreachable, or

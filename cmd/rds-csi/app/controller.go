@@ -109,7 +109,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	}
 	return append(parts, server.Run,
 		func(ctx context.Context) error {
-			return meetAppliance(ctx, appliance, options.appliance.ssh.Address, met)
+			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, met)
 		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
@@ -218,10 +218,10 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 	}
 }
 
-// meetAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with
+// contactAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with
 // address, user, keys or version is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
 // fails the process: the appliance may be away for hours, and calls that need it say so themselves. met is called with the disks.
-func meetAppliance(ctx context.Context, appliance *rds.Client, address string, met func(context.Context, []rds.Disk)) error {
+func contactAppliance(ctx context.Context, appliance *rds.Client, address string, met func(context.Context, []rds.Disk)) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {

@@ -23,7 +23,7 @@ func (c *Service) DeleteVolume(ctx context.Context, request *csi.DeleteVolumeReq
 
 func (c *Service) remove(ctx context.Context, id rds.VolumeID) error {
 	err := c.deleteUnheld(ctx, id)
-	if errors.Is(err, rds.ErrHeld) || errors.Is(err, rds.ErrRewound) {
+	if errors.Is(err, rds.ErrHeld) || errors.Is(err, rds.ErrWentBack) {
 		if err = c.releaseGone(ctx, id); err == nil {
 			err = c.deleteUnheld(ctx, id)
 		}

@@ -66,7 +66,7 @@ func (c *Service) publishOnce(ctx context.Context, ticket *ticket, id rds.Volume
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	disk, err := c.freeOrCurrent(ctx, id)
+	disk, err := c.lastSeenIfFree(ctx, id)
 	if err != nil {
 		return rds.Disk{}, err
 	}
@@ -141,9 +141,9 @@ func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, at
 	return id, attach.Request{Node: node, Access: access.Kind, Mode: access.Mode, ReadOnly: request.GetReadonly()}, nil
 }
 
-// freeOrCurrent gives the disk as it was last seen if nobody held it then, which saves the common case one exec: the
+// lastSeenIfFree gives the disk as it was last seen if nobody held it then, which saves the common case one exec: the
 // write that follows is conditional on it. Anything else is only decided on what the appliance says now.
-func (c *Service) freeOrCurrent(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
+func (c *Service) lastSeenIfFree(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
 	if disk, found := c.appliance.LastSeen(id); found && !disk.Record.Held() {
 		return disk, nil
 	}

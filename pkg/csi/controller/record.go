@@ -77,7 +77,7 @@ func (c *Service) Refresh(ctx context.Context) error {
 	disks, err := c.appliance.List(ctx)
 	failed := []error{err}
 	for _, disk := range disks {
-		if disk.Rewound(c.nodes.Granted(disk.ID.String())) {
+		if disk.WentBack(c.nodes.Granted(disk.ID.String())) {
 			failed = append(failed, c.Restore(ctx, disk.ID.String()))
 		}
 	}

@@ -36,7 +36,7 @@ func (c *Service) Restore(ctx context.Context, volumeID string) error {
 
 // restoreIfOld returns the disk, restored if its record is older than the granted generation.
 func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
-	if !disk.Rewound(granted) {
+	if !disk.WentBack(granted) {
 		return disk, nil
 	}
 	return c.restore(ctx, disk.ID)
@@ -47,7 +47,7 @@ func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error
 	// What was granted is read before the disk is: only so does a lower generation prove anything.
 	granted := c.nodes.Granted(id.String())
 	disk, err := c.appliance.Get(ctx, id)
-	if err != nil || !disk.Rewound(granted) {
+	if err != nil || !disk.WentBack(granted) {
 		return disk, err
 	}
 	granted = max(granted, disk.Highest)

@@ -50,9 +50,9 @@ type Config struct {
 	MachineIdentity string
 	// MaxVolumes is how many volumes may be attached to this node at once, 1 or more.
 	MaxVolumes int64
-	// FlushPatience is how long unmounting waits for a target that is away before it gives up what was never written; 0
-	// stands for DefaultFlushPatience. It must be less than callLimit.
-	FlushPatience time.Duration
+	// FlushTimeout is how long unmounting waits for a target that is away before it gives up what was never written; 0
+	// stands for DefaultFlushTimeout. It must be less than callLimit.
+	FlushTimeout time.Duration
 }
 
 // Service is the CSI node service.
@@ -67,7 +67,7 @@ type Service struct {
 	// ID as the request has it: one that isn't ours can still be unmounted.
 	locks, looks  volumelock.Locks[string]
 	maxVolumes    int64
-	flushPatience time.Duration
+	flushTimeout time.Duration
 }
 
 // NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
@@ -82,11 +82,11 @@ func New(config Config, connector Connector, mounter host.Mounter, commands util
 	if err != nil {
 		return nil, fmt.Errorf("node service: %w", err)
 	}
-	if config.FlushPatience < 0 || config.FlushPatience >= callLimit {
-		return nil, fmt.Errorf("node service: want a patience of less than %s, not %s", callLimit, config.FlushPatience)
+	if config.FlushTimeout < 0 || config.FlushTimeout >= callLimit {
+		return nil, fmt.Errorf("node service: want a patience of less than %s, not %s", callLimit, config.FlushTimeout)
 	}
 	return &Service{
-		id: id, maxVolumes: config.MaxVolumes, flushPatience: cmp.Or(config.FlushPatience, DefaultFlushPatience), connector: connector, host: host.New(host.Linux{}, mounter, commands), observer: observer,
+		id: id, maxVolumes: config.MaxVolumes, flushTimeout: cmp.Or(config.FlushTimeout, DefaultFlushTimeout), connector: connector, host: host.New(host.Linux{}, mounter, commands), observer: observer,
 	}, nil
 }
 

@@ -16,10 +16,10 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// DefaultFlushPatience is how long unmounting waits for a target that is away. It is more than a short outage takes and less
+// DefaultFlushTimeout is how long unmounting waits for a target that is away. It is more than a short outage takes and less
 // than kubelet's patience with one call. What is lost after it was never synced, and no pod is there to miss it; what it
 // buys is that a node whose storage network is broken lets go of the volume.
-const DefaultFlushPatience = 90 * time.Second
+const DefaultFlushTimeout = 90 * time.Second
 
 // NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch.
 func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
@@ -46,7 +46,7 @@ func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstag
 // meanwhile, and holds the volume until it is back, however long that takes. Now that nobody wants the volume here any more,
 // it is ended as flush ends unmounting.
 func (n *Service) outlast(ctx context.Context, volumeID, path string) bool {
-	patience := time.NewTicker(n.flushPatience)
+	patience := time.NewTicker(n.flushTimeout)
 	defer patience.Stop()
 	for {
 		select {
@@ -145,13 +145,13 @@ func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (
 }
 
 // flush unmounts the staging path, for which the kernel writes what is still in memory. While the target is away that
-// takes for ever; then, after flushPatience, its controllers are deleted, which lets the writes fail and unmounting end.
+// takes for ever; then, after flushTimeout, its controllers are deleted, which lets the writes fail and unmounting end.
 // A target that is connected is waited for as long as it takes. So flush outlives its caller, and holds the volume.
 func (n *Service) flush(ctx context.Context, id rds.VolumeID, path string) error {
 	ctx = context.WithoutCancel(ctx)
 	unmounted := make(chan error, 1)
 	go func() { unmounted <- failure.Recover(ctx, func() error { return n.host.Unmount(ctx, path) }) }()
-	patience := time.NewTicker(n.flushPatience)
+	patience := time.NewTicker(n.flushTimeout)
 	defer patience.Stop()
 	for {
 		select {
@@ -179,7 +179,7 @@ func (n *Service) giveUp(ctx context.Context, id rds.VolumeID, stagingPath strin
 			return fmt.Errorf("%s is connected and may be writing", connection.SubsystemNQN)
 		}
 	}
-	klog.FromContext(ctx).Info("The target is away: what was never written to it is given up, so that the volume can be unmounted", "waited", n.flushPatience)
+	klog.FromContext(ctx).Info("The target is away: what was never written to it is given up, so that the volume can be unmounted", "waited", n.flushTimeout)
 	return n.disconnect(ctx, connections)
 }
 

@@ -35,8 +35,8 @@ func TestUnstageEndsThoughTheTargetIsGone(t *testing.T) {
 			w.mustStage(t, epochA)
 			synctest.Test(t, func(t *testing.T) {
 				took, err := unstageAt(t, w, state)
-				if err != nil || took < DefaultFlushPatience || took > DefaultFlushPatience+time.Second {
-					t.Errorf("unstage took %v, %v, want success after %v", took, err, DefaultFlushPatience)
+				if err != nil || took < DefaultFlushTimeout || took > DefaultFlushTimeout+time.Second {
+					t.Errorf("unstage took %v, %v, want success after %v", took, err, DefaultFlushTimeout)
 				}
 			})
 			if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
@@ -55,7 +55,7 @@ func TestUnstageNeverCutsALiveTargetOff(t *testing.T) {
 		if failure.Code(err) != codes.DeadlineExceeded || took != callLimit {
 			t.Errorf("unstage took %v: %v, want DeadlineExceeded after %v", took, err, callLimit)
 		}
-		<-time.After(10 * DefaultFlushPatience)
+		<-time.After(10 * DefaultFlushTimeout)
 		if len(w.connector.disconnected) != 0 {
 			t.Errorf("disconnected %v while it was live", w.connector.disconnected)
 		}
@@ -81,10 +81,10 @@ func TestUnstageWaitsForATargetThatComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.mounts.hang = make(chan struct{})
 		w.connector.states[subsystemNQN(t, epochA)] = "connecting"
-		back := time.AfterFunc(DefaultFlushPatience-time.Second, func() { close(w.mounts.hang) })
+		back := time.AfterFunc(DefaultFlushTimeout-time.Second, func() { close(w.mounts.hang) })
 		defer back.Stop()
 		start := time.Now()
-		if err := w.unstage(t); err != nil || time.Since(start) != DefaultFlushPatience-time.Second {
+		if err := w.unstage(t); err != nil || time.Since(start) != DefaultFlushTimeout-time.Second {
 			t.Errorf("unstage: %v after %v, want success as soon as it was back", err, time.Since(start))
 		}
 	})

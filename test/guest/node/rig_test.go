@@ -42,13 +42,13 @@ func (r *rig) CountReconnect(err error) {
 	}
 }
 
-// flushPatience is short, and long enough for a target that is there.
-const flushPatience = 10 * time.Second
+// flushTimeout is short, and long enough for a target that is there.
+const flushTimeout = 10 * time.Second
 
 func newRig(t *testing.T, options world.Options) *rig {
 	t.Helper()
 	r := &rig{World: world.New(t, options), initiator: nvme.New(nvme.Config{Host: nvme.HostOf("machine-a")})}
-	config := node.Config{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushPatience: flushPatience}
+	config := node.Config{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushTimeout: flushTimeout}
 	var err error
 	r.Service, err = node.New(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), r)
 	if err != nil {
