@@ -51,37 +51,30 @@ const (
 	WentBack
 )
 
+// verdictNames are the verdicts as logs and metrics have them, in the order of their values.
+func verdictNames() []string {
+	return []string{
+		"unknown", "already_published", "publish", "hand_off", "take_over", "join", "incompatible", "conflict", "unfenced", "went_back",
+	}
+}
+
 // Verdicts lists every verdict, so that each can be counted from zero.
 func Verdicts() []Verdict {
-	return []Verdict{Unknown, AlreadyPublished, Publish, HandOff, TakeOver, Join, Incompatible, Conflict, Unfenced, WentBack}
+	var verdicts []Verdict
+	for i := range verdictNames() {
+		verdicts = append(verdicts, Verdict(i))
+	}
+	return verdicts
 }
 
 // String names the verdict as logs and metrics have it.
-func (v Verdict) String() string {
-	switch v {
-	case Unknown:
-		return "unknown"
-	case AlreadyPublished:
-		return "already_published"
-	case Publish:
-		return "publish"
-	case HandOff:
-		return "hand_off"
-	case TakeOver:
-		return "take_over"
-	case Join:
-		return "join"
-	case Incompatible:
-		return "incompatible"
-	case Conflict:
-		return "conflict"
-	case Unfenced:
-		return "unfenced"
-	case WentBack:
-		return "went_back"
-	default:
+func (v Verdict) String() string { return nameOf(v, verdictNames()) }
+
+func nameOf[T ~int](value T, names []string) string {
+	if value < 0 || int(value) >= len(names) {
 		return "invalid"
 	}
+	return names[value]
 }
 
 // Decision is the answer to a request.

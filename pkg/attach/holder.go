@@ -26,24 +26,10 @@ const (
 
 // String names the state as logs have it.
 func (s HolderState) String() string {
-	switch s {
-	case HolderUnknown:
-		return "unknown"
-	case HolderGone:
-		return "gone"
-	case HolderDetached:
-		return "detached"
-	case HolderDetaching:
-		return "detaching"
-	case HolderAttached:
-		return "attached"
-	case HolderInUse:
-		return "in use by a machine that changed its identity"
-	case HolderGonePaused:
-		return "gone, but too many nodes vanished at once"
-	default:
-		return "invalid"
-	}
+	return nameOf(s, []string{
+		"unknown", "gone", "detached", "detaching", "attached",
+		"in use by a machine that changed its identity", "gone, but too many nodes vanished at once",
+	})
 }
 
 // Holder is a holder in the record, with what is known of it.

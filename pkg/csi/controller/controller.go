@@ -168,11 +168,17 @@ func (c *Service) ifOurs(volumeID string, operate func(rds.VolumeID) error) erro
 	return operate(id)
 }
 
-// existingVolume parses the ID, not empty, of a volume that must exist: one that isn't ours can't.
-func existingVolume(volumeID string) (rds.VolumeID, error) {
-	id, err := rds.ParseVolumeID(volumeID)
+// existingVolume returns the ID of the volume that a request is about, which must exist: one that isn't ours can't.
+func existingVolume(request interface{ GetVolumeId() string }) (rds.VolumeID, error) {
+	if request.GetVolumeId() == "" {
+		return rds.VolumeID{}, &failure.InvalidError{Field: "volume_id", Want: "one"}
+	}
+	id, err := rds.ParseVolumeID(request.GetVolumeId())
 	if err != nil {
 		return rds.VolumeID{}, fmt.Errorf("%w: %w", rds.ErrNotFound, err)
 	}
 	return id, nil
 }
+
+// granted returns the highest generation at which the volume is known to be granted.
+func (c *Service) granted(id rds.VolumeID) uint64 { return c.nodes.Granted(id.String()) }

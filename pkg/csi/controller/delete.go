@@ -36,7 +36,7 @@ func (c *Service) remove(ctx context.Context, id rds.VolumeID) error {
 
 // deleteUnheld asks what was granted before the appliance is looked at: only so does a lower generation prove anything.
 func (c *Service) deleteUnheld(ctx context.Context, id rds.VolumeID) error {
-	return c.appliance.Delete(ctx, id, c.nodes.Granted(id.String()))
+	return c.appliance.Delete(ctx, id, c.granted(id))
 }
 
 // releaseGone takes the volume from its holders if every one of them is proven gone. Who they are, a record that went back

@@ -51,9 +51,6 @@ func (c *Service) ControllerExpandVolume(ctx context.Context, request *csi.Contr
 }
 
 func parseExpand(request *csi.ControllerExpandVolumeRequest) (rds.VolumeID, error) {
-	if request.GetVolumeId() == "" {
-		return rds.VolumeID{}, &failure.InvalidError{Field: "volume_id", Want: "one"}
-	}
 	if request.GetCapacityRange() == nil {
 		return rds.VolumeID{}, &failure.InvalidError{Field: "capacity_range", Want: "one"}
 	}
@@ -62,12 +59,12 @@ func parseExpand(request *csi.ControllerExpandVolumeRequest) (rds.VolumeID, erro
 			return rds.VolumeID{}, err
 		}
 	}
-	return existingVolume(request.GetVolumeId())
+	return existingVolume(request)
 }
 
 func (c *Service) expand(ctx context.Context, disk rds.Disk, size int64) (rds.Disk, error) {
 	// A write on top of an old record would raise its generation, and hide that it is old.
-	disk, err := c.restoreIfOld(ctx, disk, c.nodes.Granted(disk.ID.String()))
+	disk, err := c.restoreIfOld(ctx, disk)
 	if err != nil {
 		return rds.Disk{}, err
 	}

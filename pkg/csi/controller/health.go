@@ -6,7 +6,6 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -23,10 +22,7 @@ const stateClean = "clean"
 
 // ControllerGetVolumeHealth tells what the appliance finds wrong with a volume.
 func (c *Service) ControllerGetVolumeHealth(ctx context.Context, request *csi.ControllerGetVolumeHealthRequest) (*csi.ControllerGetVolumeHealthResponse, error) {
-	if request.GetVolumeId() == "" {
-		return nil, &failure.InvalidError{Field: "volume_id", Want: "one"}
-	}
-	id, err := existingVolume(request.GetVolumeId())
+	id, err := existingVolume(request)
 	if err != nil {
 		return nil, err
 	}

@@ -32,10 +32,7 @@ func (c *Service) ListVolumes(ctx context.Context, request *csi.ListVolumesReque
 
 // ControllerGetVolume gives one volume and the nodes that have it.
 func (c *Service) ControllerGetVolume(ctx context.Context, request *csi.ControllerGetVolumeRequest) (*csi.ControllerGetVolumeResponse, error) {
-	if request.GetVolumeId() == "" {
-		return nil, &failure.InvalidError{Field: "volume_id", Want: "one"}
-	}
-	id, err := existingVolume(request.GetVolumeId())
+	id, err := existingVolume(request)
 	if err != nil {
 		return nil, err
 	}

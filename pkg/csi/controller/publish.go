@@ -100,7 +100,7 @@ func (c *Service) lockQueued(ctx context.Context, ticket *ticket) (unlock func()
 // admission asks whether the node may get the volume, and completes the request by what was granted so far.
 func (c *Service) admission(ctx context.Context, id rds.VolumeID, wanted *attach.Request) (attach.Admission, error) {
 	admission, err := c.nodes.Admit(ctx, id.String(), wanted.Node)
-	wanted.Granted = c.nodes.Granted(id.String())
+	wanted.Granted = c.granted(id)
 	return admission, err
 }
 
@@ -120,9 +120,6 @@ func retryOnChange(seen rds.Disk, once func(rds.Disk) error) error {
 }
 
 func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, attach.Request, error) {
-	if request.GetVolumeId() == "" {
-		return rds.VolumeID{}, attach.Request{}, &failure.InvalidError{Field: "volume_id", Want: "one"}
-	}
 	if request.GetNodeId() == "" {
 		return rds.VolumeID{}, attach.Request{}, &failure.InvalidError{Field: "node_id", Want: "one"}
 	}
@@ -130,7 +127,7 @@ func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, at
 	if err != nil {
 		return rds.VolumeID{}, attach.Request{}, err
 	}
-	id, err := existingVolume(request.GetVolumeId())
+	id, err := existingVolume(request)
 	if err != nil {
 		return rds.VolumeID{}, attach.Request{}, err
 	}
@@ -152,7 +149,7 @@ func (c *Service) lastSeenIfFree(ctx context.Context, id rds.VolumeID) (rds.Disk
 
 // publish decides once, on the disk as it was seen, and acts on the decision.
 func (c *Service) publish(ctx context.Context, disk rds.Disk, wanted attach.Request, admission attach.Admission) (rds.Disk, error) {
-	disk, err := c.restoreIfOld(ctx, disk, wanted.Granted)
+	disk, err := c.restoreIfOld(ctx, disk)
 	if err != nil {
 		return rds.Disk{}, err
 	}

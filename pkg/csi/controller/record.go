@@ -77,7 +77,7 @@ func (c *Service) Refresh(ctx context.Context) error {
 	disks, err := c.appliance.List(ctx)
 	failed := []error{err}
 	for _, disk := range disks {
-		if disk.WentBack(c.nodes.Granted(disk.ID.String())) {
+		if disk.WentBack(c.granted(disk.ID)) {
 			failed = append(failed, c.Restore(ctx, disk.ID.String()))
 		}
 	}

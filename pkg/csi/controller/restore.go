@@ -34,9 +34,9 @@ func (c *Service) Restore(ctx context.Context, volumeID string) error {
 	})
 }
 
-// restoreIfOld returns the disk, restored if its record is older than the granted generation.
-func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
-	if !disk.WentBack(granted) {
+// restoreIfOld returns the disk, restored if its record went back in time.
+func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
+	if !disk.WentBack(c.granted(disk.ID)) {
 		return disk, nil
 	}
 	return c.restore(ctx, disk.ID)
@@ -45,14 +45,14 @@ func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk, granted uint6
 // restore gives the disk as it is now, after having repaired it if it went back in time. The caller holds the volume's lock.
 func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
 	// What was granted is read before the disk is: only so does a lower generation prove anything.
-	granted := c.nodes.Granted(id.String())
+	granted := c.granted(id)
 	disk, err := c.appliance.Get(ctx, id)
 	if err != nil || !disk.WentBack(granted) {
 		return disk, err
 	}
 	granted = max(granted, disk.Highest)
 	klog.FromContext(ctx).Info("The appliance went back in time; taking the volume's export away until it is restored",
-		"volume", id.String(), "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
+		"volume", id, "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
 	c.observer.Note(attach.Note{
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
 		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),

@@ -41,7 +41,7 @@ func (c *Service) unpublishFrom(ctx context.Context, volumeID, nodeID string) er
 
 // unpublish decides once which holder is removed, on the disk as it was seen, and writes it.
 func (c *Service) unpublish(ctx context.Context, disk rds.Disk, nodeID string) error {
-	disk, err := c.restoreIfOld(ctx, disk, c.nodes.Granted(disk.ID.String()))
+	disk, err := c.restoreIfOld(ctx, disk)
 	if err != nil {
 		return err
 	}

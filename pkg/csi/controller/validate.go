@@ -13,13 +13,10 @@ import (
 
 // ValidateVolumeCapabilities confirms capabilities that this driver can give to an existing volume.
 func (c *Service) ValidateVolumeCapabilities(ctx context.Context, request *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
-	if request.GetVolumeId() == "" {
-		return nil, &failure.InvalidError{Field: "volume_id", Want: "one"}
-	}
 	if len(request.GetVolumeCapabilities()) == 0 {
 		return nil, &failure.InvalidError{Field: "volume_capabilities", Want: "at least one"}
 	}
-	id, err := existingVolume(request.GetVolumeId())
+	id, err := existingVolume(request)
 	if err != nil {
 		return nil, err
 	}

@@ -65,8 +65,8 @@ type Service struct {
 	staged    stagedVolumes
 	// locks are for what changes a volume's connections or mounts, looks for what only looks at it. They are by the volume
 	// ID as the request has it: one that isn't ours can still be unmounted.
-	locks, looks  volumelock.Locks[string]
-	maxVolumes    int64
+	locks, looks volumelock.Locks[string]
+	maxVolumes   int64
 	flushTimeout time.Duration
 }
 
