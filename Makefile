@@ -87,5 +87,8 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 	@$(STAGE) guest-node-older $(GUEST) $(OLDER) ./test/guest/node
 	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
 
+.PHONY: check
+check: lint unit faults sanity ## Run what a change needs every few minutes: linters, Go tests, faults, csi-sanity
+
 .PHONY: test
 test: prepare lint unit faults sanity search fuzz guest apiserver demo ## Everything that must pass before a change lands
