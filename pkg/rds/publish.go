@@ -40,20 +40,12 @@ func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, e
 // the disk any more, and the record still shows what is wrong. Errors as for Publish.
 func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 	id := seen.ID
-	after, err := c.write(ctx, KindUnpublish, id, func(cmd *command) {
+	disk, after, err := c.writeDisk(ctx, KindUnpublish, id, func(cmd *command) {
 		cmd.act(fmt.Sprintf("/disk set [find where slot=%s comment=%s] nvme-tcp-export=no", cmd.quoted(id.Slot()), cmd.quoted(seen.comment)))
 	})
-	if err != nil {
-		c.invalidate(id)
-		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
-	}
-	disk, err := after.disk()
-	if err != nil {
-		c.invalidate(id)
-		return Disk{}, err
-	}
-	disk = c.cache(disk)
 	switch {
+	case err != nil:
+		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
 	case disk.comment != seen.comment:
 		return Disk{}, &ChangedError{Now: disk}
 	case after.reply.refused != nil:
@@ -62,6 +54,21 @@ func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w: the appliance neither did nor refused it", id, ErrUnknownOutcome)
 	}
 	return disk, nil
+}
+
+// writeDisk runs statements that change a disk, and returns the disk and the state after them. After an error the cached
+// disk is dropped: nobody knows what it has become.
+func (c *Client) writeDisk(ctx context.Context, kind Kind, id VolumeID, build func(*command)) (Disk, state, error) {
+	after, err := c.write(ctx, kind, id, build)
+	var disk Disk
+	if err == nil {
+		disk, err = after.disk()
+	}
+	if err != nil {
+		c.invalidate(id)
+		return Disk{}, after, err
+	}
+	return c.cache(disk), after, nil
 }
 
 // recordSwitch is one change of a disk's record, with the export that belongs to it.
@@ -87,18 +94,10 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	}
 	change.comment, change.host = comment, c.hostOf(change.next)
 	for range attempts {
-		after, err := c.write(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
-		if err != nil {
-			c.invalidate(id)
-			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)
-		}
-		disk, err := after.disk()
-		if err != nil {
-			c.invalidate(id)
-			return Disk{}, err
-		}
-		disk = c.cache(disk)
+		disk, after, err := c.writeDisk(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
 		switch {
+		case err != nil:
+			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)
 		case disk.comment == comment && (disk.Consistent() || !change.fence && comment != change.seen.comment) && disk.Size >= change.size:
 			return disk, nil
 		case disk.comment != comment && disk.comment != change.seen.comment:
