@@ -114,15 +114,15 @@ type nodes struct {
 	w *World
 }
 
-// Standings finds every holder attached but those that are gone.
+// HolderStates returns every holder as attached, but those that are gone.
 func (n nodes) HolderStates(ctx context.Context, volumeID string, holders []attach.NodeID) []attach.Holder {
-	standings := n.RecordNodes.HolderStates(ctx, volumeID, holders)
-	for i, holder := range standings {
+	states := n.RecordNodes.HolderStates(ctx, volumeID, holders)
+	for i, holder := range states {
 		if n.w.gone[holder.ID.String()] {
-			standings[i].State = attach.HolderGone
+			states[i].State = attach.HolderGone
 		}
 	}
-	return standings
+	return states
 }
 
 // Volume is a volume of the world.
