@@ -34,17 +34,13 @@ func (c *Cluster) CachedClaims() attach.Claims {
 // server itself, page by page, as they were when the first page was asked for: all that existed then is in it.
 func (c *Cluster) LiveClaims(ctx context.Context) (attach.Claims, error) {
 	var claims attach.Claims
-	volumes := c.client.CoreV1().PersistentVolumes()
-	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return volumes.List(ctx, options)
-	}, func(volume *corev1.PersistentVolume) { addVolume(&claims, volume) })
+	err := eachItem(ctx, c.client.CoreV1().PersistentVolumes().List, func(volume *corev1.PersistentVolume) {
+		addVolume(&claims, volume)
+	})
 	if err != nil {
 		return attach.Claims{}, fmt.Errorf("list PersistentVolumes: %w", err)
 	}
-	err = c.eachAttachment(ctx, func(attachment *storagev1.VolumeAttachment) {
-		claims.Attachments = append(claims.Attachments, attachmentOf(attachment))
-	})
-	if err != nil {
+	if claims.Attachments, err = c.liveAttachments(ctx); err != nil {
 		return attach.Claims{}, err
 	}
 	return claims, nil
@@ -53,38 +49,39 @@ func (c *Cluster) LiveClaims(ctx context.Context) (attach.Claims, error) {
 // LiveAttachmentsOf lists the attachments of a volume from the API server itself. One whose PersistentVolume isn't in the cache
 // yet is known by its name, which follows from volume and node.
 func (c *Cluster) LiveAttachmentsOf(ctx context.Context, handle string) ([]attach.Attachment, error) {
-	var attachments []attach.Attachment
-	err := c.eachAttachment(ctx, func(object *storagev1.VolumeAttachment) {
-		attachment := c.attachmentOf(object)
+	attachments, err := c.liveAttachments(ctx)
+	var found []attach.Attachment
+	for _, attachment := range attachments {
 		if attachment.Volume == handle || attachment.Name == attach.AttachmentName(handle, c.driver, attachment.NodeName) {
 			attachment.Volume = handle
-			attachments = append(attachments, attachment)
+			found = append(found, attachment)
 		}
-	})
-	return attachments, err
+	}
+	return found, err
 }
 
-// eachAttachment lists this driver's attachments from the API server itself.
-func (c *Cluster) eachAttachment(ctx context.Context, take func(*storagev1.VolumeAttachment)) error {
-	attachments := c.client.StorageV1().VolumeAttachments()
-	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return attachments.List(ctx, options)
-	}, func(attachment *storagev1.VolumeAttachment) {
+// liveAttachments lists this driver's attachments from the API server itself. It returns none of them with an error.
+func (c *Cluster) liveAttachments(ctx context.Context) ([]attach.Attachment, error) {
+	var attachments []attach.Attachment
+	err := eachItem(ctx, c.client.StorageV1().VolumeAttachments().List, func(attachment *storagev1.VolumeAttachment) {
 		if c.ours(attachment) {
-			take(attachment)
+			attachments = append(attachments, c.attachmentOf(attachment))
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("list VolumeAttachments: %w", err)
+		return nil, fmt.Errorf("list VolumeAttachments: %w", err)
 	}
-	return nil
+	return attachments, nil
 }
 
 // eachItem asks for one page after another. Without a resourceVersion the first answer is no older than the question, and
 // the others are of the same moment; it is an error if that is too long ago by the time of the last.
-func eachItem[T runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (runtime.Object, error), take func(T)) error {
-	return pager.New(list).EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
-		item, ok := object.(T)
+func eachItem[List, Item runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (List, error), take func(Item)) error {
+	pages := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
+	}
+	return pager.New(pages).EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		item, ok := object.(Item)
 		if !ok {
 			return fmt.Errorf("the API server listed a %T", object)
 		}

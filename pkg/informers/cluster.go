@@ -129,10 +129,9 @@ func (c *Cluster) CachedAttachment(name string) (attach.Attachment, bool) {
 func (c *Cluster) CachedAttachmentsOf(handle string) []attach.Attachment {
 	var attachments []attach.Attachment
 	for _, pv := range c.pvsOf(handle) {
-		for _, name := range c.attachmentsOf(pv) {
-			if attachment, found := c.CachedAttachment(name); found {
-				attachments = append(attachments, attachment)
-			}
+		objects, _ := c.attachments.GetTypedIndexer().ByTypedIndex(indexByPV, pv)
+		for _, object := range objects {
+			attachments = append(attachments, c.attachmentOf(object))
 		}
 	}
 	return attachments
@@ -144,7 +143,7 @@ func (c *Cluster) CachedNode(name string) (attach.Node, bool) {
 	if err != nil {
 		return attach.Node{}, false
 	}
-	return nodeOf(node, c.driver), true
+	return c.nodeOf(node), true
 }
 
 // NodesAttached lists the names of the nodes that this driver's attachments name, whether they exist or not.

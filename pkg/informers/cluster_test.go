@@ -360,7 +360,7 @@ func TestTrimKeepsWhatIsRead(t *testing.T) {
 		t.Errorf("got %+v, want only what is read", small)
 	}
 	want := attach.Node{Name: "node-a", Machine: "machine-a", Leaving: true, VolumesInUse: []string{"raid10/rds-csi/x"}}
-	if diff := cmp.Diff(want, nodeOf(small, driver)); diff != "" {
+	if diff := cmp.Diff(want, (&Cluster{driver: driver}).nodeOf(small)); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}
 	leaving := attachment("va", driver, "node-a")

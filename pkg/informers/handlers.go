@@ -79,15 +79,13 @@ func (c *Cluster) attachmentDeleted(deleted storageinformers.DeletedVolumeAttach
 
 // volumeAdded enqueues attachments that were seen before their PersistentVolume, and so could not be judged.
 func (c *Cluster) volumeAdded(volume *corev1.PersistentVolume) {
-	for _, name := range c.attachmentsOf(volume.Name) {
-		c.listeners.enqueue(name)
-	}
+	c.enqueue(c.attachmentsOf(volume.Name))
 }
 
 func (c *Cluster) nodeAdded(node *corev1.Node) {
 	c.listeners.nodes.Appeared(node.Name)
 	c.pods.stop(node.Name)
-	c.enqueueNode(node.Name)
+	c.enqueue(c.attachmentsOn(node.Name))
 }
 
 func (c *Cluster) nodeUpdated(old, node *corev1.Node) {
@@ -96,7 +94,7 @@ func (c *Cluster) nodeUpdated(old, node *corev1.Node) {
 		c.wakeAttached(node.Name)
 	}
 	if anotherMachine || !slices.Equal(old.Status.VolumesInUse, node.Status.VolumesInUse) {
-		c.enqueueNode(node.Name)
+		c.enqueue(c.attachmentsOn(node.Name))
 	}
 }
 
@@ -104,11 +102,11 @@ func (c *Cluster) nodeDeleted(deleted coreinformers.DeletedNode) {
 	name := deleted.GetObjectName().Name
 	c.wakeAttached(name)
 	c.listeners.nodes.Vanished(name)
-	c.enqueueNode(name)
+	c.enqueue(c.attachmentsOn(name))
 }
 
-func (c *Cluster) enqueueNode(nodeName string) {
-	for _, name := range c.attachmentsOn(nodeName) {
+func (c *Cluster) enqueue(attachmentNames []string) {
+	for _, name := range attachmentNames {
 		c.listeners.enqueue(name)
 	}
 }

@@ -15,26 +15,24 @@ import (
 // LiveNode asks the API server for a node, past every cache of ours.
 func (c *Cluster) LiveNode(ctx context.Context, name string) attach.Answer[attach.Node] {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return attach.Answer[attach.Node]{}
-	case err != nil:
-		return attach.Answer[attach.Node]{Err: fmt.Errorf("get node %s: %w", name, err)}
-	default:
-		return attach.Answer[attach.Node]{Value: nodeOf(node, c.driver), Found: true}
-	}
+	return answer("node "+name, node, err, c.nodeOf)
 }
 
 // LiveAttachment asks the API server for an attachment, past every cache of ours.
 func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment] {
 	attachment, err := c.client.StorageV1().VolumeAttachments().Get(ctx, name, metav1.GetOptions{})
+	return answer("attachment "+name, attachment, err, c.attachmentOf)
+}
+
+// answer returns what the API server answered to a get: the object, converted, or that it doesn't exist, or an error.
+func answer[Object, Value any](what string, object Object, err error, convert func(Object) Value) attach.Answer[Value] {
 	switch {
 	case apierrors.IsNotFound(err):
-		return attach.Answer[attach.Attachment]{}
+		return attach.Answer[Value]{}
 	case err != nil:
-		return attach.Answer[attach.Attachment]{Err: fmt.Errorf("get attachment %s: %w", name, err)}
+		return attach.Answer[Value]{Err: fmt.Errorf("get %s: %w", what, err)}
 	default:
-		return attach.Answer[attach.Attachment]{Value: c.attachmentOf(attachment), Found: true}
+		return attach.Answer[Value]{Value: convert(object), Found: true}
 	}
 }
 

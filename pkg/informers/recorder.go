@@ -84,7 +84,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 // objects are what a note is shown on: the claim and the volume, the node, and the driver if it is about none of these.
 func (r *Recorder) objects(note attach.Note) []corev1.ObjectReference {
 	var objects []corev1.ObjectReference
-	for _, pv := range r.volumesOf(note) {
+	pvs := []string{note.PV}
+	if note.PV == "" {
+		pvs = r.cluster.pvsOf(note.Volume) // none if the cache doesn't know the handle
+	}
+	for _, pv := range pvs {
 		objects = append(objects, r.volumeObjects(pv)...)
 	}
 	if note.Node != "" {
@@ -96,14 +100,6 @@ func (r *Recorder) objects(note attach.Note) []corev1.ObjectReference {
 		objects = append(objects, corev1.ObjectReference{APIVersion: storagev1.SchemeGroupVersion.String(), Kind: "CSIDriver", Name: r.cluster.driver})
 	}
 	return objects
-}
-
-// volumesOf are the names of the PersistentVolumes that a note is about; none if it gives a handle that the cache doesn't know.
-func (r *Recorder) volumesOf(note attach.Note) []string {
-	if note.PV != "" {
-		return []string{note.PV}
-	}
-	return r.cluster.pvsOf(note.Volume)
 }
 
 func (r *Recorder) volumeObjects(pv string) []corev1.ObjectReference {

@@ -1,12 +1,13 @@
 package informers
 
 import (
+	"cmp"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
@@ -97,13 +98,13 @@ func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
 }
 
 // nodeOf gives a Node in the words of package attach.
-func nodeOf(node *corev1.Node, driver string) attach.Node {
+func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
 	result := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
 	for _, taint := range node.Spec.Taints {
 		result.Leaving = result.Leaving || taint.Key == corev1.TaintNodeOutOfService
 	}
 	for _, volume := range node.Status.VolumesInUse {
-		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(driver)); ours {
+		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(c.driver)); ours {
 			result.VolumesInUse = append(result.VolumesInUse, handle)
 		}
 	}
@@ -112,11 +113,7 @@ func nodeOf(node *corev1.Node, driver string) attach.Node {
 
 // machineOf is the identity that a node process finds on the same machine by itself.
 func machineOf(node *corev1.Node) string {
-	identity := node.Status.NodeInfo.SystemUUID
-	if identity == "" {
-		identity = node.Status.NodeInfo.MachineID
-	}
-	return strings.ToLower(identity)
+	return strings.ToLower(cmp.Or(node.Status.NodeInfo.SystemUUID, node.Status.NodeInfo.MachineID))
 }
 
 // inUsePrefix begins a volume of the driver in a Node's volumesInUse; the volume handle follows.
@@ -132,7 +129,7 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 		NodeID:          attachment.Annotations[nodeIDAnnotation],
 		Attached:        attachment.Status.Attached,
 		Since:           attachment.CreationTimestamp.Time,
-		DetachingSince:  timeOf(attachment.DeletionTimestamp),
+		DetachingSince:  ptr.Deref(attachment.DeletionTimestamp, metav1.Time{}).Time,
 		PV:              pvOf(attachment),
 	}
 	if attachment.Status.Attached {
@@ -143,15 +140,5 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 
 // pvOf is the name of an attachment's PersistentVolume; empty for a volume that is written into a pod.
 func pvOf(attachment *storagev1.VolumeAttachment) string {
-	if name := attachment.Spec.Source.PersistentVolumeName; name != nil {
-		return *name
-	}
-	return ""
-}
-
-func timeOf(timestamp *metav1.Time) time.Time {
-	if timestamp == nil {
-		return time.Time{}
-	}
-	return timestamp.Time
+	return ptr.Deref(attachment.Spec.Source.PersistentVolumeName, "")
 }
