@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
@@ -17,25 +18,21 @@ type appliance struct {
 	connected prometheus.Gauge
 }
 
-func newAppliance(buckets []float64) appliance {
+func newAppliance(register promauto.Factory, buckets []float64) appliance {
 	return appliance{
-		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+		commands: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_appliance_commands_total", Help: "Commands for the appliance, by kind and by how they ended.",
 		}, []string{"command", "outcome"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		durations: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rds_csi_appliance_command_duration_seconds", Help: "How long commands for the appliance took, waiting and connecting included.", Buckets: buckets,
 		}, []string{"command"}),
-		connects: prometheus.NewCounterVec(prometheus.CounterOpts{
+		connects: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_appliance_connects_total", Help: "Attempts to connect to the appliance, by result.",
 		}, []string{"result"}),
-		connected: prometheus.NewGauge(prometheus.GaugeOpts{
+		connected: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_appliance_connected", Help: "1 while there is an SSH connection for new commands; it is made when it is needed.",
 		}),
 	}
-}
-
-func (a appliance) collectors() []prometheus.Collector {
-	return []prometheus.Collector{a.commands, a.durations, a.connects, a.connected}
 }
 
 func (a appliance) startAtZero() {

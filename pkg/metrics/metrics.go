@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
@@ -43,54 +44,54 @@ const (
 
 // New registers every metric.
 func New() *Metrics {
-	// From a command's round trip (50 ms on the appliance) to the sidecars' patience.
+	// From a command's round trip (50 ms on the appliance) to the sidecars' timeout.
 	buckets := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	register := promauto.With(registry)
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		registry: registry,
+		calls: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "csi_plugin_operations_seconds", Help: "CSI calls served, by method and gRPC code.", Buckets: buckets,
 		}, []string{"driver_name", "method_name", "grpc_status_code"}),
-		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		operations: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rds_csi_attachment_operation_duration_seconds", Help: "Attaching, detaching and reconciling one attachment, by result.", Buckets: buckets,
 		}, []string{"operation", "result"}),
-		staleCleared: prometheus.NewCounter(prometheus.CounterOpts{
+		staleCleared: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_stale_attachments_cleared_total", Help: "VolumeAttachments deleted because their node is proven gone.",
 		}),
-		reconcileActions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		reconcileActions: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_reconcile_actions_total", Help: "What the attachment reconciler did, by action.",
 		}, []string{"action"}),
-		graceUsed: prometheus.NewCounter(prometheus.CounterOpts{
+		graceUsed: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_grace_period_used_total", Help: "Volumes handed off to a new node while the old one was still detaching.",
 		}),
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		decisions: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
-		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
+		restored: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_volumes_restored_total", Help: "Volumes whose record or export was written again after the appliance had lost it, by reason.",
 		}, []string{"reason"}),
-		leader: prometheus.NewGauge(prometheus.GaugeOpts{
+		leader: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_leader", Help: "1 while this process clears stale attachments, 0 while another one does.",
 		}),
-		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+		eventsDropped: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
 		}),
-		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
+		massDeletion: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are paused because too many nodes vanished at once.",
 		}),
-		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		orphans: register.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rds_csi_orphans", Help: "Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
 		}, []string{"kind"}),
-		connectionsLost: prometheus.NewCounter(prometheus.CounterOpts{
+		connectionsLost: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_node_connections_lost_total", Help: "Staged volumes whose connection the kernel had given up.",
 		}),
-		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
+		reconnects: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_node_reconnects_total", Help: "Attempts to reconnect staged volumes whose connection the kernel had given up, by result.",
 		}, []string{"result"}),
-		appliance: newAppliance(buckets),
+		appliance: newAppliance(register, buckets),
 	}
-	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.restored, m.massDeletion, m.orphans, m.leader, m.eventsDropped, m.connectionsLost, m.reconnects,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{resultSuccess, resultError} {
 		m.reconnects.WithLabelValues(result)
 	}
@@ -101,11 +102,6 @@ func New() *Metrics {
 // something needs the zero before it. There may be thousands of nodes, and they don't have these series.
 func NewController() *Metrics {
 	m := New()
-	m.startAtZero()
-	return m
-}
-
-func (m *Metrics) startAtZero() {
 	for _, action := range attach.Actions() {
 		m.reconcileActions.WithLabelValues(string(action))
 	}
@@ -119,6 +115,7 @@ func (m *Metrics) startAtZero() {
 		m.orphans.WithLabelValues(string(kind))
 	}
 	m.appliance.startAtZero()
+	return m
 }
 
 // Registry is what /metrics serves.
