@@ -9,7 +9,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 )
 
 // newAuditor builds what compares appliance and cluster, at the pace at which attachments are looked at again. While paused
@@ -19,15 +18,6 @@ func newAuditor(options *ControllerOptions, appliance attach.AuditAppliance, clu
 		Scope: controller.AuditScope(csi.DriverName), Every: options.reconcileEvery, Remove: options.removeOrphans, Grace: options.orphanGrace,
 	}
 	return attach.NewAuditor(config, appliance, cluster, observer)
-}
-
-// auditObserver has orphans counted and told.
-func auditObserver(observed *metrics.Metrics, note func(attach.Note), paused func() bool) attach.AuditObserver {
-	return attach.AuditObserver{
-		Count:  observed.SetOrphans,
-		Note:   note,
-		Paused: paused,
-	}
 }
 
 // leadersWork is what only the leader does: it clears stale attachments, and audits meanwhile.

@@ -82,16 +82,19 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		nodes, ready, met = attach.NewNodes(csi.DriverName, cluster, valve.Paused), cluster.Synced, valve.begin
 		parts = append(parts, cluster.Run, recorder.Run, valve.Run)
 	}
-	service, err := newControllerService(options, appliance, nodes, note, observed)
+	service, err := controller.New(serviceConfig(options), appliance, nodes,
+		controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored})
 	if err != nil {
 		return nil, err
 	}
 	if cluster != nil && options.reconcile {
-		reconciler, err := newReconciler(options, cluster, service, reconcilerObserver(observed, note, valve.PausedFor))
+		reconciler, err := newReconciler(options, cluster, service,
+			attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: valve.PausedFor})
 		if err != nil {
 			return nil, err
 		}
-		auditor, err := newAuditor(options, service, cluster, auditObserver(observed, note, valve.Paused))
+		auditor, err := newAuditor(options, service, cluster,
+			attach.AuditObserver{Count: observed.SetOrphans, Note: note, Paused: valve.Paused})
 		if err != nil {
 			return nil, err
 		}
@@ -160,10 +163,6 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 	return reconciler, nil
 }
 
-func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), pausedFor func() time.Duration) attach.Observer {
-	return attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: pausedFor}
-}
-
 // resyncAfter has every record read again when the connection to the appliance was lost: it may come back another than it
 // went.
 func resyncAfter(lost <-chan struct{}, reconciler *attach.Reconciler) func(context.Context) error {
@@ -200,11 +199,6 @@ func runLeading(options *ControllerOptions, work worker, observed *metrics.Metri
 	return election.Run, nil
 }
 
-func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes controller.Nodes, note func(attach.Note), observed *metrics.Metrics) (*controller.Service, error) {
-	observer := controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored}
-	return controller.New(serviceConfig(options), appliance, nodes, observer)
-}
-
 func serviceConfig(options *ControllerOptions) controller.Config {
 	return controller.Config{
 		ClusterID:       options.appliance.config.ClusterID,
@@ -224,7 +218,8 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 func contactAppliance(ctx context.Context, appliance *rds.Client, address string, met func(context.Context, []rds.Disk)) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
-	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+	// It ends with success or with ctx, and neither is an error of the process.
+	_ = backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		version, err := appliance.Probe(ctx)
 		var disks []rds.Disk
 		if err == nil {
@@ -238,9 +233,6 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 		met(ctx, disks)
 		return true, nil
 	})
-	if err != nil && ctx.Err() == nil {
-		return err
-	}
 	return nil
 }
 

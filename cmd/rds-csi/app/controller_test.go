@@ -36,7 +36,7 @@ func flagsFor(t *testing.T) (arguments map[string]string, socket string) {
 
 func parsed(t *testing.T, arguments map[string]string) (*ControllerOptions, error) {
 	t.Helper()
-	options := NewControllerOptions()
+	options := &ControllerOptions{}
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	options.AddFlags(flags)

@@ -45,9 +45,6 @@ type ControllerOptions struct {
 // defaultNVMePort is the port registered for NVMe/TCP.
 const defaultNVMePort = 4420
 
-// NewControllerOptions gives options for AddFlags to fill.
-func NewControllerOptions() *ControllerOptions { return &ControllerOptions{} }
-
 // AddFlags registers the flags with their defaults.
 func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "socket to serve CSI on, unix:// and an absolute path")

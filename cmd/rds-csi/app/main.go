@@ -26,7 +26,7 @@ func Main(arguments []string) int {
 	}
 	switch subcommand, rest := arguments[0], arguments[1:]; subcommand {
 	case "controller":
-		options := NewControllerOptions()
+		options := &ControllerOptions{}
 		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
 	case "appliance":
 		if len(rest) == 0 || rest[0] != "check" {

@@ -49,22 +49,14 @@ func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 
 // Validate says which flags can't be used, and what was expected.
 func (o *NodeOptions) Validate() error {
-	var failures []error
-	if socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://"); !isUnix || !filepath.IsAbs(socket) {
-		failures = append(failures, fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint))
-	}
-	if o.NodeName == "" {
-		failures = append(failures, errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)"))
-	}
-	if o.MaxVolumes < 1 {
-		failures = append(failures, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes))
-	}
-	if o.HTTPAddress != "" {
-		if _, _, err := net.SplitHostPort(o.HTTPAddress); err != nil {
-			failures = append(failures, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err))
-		}
-	}
-	return errors.Join(failures...)
+	socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://")
+	_, _, err := net.SplitHostPort(o.HTTPAddress)
+	return failures([]check{
+		{isUnix && filepath.IsAbs(socket), fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint)},
+		{o.NodeName != "", errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)")},
+		{o.MaxVolumes >= 1, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes)},
+		{o.HTTPAddress == "" || err == nil, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err)},
+	})
 }
 
 // MachineIdentity is the identity of this machine: the flag's, else the one that the machine itself has.

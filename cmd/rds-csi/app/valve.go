@@ -24,7 +24,7 @@ type guard struct {
 
 // newGuard builds a valve that hears of the cluster's nodes. note is called once a trip; it must not block.
 func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*guard, error) {
-	g := &guard{cluster: cluster, tripped: make(chan struct{}, 1)}
+	g := &guard{cluster: cluster, tripped: make(chan struct{}, 1), resumed: func() {}}
 	var err error
 	g.Valve, err = attach.NewValve(config, attach.ValveObserver{
 		Tripped: func(pause attach.Pause) {
@@ -37,7 +37,7 @@ func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *m
 		},
 		Opened: func() {
 			observed.EndMassDeletion()
-			g.resume()
+			g.resumed()
 		},
 	})
 	if err != nil {
@@ -61,13 +61,7 @@ func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
 		}
 	}
 	g.Begin(named)
-	g.resume()
-}
-
-func (g *guard) resume() {
-	if g.resumed != nil {
-		g.resumed()
-	}
+	g.resumed()
 }
 
 // Run logs what the valve does, and asks it again when it is due to open, since it doesn't say so by itself.
