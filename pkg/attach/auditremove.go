@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -18,10 +19,8 @@ func (a *Auditor) remove(ctx context.Context, orphan Orphan) (removed bool, err 
 		return a.removeDisk(ctx, orphan)
 	case OrphanHolder:
 		return a.revoke(ctx, orphan)
-	case OrphanVolume, OrphanFile:
-		// What is left of somebody's data, and what somebody wants to have back: that's for people to decide.
-		return false, nil
 	default:
+		// A file may hold somebody's data, and somebody may want a lost volume back: people decide.
 		return false, nil
 	}
 }
@@ -49,11 +48,9 @@ func (a *Auditor) revoke(ctx context.Context, orphan Orphan) (removed bool, err 
 	logger := klog.FromContext(ctx).WithValues("volume", orphan.Volume, "node", orphan.Node.Name)
 	attachment := a.cluster.LiveAttachment(ctx, AttachmentName(orphan.Volume, a.config.Scope.Driver, orphan.Node.Name))
 	node := a.cluster.LiveNode(ctx, orphan.Node.Name)
-	switch {
-	case attachment.Err != nil:
-		return false, fmt.Errorf("release holder %s of volume %s: %w", orphan.Node, orphan.Volume, attachment.Err)
-	case node.Err != nil:
-		return false, fmt.Errorf("release holder %s of volume %s: %w", orphan.Node, orphan.Volume, node.Err)
+	switch err := cmp.Or(attachment.Err, node.Err); {
+	case err != nil:
+		return false, fmt.Errorf("revoke access of holder %s to volume %s: %w", orphan.Node, orphan.Volume, err)
 	case attachment.Found:
 		logger.Info("Left a holder alone: it has an attachment by now")
 		return false, nil

@@ -152,7 +152,8 @@ func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
 	case HolderGone, HolderDetached:
 		return TakeOver
 	case HolderDetaching:
-		if inGrace(holder.DetachingSince, now, grace) {
+		// Both ends of the range matter: the API server's clock wrote the time, and it may be ahead of this process's clock.
+		if elapsed := now.Sub(holder.DetachingSince); -grace <= elapsed && elapsed < grace {
 			return HandOff
 		}
 		return Conflict

@@ -1,6 +1,9 @@
 package attach
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+)
 
 // Grant is what a node was given when a volume was published to it. ControllerPublishVolume puts it into the publish
 // context, which external-attacher keeps as the VolumeAttachment's attachmentMetadata: so Kubernetes remembers what the
@@ -40,20 +43,16 @@ func (g Grant) Encode(publishContext map[string]string) {
 
 // ParseGrant reads what Encode wrote. It returns false for anything else: what can't be read proves nothing.
 func ParseGrant(publishContext map[string]string) (Grant, bool) {
-	generation, err := strconv.ParseUint(publishContext[keyGeneration], 10, 64)
-	if err != nil || generation == 0 || publishContext[KeySubsystemNQN] == "" {
-		return Grant{}, false
-	}
-	node, err := ParseNodeID(publishContext[keyNode])
-	if err != nil {
-		return Grant{}, false
-	}
-	readOnly, err := strconv.ParseBool(publishContext[keyReadOnly])
-	if err != nil || publishContext[keyAccess] == "" || publishContext[keyMode] == "" {
-		return Grant{}, false
-	}
-	return Grant{
+	node, badNode := ParseNodeID(publishContext[keyNode])
+	generation, badGeneration := strconv.ParseUint(publishContext[keyGeneration], 10, 64)
+	readOnly, badReadOnly := strconv.ParseBool(publishContext[keyReadOnly])
+	grant := Grant{
 		Node: node, SubsystemNQN: publishContext[KeySubsystemNQN], Generation: generation,
 		Access: publishContext[keyAccess], Mode: publishContext[keyMode], ReadOnly: readOnly,
-	}, true
+	}
+	if errors.Join(badNode, badGeneration, badReadOnly) != nil ||
+		grant.Generation == 0 || grant.SubsystemNQN == "" || grant.Access == "" || grant.Mode == "" {
+		return Grant{}, false
+	}
+	return grant, true
 }

@@ -16,7 +16,7 @@ type NodeID struct{ Name, Machine string }
 // underscores; anything else is an error.
 func ParseNodeID(text string) (NodeID, error) {
 	name, machine, found := strings.Cut(text, "/")
-	if !found || !validHalf(name) || !validHalf(machine) || len(text) > MaxNodeIDLength {
+	if !found || !validPart(name) || !validPart(machine) || len(text) > MaxNodeIDLength {
 		return NodeID{}, fmt.Errorf("node ID %.300q: want <node name>/<machine identity> of at most %d letters, digits, dots, dashes and underscores", text, MaxNodeIDLength)
 	}
 	return NodeID{Name: name, Machine: machine}, nil
@@ -25,12 +25,13 @@ func ParseNodeID(text string) (NodeID, error) {
 // String gives the ID as CSI and the record carry it.
 func (n NodeID) String() string { return n.Name + "/" + n.Machine }
 
-func validHalf(text string) bool {
-	for i := range len(text) {
-		c := text[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", rune(c)) {
-			return false
-		}
-	}
-	return text != ""
+// validPart reports whether text may be a half of a node ID.
+func validPart(text string) bool {
+	invalid := func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("._-", r) }
+	return text != "" && !strings.ContainsFunc(text, invalid)
+}
+
+// isAlphanumeric reports whether r is an ASCII letter or digit.
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }

@@ -76,13 +76,12 @@ var errRunning = errors.New("the reconciler runs already")
 
 // NewReconciler checks the configuration. Nothing happens before Run.
 func NewReconciler(config ReconcilerConfig, cluster Cluster, appliance Appliance, observer Observer) (*Reconciler, error) {
-	if config.Resync <= 0 {
+	switch {
+	case config.Resync <= 0:
 		return nil, fmt.Errorf("attachment reconcile interval %s: want more than 0", config.Resync)
-	}
-	if config.Workers <= 0 {
+	case config.Workers <= 0:
 		return nil, fmt.Errorf("attachment reconcile workers %d: want more than 0", config.Workers)
-	}
-	if config.StuckAfter <= 0 {
+	case config.StuckAfter <= 0:
 		return nil, fmt.Errorf("attachment stuck period %s: want more than 0", config.StuckAfter)
 	}
 	return &Reconciler{config: config, cluster: cluster, appliance: appliance, observer: observer, resync: make(chan struct{}, 1)}, nil
@@ -217,7 +216,9 @@ func (r *Reconciler) processNext(ctx context.Context, queue workqueue.TypedRateL
 		return true
 	}
 	start := time.Now()
-	result, err := r.workBounded(ctx, name)
+	bounded, cancel := context.WithTimeout(ctx, clearTimeout)
+	defer cancel()
+	result, err := r.Work(bounded, name)
 	r.observer.Done(result.Action, err, time.Since(start))
 	switch {
 	case err != nil:
@@ -229,10 +230,4 @@ func (r *Reconciler) processNext(ctx context.Context, queue workqueue.TypedRateL
 	}
 	queue.Forget(name)
 	return true
-}
-
-func (r *Reconciler) workBounded(ctx context.Context, name string) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
-	defer cancel()
-	return r.Work(ctx, name)
 }

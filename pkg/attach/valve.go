@@ -134,12 +134,10 @@ func (v *Valve) PausedFor() time.Duration {
 	defer v.mu.Unlock()
 	v.judge()
 	switch {
-	case v.config.Nodes == 0:
-		return 0
-	case !v.begun:
-		return beginAfter
 	case v.tripped:
 		return v.until().Sub(v.now)
+	case !v.begun && v.config.Nodes > 0:
+		return beginAfter
 	default:
 		return 0
 	}
