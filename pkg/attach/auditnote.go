@@ -2,7 +2,7 @@ package attach
 
 import "fmt"
 
-// Note tells people of the orphan, and what they can do about it.
+// Note returns the event that reports the orphan and says what to do about it.
 func (o Orphan) Note() Note {
 	note := Note{Warning: true, Volume: o.Volume, PV: o.PV}
 	switch o.Kind {

@@ -137,7 +137,8 @@ func TestDeadAttachments(t *testing.T) {
 	}
 }
 
-// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its predecessor.
+// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its
+// predecessor.
 func renamed(c *fakeCluster, _ *fakeAppliance) {
 	attachment := grantedOnA()
 	attachment.NodeID = "a/machine-x"

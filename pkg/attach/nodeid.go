@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// MaxNodeIDLength is the longest CSI node ID, in bytes (CSI 1.13, NodeGetInfo).
+// MaxNodeIDLength is the maximum length of a CSI node ID, in bytes (CSI 1.13, NodeGetInfo).
 const MaxNodeIDLength = 256
 
-// NodeID says which machine a node is: its Node object's name and the identity that this object reports
-// (status.nodeInfo.systemUUID, else machineID). A name alone could be another machine tomorrow.
+// NodeID identifies the machine of a node: by the name of the Node object and the machine identity that this object
+// reports (status.nodeInfo.systemUUID, else machineID). The name alone may belong to another machine later.
 type NodeID struct{ Name, Machine string }
 
-// ParseNodeID reads "<node name>/<machine identity>". Both halves are needed, of letters, digits, dots, dashes and
-// underscores; anything else is an error.
+// ParseNodeID parses "<node name>/<machine identity>". Neither part may be empty or have other characters than ASCII
+// letters, digits, dots, dashes and underscores.
 func ParseNodeID(text string) (NodeID, error) {
 	name, machine, found := strings.Cut(text, "/")
 	if !found || !validPart(name) || !validPart(machine) || len(text) > MaxNodeIDLength {
@@ -22,10 +22,10 @@ func ParseNodeID(text string) (NodeID, error) {
 	return NodeID{Name: name, Machine: machine}, nil
 }
 
-// String gives the ID as CSI and the record carry it.
+// String returns the ID as ParseNodeID reads it. CSI and the appliance's records have this form.
 func (n NodeID) String() string { return n.Name + "/" + n.Machine }
 
-// validPart reports whether text may be a half of a node ID.
+// validPart reports whether text may be the name or the machine identity of a node ID.
 func validPart(text string) bool {
 	invalid := func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("._-", r) }
 	return text != "" && !strings.ContainsFunc(text, invalid)

@@ -10,7 +10,7 @@ import (
 
 func nodeC() NodeID { return NodeID{Name: "c", Machine: "machine-c"} }
 
-func sharedWish(node NodeID) Request {
+func sharedRequestOf(node NodeID) Request {
 	return Request{Node: node, Access: AccessBlock, Mode: ModeMultiWriter}
 }
 
@@ -61,7 +61,7 @@ func TestDecideOnASharedVolume(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(sharedWish(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
+			got := Decide(sharedRequestOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
 			if got.Verdict != test.want || got.Detaching != test.leaving {
 				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.leaving)
 			}
@@ -72,16 +72,16 @@ func TestDecideOnASharedVolume(t *testing.T) {
 // A request for one node never shares, and one that would share never does so with a holder that is to be alone.
 func TestOnlySharedVolumesAreShared(t *testing.T) {
 	attached := []Holder{{ID: nodeA(), State: HolderAttached}}
-	for _, wish := range []Request{wishOf(nodeB()), {Node: nodeB(), Access: AccessBlock, Mode: "single-node-writer"}, {Node: nodeB(), Access: "mount", Mode: ModeMultiWriter}} {
-		if got := Decide(wish, sharedBy(nodeA()), attached, start(), Policy{Grace: grace}); got.Verdict != Conflict {
-			t.Errorf("%+v: got %s, want %s", wish, got.Verdict, Conflict)
+	for _, request := range []Request{requestOf(nodeB()), {Node: nodeB(), Access: AccessBlock, Mode: "single-node-writer"}, {Node: nodeB(), Access: "mount", Mode: ModeMultiWriter}} {
+		if got := Decide(request, sharedBy(nodeA()), attached, start(), Policy{Grace: grace}); got.Verdict != Conflict {
+			t.Errorf("%+v: got %s, want %s", request, got.Verdict, Conflict)
 		}
 	}
 }
 
 func TestAConflictThatResolvesNamesWhoLeaves(t *testing.T) {
 	long := []Holder{{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-grace)}}
-	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
+	if got := Decide(requestOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
 		t.Errorf("got %s, detaching %q, want a conflict that %q ends", got.Verdict, got.Detaching, nodeA())
 	}
 }
@@ -90,9 +90,9 @@ func TestNothingIsDecidedOnARecordThatWentBack(t *testing.T) {
 	record := heldBy(nodeB())
 	record.Generation = 5
 	for granted, want := range map[uint64]Verdict{4: AlreadyPublished, 5: AlreadyPublished, 6: WentBack} {
-		wish := wishOf(nodeB())
-		wish.Granted = granted
-		if got := Decide(wish, record, nil, start(), Policy{}); got.Verdict != want {
+		request := requestOf(nodeB())
+		request.Granted = granted
+		if got := Decide(request, record, nil, start(), Policy{}); got.Verdict != want {
 			t.Errorf("granted %d, record at 5: got %s, want %s", granted, got.Verdict, want)
 		}
 	}
@@ -168,7 +168,7 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 		return ""
 	}
 	for _, id := range others {
-		holder := knownOf(id, known)
+		holder := findHolder(id, known)
 		leaves := holder.State == HolderDetaching && start().Sub(holder.DetachingSince) < grace
 		if holder.State != HolderGone && holder.State != HolderDetached && !leaves {
 			return "a holder was fenced that has a right to the volume"

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// naiveValve is what a valve is meant to be, in the plainest words: it keeps everything and counts it all over each time.
+// naiveValve is what a valve is meant to be, in the plainest words: it keeps everything and counts it all over each
+// time.
 type naiveValve struct {
 	config   ValveConfig
 	now      time.Time
