@@ -33,7 +33,8 @@
 //   - No pod on that node uses the volume. Otherwise the attach-detach controller would create the attachment again.
 //
 // A dead attachment is deleted under the same rule about pods, once the API server and the appliance have confirmed it.
-// Either the appliance doesn't have its epoch any more, or it was granted to an earlier machine of the node's name.
+// Either the appliance doesn't have its epoch any more, or it was granted to an earlier machine of the node's name. In
+// the second case, the node must also no longer report the volume as in use.
 //
 // The deletion carries UID and resourceVersion, so an attachment that has changed since it was judged stays.
 // external-attacher then calls ControllerUnpublishVolume, which revokes the node's access like for any other detach.

@@ -144,7 +144,7 @@ func TestTheLeadersWorkStopsAsOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		work := newLeadersWork(reconciler, auditor)
+		work := newLeaderTasks(reconciler, auditor)
 		work.Stop()
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup

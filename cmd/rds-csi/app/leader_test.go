@@ -44,11 +44,11 @@ func (w *ledWork) Run(ctx context.Context) error {
 
 func (w *ledWork) Stop() { w.idle.Wait() }
 
-// hearing is what a candidate tells of its leading.
-type hearing struct{ leads atomic.Bool }
+// observedLeading is what a candidate tells of its leading.
+type observedLeading struct{ leads atomic.Bool }
 
-func (h *hearing) BeginLeading() { h.leads.Store(true) }
-func (h *hearing) EndLeading()   { h.leads.Store(false) }
+func (h *observedLeading) BeginLeading() { h.leads.Store(true) }
+func (h *observedLeading) EndLeading()   { h.leads.Store(false) }
 
 // badLock is a lock whose requests can be made to fail, at once or after hanging for as long as a client waits.
 type badLock struct {
@@ -92,7 +92,7 @@ type ballot struct {
 
 type candidate struct {
 	*election
-	hearing
+	observedLeading
 	work   *ledWork
 	lock   *badLock
 	cancel context.CancelFunc
@@ -111,7 +111,7 @@ func (b *ballot) stands(t *testing.T, identity string) *candidate {
 		LeaseMeta: metav1.ObjectMeta{Namespace: "ns", Name: leaseName}, Client: b.client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}}
-	c.election = &election{options: defaultElection(), lock: c.lock, work: c.work, tell: &c.hearing}
+	c.election = &election{options: defaultElection(), lock: c.lock, tasks: c.work, observer: &c.observedLeading}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.cancel = cancel
 	go func() { c.done <- c.Run(ctx) }()
@@ -139,8 +139,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// A leader that is asked to end keeps the lease until its work has ended, however long that takes, and then lets go of it
-// so that the other needn't wait for it to run out.
+// A leader that is asked to end keeps the lease until its work has ended, however long that takes, and then lets go of
+// it so that the other needn't wait for it to run out.
 func TestLeadershipPassesOnWithoutOverlap(t *testing.T) {
 	for _, ending := range []time.Duration{0, time.Second, time.Minute} {
 		t.Run(ending.String(), func(t *testing.T) {

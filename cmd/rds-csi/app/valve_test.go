@@ -61,7 +61,7 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				}
 				observed := metrics.New()
 				var notes []attach.Note
-				valve, err := newGuard(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
+				valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -102,7 +102,7 @@ func TestAValveThatOpensEarlyReleasesWhatItHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	observed := metrics.New()
-	valve, err := newGuard(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
+	valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
 	if err != nil {
 		t.Fatal(err)
 	}
