@@ -130,7 +130,8 @@ func TestLiveClaimsTakesEveryPageOrFails(t *testing.T) {
 	}
 }
 
-// What is asked for is what the API server has: the cache of attachments is empty here, and has one PersistentVolume only.
+// What is asked for is what the API server has: the cache of attachments is empty here, and has one PersistentVolume
+// only.
 func TestLiveAttachmentsOfAVolume(t *testing.T) {
 	const handle = "raid10/rds-csi/x"
 	unseen := attachment(attach.AttachmentName(handle, driver, "node-b"), driver, "node-b")

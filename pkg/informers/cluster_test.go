@@ -183,8 +183,8 @@ func TestARecreatedNodeIsAnotherMachine(t *testing.T) {
 	})
 }
 
-// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no longer does,
-// without waiting for the resync.
+// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no
+// longer does, without waiting for the resync.
 func TestAMachineOfAnotherIdentityKeepsWhatItUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changed := node("node-a", "machine-new")

@@ -139,7 +139,8 @@ func TestWhereANoteIsShown(t *testing.T) {
 	}
 }
 
-// The controller service knows a volume by its handle alone: what it says of one is shown on claim and volume all the same.
+// The controller service knows a volume by its handle alone: what it says of one is shown on claim and volume all the
+// same.
 func TestNotesByHandleAreShownOnTheClaimAndTheVolume(t *testing.T) {
 	for _, reason := range []attach.Reason{attach.PublishRefused, attach.JoinRefused, attach.ApplianceWentBack, attach.VolumeTakenOver, attach.MachineIdentityChanged} {
 		for name, test := range map[string]struct {
@@ -169,7 +170,8 @@ func TestNotesByHandleAreShownOnTheClaimAndTheVolume(t *testing.T) {
 	}
 }
 
-// The first of a kind is written at once; what repeats becomes a count, and even that is written a limited number of times.
+// The first of a kind is written at once; what repeats becomes a count, and even that is written a limited number of
+// times.
 func TestNotesThatRepeatAreOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecording(t)

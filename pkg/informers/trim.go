@@ -15,8 +15,8 @@ import (
 // nodeIDAnnotation is where external-attacher keeps the CSI node ID of an attachment, for when the CSINode is gone.
 const nodeIDAnnotation = "csi.alpha.kubernetes.io/node-id"
 
-// trim drops from objects, before they are cached, all that is never read. Objects of other drivers can't be left out of
-// a watch, but are cut down to their names.
+// trim removes all fields that are never read from objects before they are cached. A watch can't leave out objects of
+// other drivers, so they are reduced to their metadata.
 type trim struct{ driver string }
 
 // object is a cache.TransformFunc. It must be idempotent: the informer may apply it to an object twice.
@@ -97,7 +97,7 @@ func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, CreationTimestamp: meta.CreationTimestamp, DeletionTimestamp: meta.DeletionTimestamp}
 }
 
-// nodeOf gives a Node in the words of package attach.
+// nodeOf converts a Node.
 func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
 	result := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
 	for _, taint := range node.Spec.Taints {
@@ -111,15 +111,16 @@ func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
 	return result
 }
 
-// machineOf is the identity that a node process finds on the same machine by itself.
+// machineOf returns the machine identity that a Node reports, in lower case. The node process on that machine
+// determines the same one.
 func machineOf(node *corev1.Node) string {
 	return strings.ToLower(cmp.Or(node.Status.NodeInfo.SystemUUID, node.Status.NodeInfo.MachineID))
 }
 
-// inUsePrefix begins a volume of the driver in a Node's volumesInUse; the volume handle follows.
+// inUsePrefix returns what precedes the handle of a volume of the driver in a Node's volumesInUse.
 func inUsePrefix(driver string) string { return "kubernetes.io/csi/" + driver + "^" }
 
-// attachmentOf gives a VolumeAttachment in the words of package attach.
+// attachmentOf converts a VolumeAttachment, without the handle of its volume.
 func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 	result := attach.Attachment{
 		Name:            attachment.Name,
@@ -138,7 +139,7 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 	return result
 }
 
-// pvOf is the name of an attachment's PersistentVolume; empty for a volume that is written into a pod.
+// pvOf returns the name of an attachment's PersistentVolume, or "" for an inline volume.
 func pvOf(attachment *storagev1.VolumeAttachment) string {
 	return ptr.Deref(attachment.Spec.Source.PersistentVolumeName, "")
 }

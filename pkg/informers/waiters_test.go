@@ -38,8 +38,8 @@ func TestAwaitAttachment(t *testing.T) {
 	})
 }
 
-// Whoever waits for a holder to leave hears of it when its node is gone, though nothing happened to its attachment: a pod on it
-// keeps that from being cleared.
+// Whoever waits for a holder to leave hears of it when its node is gone, though nothing happened to its attachment: a
+// pod on it keeps that from being cleared.
 func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
 	tests := map[string]struct {
 		change func(*controller) error

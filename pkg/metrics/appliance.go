@@ -10,7 +10,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
-// appliance is how the appliance and the way to it are doing.
+// appliance has the metrics of commands for the appliance and of the connection to it.
 type appliance struct {
 	commands  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -58,7 +58,7 @@ func (m *Metrics) CountConnect(result transport.ConnectResult) {
 	m.appliance.connects.WithLabelValues(string(result)).Inc()
 }
 
-// SetConnected notes whether there is a connection to the appliance.
+// SetConnected records whether there is a connection to the appliance.
 func (m *Metrics) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch
 	value := 0.0
 	if connected {

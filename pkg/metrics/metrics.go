@@ -10,7 +10,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// Metrics are the driver's metrics, in a registry of their own. Its methods are safe for concurrent use and never block.
+// Metrics has the driver's metrics, in a registry of its own. Its methods are safe for concurrent use and never block.
 type Metrics struct {
 	registry         *prometheus.Registry
 	calls            *prometheus.HistogramVec
@@ -42,7 +42,7 @@ const (
 	resultError   = "error"
 )
 
-// New registers every metric.
+// New returns the metrics of a node process. Series with labels appear when they are counted first.
 func New() *Metrics {
 	// From a command's round trip (50 ms on the appliance) to the sidecars' timeout.
 	buckets := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60}
@@ -98,8 +98,8 @@ func New() *Metrics {
 	return m
 }
 
-// NewController returns the metrics of a controller. Every series exists whose labels are known: an alert on the first of
-// something needs the zero before it. There may be thousands of nodes, and they don't have these series.
+// NewController returns the metrics of a controller. Every series whose labels are known begins at 0: an alert on a
+// first increase needs the 0 before it. New doesn't do that, since there may be thousands of node processes.
 func NewController() *Metrics {
 	m := New()
 	for _, action := range attach.Actions() {
@@ -118,7 +118,7 @@ func NewController() *Metrics {
 	return m
 }
 
-// Registry is what /metrics serves.
+// Registry returns the registry that /metrics serves.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // ObserveCall counts a finished CSI call.
@@ -134,10 +134,10 @@ func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
 	}
 }
 
-// CountConnectionLost counts a staged volume whose connection was found gone.
+// CountConnectionLost counts a staged volume whose connection the kernel had given up.
 func (m *Metrics) CountConnectionLost() { m.connectionsLost.Inc() }
 
-// CountReconnect counts an attempt to connect such a volume again; err is what it failed with, or nil.
+// CountReconnect counts an attempt to reconnect such a volume. err is nil if it succeeded.
 func (m *Metrics) CountReconnect(err error) { m.reconnects.WithLabelValues(resultOf(err)).Inc() }
 
 func resultOf(err error) string {
@@ -147,7 +147,7 @@ func resultOf(err error) string {
 	return resultSuccess
 }
 
-// ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
+// ObserveReconcile counts the work on one attachment. err is nil if it succeeded.
 func (m *Metrics) ObserveReconcile(action attach.Action, err error, took time.Duration) {
 	m.reconcileActions.WithLabelValues(string(action)).Inc()
 	m.operations.WithLabelValues(operationReconcile, resultOf(err)).Observe(took.Seconds())
@@ -169,22 +169,22 @@ func (m *Metrics) CountRestored(reason attach.RestoreReason) {
 	m.restored.WithLabelValues(string(reason)).Inc()
 }
 
-// BeginLeading notes that this process clears stale attachments from now on.
+// BeginLeading records that this process leads: it clears stale attachments.
 func (m *Metrics) BeginLeading() { m.leader.Set(1) }
 
-// EndLeading notes that it no longer does.
+// EndLeading records that this process no longer leads.
 func (m *Metrics) EndLeading() { m.leader.Set(0) }
 
 // CountEventDropped counts a Kubernetes Event that is lost because too many waited already.
 func (m *Metrics) CountEventDropped() { m.eventsDropped.Inc() }
 
-// BeginMassDeletion notes that clearing and take-over are paused, until EndMassDeletion.
+// BeginMassDeletion records that clearing and take-over are paused, until EndMassDeletion.
 func (m *Metrics) BeginMassDeletion() { m.massDeletion.Set(1) }
 
-// EndMassDeletion notes that clearing and take-over aren't paused.
+// EndMassDeletion records that clearing and take-over are no longer paused.
 func (m *Metrics) EndMassDeletion() { m.massDeletion.Set(0) }
 
-// SetOrphans notes how many orphans of a kind the last audit found.
+// SetOrphans records the number of orphans of a kind that the last audit found.
 func (m *Metrics) SetOrphans(kind attach.OrphanKind, count int) {
 	m.orphans.WithLabelValues(string(kind)).Set(float64(count))
 }
