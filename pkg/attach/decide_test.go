@@ -35,7 +35,7 @@ func TestDecide(t *testing.T) {
 		known  []Holder
 		want   Verdict
 	}{
-		"nobody holds it":                              {Record{}, nil, Publish},
+		"no holder":                                    {Record{}, nil, Publish},
 		"same holder":                                  {heldBy(nodeB()), nil, AlreadyPublished},
 		"same holder, other mode":                      {otherMode, nil, Incompatible},
 		"same holder, other access":                    {otherAccess, nil, Incompatible},
@@ -168,8 +168,9 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A machine that changed its identity and goes on using its volume is leaving if Kubernetes says so, and only then.
-func TestJudgeTellsWhetherADetachWasAskedFor(t *testing.T) {
+// A machine that changed its identity and goes on using its volume is detaching only while its attachment is being
+// deleted.
+func TestJudgeReportsWhetherADetachWasRequested(t *testing.T) {
 	node := Answer[Node]{Found: true, Value: Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}}
 	for name, attachment := range map[string]Answer[Attachment]{
 		"detaching": {Found: true, Value: Attachment{DetachingSince: start()}},

@@ -13,7 +13,7 @@ var (
 	ErrUnfenced = errors.New("a host that departed may still be connected")
 	// ErrLeaving: the node is being deleted or out of service, so it gets no new volumes.
 	ErrLeaving = errors.New("the node is leaving")
-	// ErrSuperseded: Kubernetes has changed its mind since the request: the attachment is being deleted.
+	// ErrSuperseded: Kubernetes no longer wants the request: the attachment is being deleted.
 	ErrSuperseded = errors.New("the request is superseded")
 	// ErrNoNode: Kubernetes has no such node.
 	ErrNoNode = errors.New("no such node")

@@ -36,19 +36,19 @@ func TestDecideOnASharedVolume(t *testing.T) {
 	readOnly := sharedBy(nodeA())
 	readOnly.ReadOnly = true
 	tests := map[string]struct {
-		record  Record
-		known   []Holder
-		allow   bool
-		want    Verdict
-		leaving NodeID
+		record    Record
+		known     []Holder
+		allow     bool
+		want      Verdict
+		detaching NodeID
 	}{
-		"nobody holds it":                               {Record{}, nil, false, Publish, NodeID{}},
+		"no holder":                                     {Record{}, nil, false, Publish, NodeID{}},
 		"one holder stays":                              {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Join, NodeID{}},
-		"one holder has been leaving too long":          {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderDetaching}), false, Join, NodeID{}},
+		"one holder has been detaching too long":        {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderDetaching}), false, Join, NodeID{}},
 		"one holder is gone":                            {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderGone}), false, TakeOver, NodeID{}},
 		"one holder is unknown":                         {sharedBy(nodeA()), nil, false, Unknown, NodeID{}},
 		"two holders stay":                              {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderAttached}), false, Conflict, NodeID{}},
-		"two holders, one is leaving":                   {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderDetaching}), false, Conflict, nodeC()},
+		"two holders, one is detaching":                 {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderDetaching}), false, Conflict, nodeC()},
 		"two holders, one is gone":                      {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderGone}), false, Conflict, NodeID{}},
 		"two holders, both gone":                        {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderGone, nodeC(): HolderGone}), false, TakeOver, NodeID{}},
 		"two holders, the node is one":                  {sharedBy(nodeA(), nodeB()), nil, false, AlreadyPublished, NodeID{}},
@@ -62,8 +62,8 @@ func TestDecideOnASharedVolume(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := Decide(sharedRequestOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
-			if got.Verdict != test.want || got.Detaching != test.leaving {
-				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.leaving)
+			if got.Verdict != test.want || got.Detaching != test.detaching {
+				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.detaching)
 			}
 		})
 	}
@@ -152,7 +152,7 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 	case decision.Verdict != WentBack && record.Generation < request.Granted:
 		return "a record that went back was relied on"
 	case decision.Verdict == AlreadyPublished && !slices.Contains(record.Holders, request.Node):
-		return "a node that holds nothing was told it does"
+		return "a node without the volume was told it has it"
 	case decision.Verdict == AlreadyPublished && len(others) > 0 && !Shared(record.Access, record.Mode):
 		return "a volume for one node was left with two"
 	case decision.Verdict == Join && (len(others) != 1 || !Shared(record.Access, record.Mode) || !Shared(request.Access, request.Mode)):

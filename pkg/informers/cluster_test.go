@@ -363,9 +363,9 @@ func TestTrimKeepsWhatIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, (&Cluster{driver: driver}).nodeOf(small)); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}
-	leaving := attachment("va", driver, "node-a")
-	leaving.DeletionTimestamp = &since
-	trimmed, err = trim{driver: driver}.object(leaving)
+	detaching := attachment("va", driver, "node-a")
+	detaching.DeletionTimestamp = &since
+	trimmed, err = trim{driver: driver}.object(detaching)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func TestControllerRefusesAnotherHostKey(t *testing.T) {
 	arguments["rds-known-hosts"] = written(t, "["+strings.Replace(arguments["rds-address"], ":", "]:", 1)+" "+key)
 	err = createVolume(t, startProcess(t, arguments, socket))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "host key") || !strings.Contains(err.Error(), "SHA256:") {
-		t.Errorf("got %v, want UNAVAILABLE that tells the offered fingerprint", err)
+		t.Errorf("got %v, want UNAVAILABLE that names the offered fingerprint", err)
 	}
 }
 
