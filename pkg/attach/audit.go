@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// OrphanKind is a way in which what the appliance has and what Kubernetes has don't pair, as metrics name it.
+// OrphanKind is the kind of an orphan. Its value is a label of a metric.
 type OrphanKind string
 
 // The kinds.
@@ -18,7 +18,7 @@ const (
 	OrphanVolume OrphanKind = "pv_without_disk"
 	// OrphanFile: a backing file that no disk refers to.
 	OrphanFile OrphanKind = "file_without_disk"
-	// OrphanHolder: a node that the appliance admits to a volume without an attachment that says so.
+	// OrphanHolder: a node that the appliance admits to a volume, although no attachment is for both.
 	OrphanHolder OrphanKind = "holder_without_attachment"
 )
 
@@ -27,29 +27,30 @@ func OrphanKinds() []OrphanKind {
 	return []OrphanKind{OrphanDisk, OrphanVolume, OrphanFile, OrphanHolder}
 }
 
-// Orphan is one thing that doesn't pair. Two audits found the same one if they are equal.
+// Orphan is something on the appliance without its counterpart in Kubernetes, or the other way round. Orphans of two
+// audits are the same one if they are equal.
 type Orphan struct {
 	Kind OrphanKind
 	// Volume is the handle; for OrphanFile it is the path of the file.
 	Volume string
-	// PV is the name of the PersistentVolume: of the one that lacks its disk, or of the one that the disk was made for, as
-	// far as its record says.
+	// PV is the name of a PersistentVolume. For OrphanVolume it is the one that lacks its disk. For a disk and its holders
+	// it is the one in the disk's record, or empty.
 	PV string
-	// Node is the holder, for OrphanHolder.
+	// Node is the holder. It is set for OrphanHolder only.
 	Node NodeID
-	// Held says that the disk has holders.
+	// Held reports whether the disk has holders.
 	Held bool
-	// Token is of the disk's record. A write to it, which somebody had a reason for, makes another orphan of the disk.
+	// Token is the one in the disk's record. Every write changes it, so a disk that was written to is a new orphan.
 	Token string
 }
 
-// Inventory is what the appliance has, as of one moment at which it was ready.
+// Inventory is what the appliance has at one moment. The appliance was ready then.
 type Inventory struct {
-	// Pools are those that are mounted; of what is on others nothing is known.
+	// Pools are the mounted pools. Nothing is known of volumes on other pools.
 	Pools []string
-	// Disks are those of this driver and cluster.
+	// Disks are the disks of this driver and cluster.
 	Disks []InventoryDisk
-	// Others are handles that something else stands in the place of: a disk of another cluster or of somebody else.
+	// Others are the handles of disks that aren't provably of this driver and cluster.
 	Others []string
 	// Files are the paths of backing files of this driver that no disk refers to.
 	Files []string
@@ -57,30 +58,38 @@ type Inventory struct {
 
 // InventoryDisk is one disk of this driver and cluster.
 type InventoryDisk struct {
-	// Volume is its handle, whose last element is the slot, which no other disk of the appliance has.
+	// Volume is the handle. Its last element is the slot, which is unique on the appliance.
 	Volume string
-	// PV is the name of the PersistentVolume that it was made for, or empty where that isn't recorded.
-	PV      string
+	// PV is the name of the PersistentVolume that the disk was made for, or empty if the record has none.
+	PV string
+	// Holders and Token are those of the disk's record.
 	Holders []NodeID
 	Token   string
 }
 
-// PersistentVolume is one PersistentVolume with a CSI source, reduced to what decides.
+// PersistentVolume is one PersistentVolume with a CSI source, reduced to the fields that decisions need.
 type PersistentVolume struct {
 	Name, UID      string
 	Driver, Handle string
-	// Deleting is set if it is being deleted, or about to be: its disk may be gone first.
+	// Deleting is set if the PersistentVolume is being deleted or will be: its disk may be deleted before it.
 	Deleting bool
 }
 
-// Claims are what Kubernetes has, of all drivers, as of one moment.
+// volumeIdentity distinguishes a PersistentVolume from a later one of the same name.
+type volumeIdentity struct{ uid, handle string }
+
+func (v PersistentVolume) identity() volumeIdentity { return volumeIdentity{v.UID, v.Handle} }
+
+// Claims are what Kubernetes has at one moment: PersistentVolumes, of all drivers if they were listed live, and this
+// driver's attachments.
 type Claims struct {
 	Volumes     []PersistentVolume
 	Attachments []Attachment
 }
 
-// Findings are what one audit found, in a stable order.
+// Findings are the result of one audit.
 type Findings struct {
+	// Orphans are sorted.
 	Orphans []Orphan
 	// Skipped are the PersistentVolumes that were not judged.
 	Skipped []SkippedVolume
@@ -89,29 +98,32 @@ type Findings struct {
 // SkippedVolume is a PersistentVolume that was not judged, and why.
 type SkippedVolume struct{ PV, Reason string }
 
-// AuditScope is whose volumes are audited.
+// AuditScope says whose volumes are audited.
 type AuditScope struct {
 	// Driver is the CSI driver's name.
 	Driver string
-	// PoolOf gives the pool that a volume is on, or says why the handle can't be one of this driver's.
+	// PoolOf returns the pool of a volume, or an error that says why the handle can't be one of this driver's.
 	PoolOf func(handle string) (pool string, err error)
 }
 
-// Audit compares what the appliance has with what Kubernetes had before that was looked at and has after it. Volumes come
-// and go all the time, and none of these looks is of the same moment; so what Kubernetes has either before or after
-// isn't missing there, and what it has only before or only after isn't missing on the appliance. It has no side effects.
+// Audit compares the appliance's inventory with what Kubernetes had before and after it was read. Volumes come and go
+// meanwhile, and the three are not of one moment. So a disk or a holder is an orphan only if neither before nor after
+// refers to it. A PersistentVolume lacks its disk only if both before and after have it. Audit has no side effects.
 func (s AuditScope) Audit(before Claims, inventory Inventory, after Claims) Findings {
-	findings := Findings{Orphans: s.orphansOf(inventory.Disks, before, after)}
+	findings := Findings{Orphans: s.unclaimed(inventory.Disks, before, after)}
 	for _, file := range inventory.Files {
 		findings.Orphans = append(findings.Orphans, Orphan{Kind: OrphanFile, Volume: file})
 	}
-	judge := s.judgeOf(before, inventory)
+	known := map[volumeIdentity]bool{}
+	for _, volume := range before.Volumes {
+		known[volume.identity()] = true
+	}
 	disks := map[string]bool{}
 	for _, disk := range inventory.Disks {
 		disks[disk.Volume] = true
 	}
 	for _, volume := range after.Volumes {
-		switch reason := judge(volume); {
+		switch reason := s.skipReason(volume, known, inventory); {
 		case reason != "":
 			findings.Skipped = append(findings.Skipped, SkippedVolume{PV: volume.Name, Reason: reason})
 		case !disks[volume.Handle]:
@@ -125,13 +137,13 @@ func (s AuditScope) Audit(before Claims, inventory Inventory, after Claims) Find
 	return findings
 }
 
-// orphansOf are the disks that no PersistentVolume refers to, and the holders without an attachment.
-func (s AuditScope) orphansOf(disks []InventoryDisk, claims ...Claims) []Orphan {
+// unclaimed returns the disks without a PersistentVolume and the holders without an attachment.
+func (s AuditScope) unclaimed(disks []InventoryDisk, claims ...Claims) []Orphan {
 	var orphans []Orphan
-	words, attached := wordsOf(claims), s.attached(claims)
+	tokens, attached := handleTokens(claims), s.attachedIn(claims)
 	for _, disk := range disks {
 		orphan := Orphan{Kind: OrphanDisk, Volume: disk.Volume, PV: disk.PV, Held: len(disk.Holders) > 0, Token: disk.Token}
-		if !words[path.Base(disk.Volume)] {
+		if !tokens[path.Base(disk.Volume)] {
 			orphans = append(orphans, orphan)
 		}
 		for _, holder := range disk.Holders {
@@ -144,57 +156,50 @@ func (s AuditScope) orphansOf(disks []InventoryDisk, claims ...Claims) []Orphan 
 	return orphans
 }
 
-// judgeOf gives a function that says why it can't be judged whether a PersistentVolume has its disk, or nothing if it can.
-func (s AuditScope) judgeOf(before Claims, inventory Inventory) func(PersistentVolume) string {
-	type identity struct{ uid, handle string }
-	old := map[identity]bool{}
-	for _, volume := range before.Volumes {
-		old[identity{volume.UID, volume.Handle}] = true
+// skipReason returns why it can't be judged whether a PersistentVolume has its disk. It is empty if that can be judged.
+// known are the PersistentVolumes that existed before the inventory was read.
+func (s AuditScope) skipReason(volume PersistentVolume, known map[volumeIdentity]bool, inventory Inventory) string {
+	if volume.Driver != s.Driver {
+		return "it is of another driver"
 	}
-	return func(volume PersistentVolume) string {
-		if volume.Driver != s.Driver {
-			return "it is of another driver"
-		}
-		pool, err := s.PoolOf(volume.Handle)
-		switch {
-		case err != nil:
-			return "its handle is not one of this driver's: " + err.Error()
-		case volume.Deleting:
-			return "it is being deleted"
-		case !old[identity{volume.UID, volume.Handle}]:
-			return "it is newer than the inventory"
-		case !slices.Contains(inventory.Pools, pool):
-			return "no pool is mounted at " + pool
-		case slices.Contains(inventory.Others, volume.Handle):
-			return "its disk isn't provably of this driver and cluster"
-		default:
-			return ""
-		}
+	pool, err := s.PoolOf(volume.Handle)
+	switch {
+	case err != nil:
+		return "its handle is not one of this driver's: " + err.Error()
+	case volume.Deleting:
+		return "it is being deleted"
+	case !known[volume.identity()]:
+		return "it is newer than the inventory"
+	case !slices.Contains(inventory.Pools, pool):
+		return "no pool is mounted at " + pool
+	case slices.Contains(inventory.Others, volume.Handle):
+		return "its disk isn't provably of this driver and cluster"
+	default:
+		return ""
 	}
 }
 
-// wordsOf are the words in the handles of all PersistentVolumes, of any driver: a handle in an unusual spelling may be
-// meant for a disk all the same, so a disk whose slot is among them isn't anybody's orphan.
-func wordsOf(claims []Claims) map[string]bool {
-	words := map[string]bool{}
+// handleTokens returns every token in the handles of all PersistentVolumes, of any driver, with and without its file
+// extension. A handle in an unusual spelling may still mean a disk, so a disk whose slot is a token is no orphan.
+func handleTokens(claims []Claims) map[string]bool {
+	tokens := map[string]bool{}
 	for _, claim := range claims {
 		for _, volume := range claim.Volumes {
-			for _, word := range strings.FieldsFunc(volume.Handle, betweenWords) {
-				words[word] = true
-				words[strings.TrimSuffix(word, path.Ext(word))] = true
+			for _, token := range strings.FieldsFunc(volume.Handle, isSeparator) {
+				tokens[token] = true
+				tokens[strings.TrimSuffix(token, path.Ext(token))] = true
 			}
 		}
 	}
-	return words
+	return tokens
 }
 
-func betweenWords(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
-}
+// isSeparator reports whether r separates the tokens of a handle.
+func isSeparator(r rune) bool { return !isAlphanumeric(r) && r != '-' && r != '.' }
 
-// attached gives a function that tells whether some attachment is for the volume and the node: by its name, which follows
-// from both, or by its PersistentVolume, whoever made it under whatever name.
-func (s AuditScope) attached(claims []Claims) func(handle, node string) bool {
+// attachedIn returns a function that reports whether any attachment in claims is for the volume and the node. An
+// attachment is recognized by its name, which Kubernetes computes from both, or else by its PersistentVolume and node.
+func (s AuditScope) attachedIn(claims []Claims) func(handle, node string) bool {
 	type pair struct{ volume, node string }
 	names, pairs := map[string]bool{}, map[pair]bool{}
 	for _, claim := range claims {

@@ -29,8 +29,8 @@ func auditScope() AuditScope {
 type pairing struct {
 	disk string // "", "ours" or "other": what stands in the volume's place
 	// before and after tell where the PersistentVolume was seen, and sameUID whether that was the same object.
-	before, after, sameUID   bool
-	driver, handle           string
+	before, after, sameUID    bool
+	driver, handle            string
 	deleting, mounted, filler bool
 }
 

@@ -2,7 +2,7 @@ package attach
 
 import "fmt"
 
-// Note tells people of the orphan, and what they can do about it.
+// Note returns the event that reports the orphan and says what to do about it.
 func (o Orphan) Note() Note {
 	note := Note{Warning: true, Volume: o.Volume, PV: o.PV}
 	switch o.Kind {
@@ -17,7 +17,7 @@ func (o Orphan) Note() Note {
 		note.Message = fmt.Sprintf("No disk of the appliance refers to backing file %s. It may hold the data of a volume that lost its disk; if nobody needs it, remove it by hand.", o.Volume)
 	case OrphanHolder:
 		note.Reason, note.Node = HolderWithoutAttachment, o.Node.Name
-		note.Message = fmt.Sprintf("The appliance admits node %s to volume %s, but no VolumeAttachment says so. Another node that asks for the volume gets it.", o.Node.Name, o.Volume)
+		note.Message = fmt.Sprintf("The appliance admits node %s to volume %s, but there is no VolumeAttachment for them. Another node that requests the volume gets it.", o.Node.Name, o.Volume)
 	}
 	note.Message += " See docs/orphans.md."
 	return note

@@ -9,20 +9,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// auditTimeout bounds the looks at appliance and API server of one audit, and removeTimeout the removal of one orphan.
+// auditTimeout bounds the reads of one audit. removeTimeout bounds the removal of one orphan.
 const (
 	auditTimeout  = 2 * time.Minute
 	removeTimeout = time.Minute
 )
 
-// AuditConfig is how an Auditor works.
+// AuditConfig configures an Auditor.
 type AuditConfig struct {
 	Scope AuditScope
-	// Every is how often it looks; more than 0.
+	// Every is the interval between audits; more than 0.
 	Every time.Duration
-	// Remove has orphans removed that are proven to be such; without it they are reported.
+	// Remove has proven orphans removed. Without it, they are only reported.
 	Remove bool
-	// Grace is how far apart two audits must be that both found an orphan, before it is removed; more than 0.
+	// Grace is how long audits must have found an orphan before it is removed; more than 0.
 	Grace time.Duration
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
@@ -30,27 +30,28 @@ type AuditConfig struct {
 
 // AuditObserver is called with what an Auditor finds. Its functions must be set, and must not block.
 type AuditObserver struct {
-	// Count is called after each audit with how many orphans of each kind there are.
+	// Count is called after each audit with the number of orphans of each kind, and with 0 when Run ends.
 	Count func(kind OrphanKind, orphans int)
-	// Note is called once for each orphan that is found.
+	// Note is called once for each new orphan.
 	Note func(Note)
-	// Paused reports whether so many nodes vanished at once that nothing may be removed: what Kubernetes has may be an old
-	// copy.
+	// Paused reports whether too many nodes vanished at once. Nothing is removed then, since what Kubernetes has may come
+	// from an old backup.
 	Paused func() bool
 }
 
-// Auditor compares what the appliance has with what Kubernetes has, over and over, and reports what doesn't pair. If it
-// is told to, it removes disks and releases holders that are proven to be nobody's. One process at a time runs it.
+// Auditor compares the appliance with Kubernetes at an interval and reports orphans. If it is configured to, it also
+// removes proven orphans: it deletes disks and revokes access of holders. Only one process may run it at a time. Its
+// methods must not be called concurrently.
 type Auditor struct {
 	config    AuditConfig
 	appliance AuditAppliance
 	cluster   AuditCluster
 	observer  AuditObserver
-	// firstSeen is when each orphan of the last audit was found first, without a break since.
+	// firstSeen has the orphans of the last audit, each with the time since when every audit has found it.
 	firstSeen map[Orphan]time.Time
 }
 
-// NewAuditor checks the configuration. Nothing happens before Run.
+// NewAuditor returns an auditor, or an error if the configuration is invalid. Nothing happens before Run.
 func NewAuditor(config AuditConfig, appliance AuditAppliance, cluster AuditCluster, observer AuditObserver) (*Auditor, error) {
 	if config.Every <= 0 {
 		return nil, fmt.Errorf("audit interval %s: want more than 0", config.Every)
@@ -64,9 +65,10 @@ func NewAuditor(config AuditConfig, appliance AuditAppliance, cluster AuditClust
 	return &Auditor{config: config, appliance: appliance, cluster: cluster, observer: observer}, nil
 }
 
-// Run audits until ctx ends. It may be called again after that, but not while it runs.
+// Run audits until ctx ends, and then returns nil. It may be called again after it has returned. It returns an error if
+// the caches can't be filled.
 func (a *Auditor) Run(ctx context.Context) error {
-	// Somebody else may have run in between: what was seen then isn't known, so nothing counts as seen twice.
+	// Another process may have audited since the last run. What it found isn't known, so every orphan counts as new.
 	a.firstSeen = nil
 	defer a.count(nil)
 	switch err := a.cluster.WaitForSync(ctx); {
@@ -89,17 +91,17 @@ func (a *Auditor) Run(ctx context.Context) error {
 	}
 }
 
-// Audit looks once, reports, and removes what is due if that is switched on. On an error in looking, nothing is concluded
-// and what was found before stands. It must not be called twice at a time.
+// Audit does one audit: it compares, reports, and removes what is due if that is switched on. If the appliance or the
+// API server can't be read, it returns an error and the findings of the last audit stand.
 func (a *Auditor) Audit(ctx context.Context) error {
 	started := a.config.Now()
-	findings, err := a.look(ctx)
+	findings, err := a.compare(ctx)
 	if err != nil {
 		return err
 	}
 	logger := klog.FromContext(ctx)
 	for _, skipped := range findings.Skipped {
-		logger.V(4).Info("Not judged whether a PersistentVolume has its disk", "pv", skipped.PV, "reason", skipped.Reason)
+		logger.V(4).Info("Skipped a PersistentVolume: it can't be judged whether it has its disk", "pv", skipped.PV, "reason", skipped.Reason)
 	}
 	seen, now := map[Orphan]time.Time{}, a.config.Now()
 	for _, orphan := range findings.Orphans {
@@ -117,8 +119,9 @@ func (a *Auditor) Audit(ctx context.Context) error {
 	return err
 }
 
-// look keeps the order that the findings rest on: the cache, then the appliance, then the API server.
-func (a *Auditor) look(ctx context.Context) (Findings, error) {
+// compare reads and compares. The findings rely on this order: first the cache, then the appliance, then the API
+// server.
+func (a *Auditor) compare(ctx context.Context) (Findings, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	before := a.cluster.CachedClaims()
@@ -133,6 +136,7 @@ func (a *Auditor) look(ctx context.Context) (Findings, error) {
 	return a.config.Scope.Audit(before, inventory, after), nil
 }
 
+// count reports the number of orphans of each kind.
 func (a *Auditor) count(orphans map[Orphan]time.Time) {
 	counts := map[OrphanKind]int{}
 	for orphan := range orphans {
@@ -143,7 +147,7 @@ func (a *Auditor) count(orphans map[Orphan]time.Time) {
 	}
 }
 
-// removeDue removes what was found by an audit that ended a grace before this one started, and by every one since.
+// removeDue removes the orphans that every audit has found for the grace period. started is when this audit began.
 func (a *Auditor) removeDue(ctx context.Context, orphans []Orphan, started time.Time) error {
 	if !a.config.Remove {
 		return nil

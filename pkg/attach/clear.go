@@ -9,16 +9,16 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Action is what a worker did about one attachment, as logs and metrics name it.
+// Action is what a worker did about one attachment. Its value is a label of a metric.
 type Action string
 
 // The actions.
 const (
-	// ActionNone: the attachment is in order, being detached already, or gone.
+	// ActionNone: the attachment is valid, detaching already, or gone.
 	ActionNone Action = "none"
-	// ActionSkip: the attachment isn't one that can be judged, so nothing is ever done about it.
+	// ActionSkip: the attachment can't be judged, so it is left alone.
 	ActionSkip Action = "skip"
-	// ActionRecheck: the cache is behind the API server about the node or the attachment; it is looked at again soon.
+	// ActionRecheck: the cache is behind the API server. The attachment is checked again soon.
 	ActionRecheck Action = "recheck"
 	// ActionWaitForPods: the attachment is stale or dead, but pods bound to its node still use the volume.
 	ActionWaitForPods Action = "wait_for_pods"
@@ -28,18 +28,18 @@ const (
 	ActionClear Action = "clear"
 	// ActionClearDead: the attachment was dead, though its node lives, and has been deleted.
 	ActionClearDead Action = "clear_dead"
-	// ActionInUse: the attachment or what was given with it is another machine's than its node is, but the node reports the
-	// volume as in use: it may be the same machine, which changed its identity. It is looked at again when that changes.
+	// ActionInUse: the attachment or its grant is for another machine, but the node reports the volume as in use. It may
+	// be the same machine under a new identity. The attachment is checked again when the node's report changes.
 	ActionInUse Action = "in_use"
-	// ActionRestore: the appliance went back in time or lost the export, and the volume was given back to whom it belongs.
+	// ActionRestore: the appliance went back in time or lost the export, and the volume was given back to its holder.
 	ActionRestore Action = "restore"
-	// ActionDetachStuck: the attachment has been deleting for too long.
+	// ActionDetachStuck: the attachment has been detaching for too long.
 	ActionDetachStuck Action = "detach_stuck"
-	// ActionError: something couldn't be found out or done; it is tried again with back-off.
+	// ActionError: a request failed. The attachment is checked again with back-off.
 	ActionError Action = "error"
 )
 
-// Actions lists every action, so that each can be counted from zero.
+// Actions returns every action, so that each can be counted from zero.
 func Actions() []Action {
 	return []Action{
 		ActionNone, ActionSkip, ActionRecheck, ActionWaitForPods, ActionPaused, ActionClear, ActionClearDead,
@@ -47,19 +47,19 @@ func Actions() []Action {
 	}
 }
 
-// Result is what came of looking at an attachment.
+// Result is the result of the work on one attachment.
 type Result struct {
 	Action Action
-	// Again is when to look again even if nothing happens to it; 0 stands for not at all.
+	// Again is the delay until the next check if no event comes before; 0 means that none is needed.
 	Again time.Duration
 }
 
-// recheckAfter is when a worker comes back where a cache is behind the API server, which watches mend in well
-// under a second.
+// recheckAfter is the delay until the next check if a cache is behind the API server. A watch usually catches up in
+// well under a second.
 const recheckAfter = 2 * time.Second
 
-// Work looks at one attachment, and deletes it if it is stale (its node is proven gone) or dead (the appliance will never
-// again admit what it stands for). On an error it is to be looked at again, with back-off.
+// Work checks one attachment, and deletes it if it is stale or dead. After an error the caller must call it again, with
+// back-off. It is safe for concurrent use with different names.
 func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	attachment, found := r.cluster.CachedAttachment(name)
 	if !found {
@@ -67,7 +67,7 @@ func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	}
 	logger := klog.FromContext(ctx).WithValues("attachment", name, "node", attachment.NodeName, "pv", attachment.PV, "volume", attachment.Volume)
 	ctx = klog.NewContext(ctx, logger)
-	if reason := unfit(attachment); reason != "" {
+	if reason := skipReason(attachment); reason != "" {
 		logger.V(2).Info("Left an attachment alone: it can't be judged", "reason", reason)
 		return Result{Action: ActionSkip}, nil
 	}
@@ -80,8 +80,8 @@ func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	return r.clearStale(ctx, attachment)
 }
 
-// unfit says why an attachment can't be judged, or nothing if it can.
-func unfit(attachment Attachment) string {
+// skipReason returns why an attachment can't be judged. It is empty if the attachment can be judged.
+func skipReason(attachment Attachment) string {
 	switch {
 	case attachment.NodeName == "":
 		return "it names no node"
@@ -90,20 +90,20 @@ func unfit(attachment Attachment) string {
 	case attachment.Volume == "":
 		return "its PersistentVolume is unknown or not of this driver"
 	case attachment.NodeID != "" && attachment.Machine() == "":
-		return "its node ID can't be understood"
+		return "its node ID is invalid"
 	default:
 		return ""
 	}
 }
 
-// watchDetaching tells people of a detach that doesn't end. It is never forced: only external-attacher knows whether
+// watchDetaching reports a detach that doesn't end. It never forces the detach: only external-attacher knows whether
 // access was revoked.
 func (r *Reconciler) watchDetaching(ctx context.Context, attachment Attachment) Result {
 	since := time.Since(attachment.DetachingSince)
 	if since < r.config.StuckAfter {
 		return Result{Action: ActionNone, Again: min(r.config.StuckAfter-since, r.config.StuckAfter)}
 	}
-	klog.FromContext(ctx).Info("An attachment has been deleting for too long; see external-attacher's log", "since", attachment.DetachingSince)
+	klog.FromContext(ctx).Info("An attachment has been detaching for too long; see the log of external-attacher", "since", attachment.DetachingSince)
 	r.observer.Note(Note{
 		Reason: DetachStuck, Warning: true, PV: attachment.PV, Node: attachment.NodeName,
 		Message: fmt.Sprintf("VolumeAttachment %s has been deleting since %s: the volume could not be detached from node %s. See the log of external-attacher; nothing is forced.",
@@ -112,7 +112,7 @@ func (r *Reconciler) watchDetaching(ctx context.Context, attachment Attachment) 
 	return Result{Action: ActionDetachStuck}
 }
 
-// clearStale deletes an attachment whose machine isn't in the cache, once the API server itself has said that it is gone.
+// clearStale deletes an attachment whose machine isn't in the cache, if the API server itself confirms that it is gone.
 func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Result, error) {
 	node := r.cluster.LiveNode(ctx, attachment.NodeName)
 	reason := "the node was deleted"
@@ -123,14 +123,14 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	case presenceUnknown:
 		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
 	case present:
-		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, though the cache doesn't")
+		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, but the cache doesn't yet")
 		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
-	case changed:
-		return r.leaveInUse(ctx, attachment, node.Value), nil
+	case identityChanged:
+		return r.keepInUse(ctx, attachment, node.Value), nil
 	case absent:
 	}
 	if left := r.observer.PausedFor(); left > 0 {
-		klog.FromContext(ctx).Info("Attachment is stale, but too many nodes vanished at once; holding", "reason", reason, "for", left)
+		klog.FromContext(ctx).Info("An attachment is stale, but too many nodes vanished at once; clearing is paused", "reason", reason, "for", left)
 		return Result{Action: ActionPaused, Again: left}, nil
 	}
 	result, err := r.deleteUnused(ctx, attachment, reason)
@@ -144,19 +144,20 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	return result, nil
 }
 
-// leaveInUse tells people of an attachment whose machine is another by its identity, though its node uses the volume.
-func (r *Reconciler) leaveInUse(ctx context.Context, attachment Attachment, node Node) Result {
-	klog.FromContext(ctx).Info("Left an attachment alone: another machine has the name of its node, but reports the volume as in use", "machine", attachment.Machine(), "reports", node.Machine)
+// keepInUse reports an attachment for another machine than its Node reports, while that Node reports the volume as in
+// use.
+func (r *Reconciler) keepInUse(ctx context.Context, attachment Attachment, node Node) Result {
+	klog.FromContext(ctx).Info("Left an attachment alone: its node is another machine now, but reports the volume as in use", "machine", attachment.Machine(), "reports", node.Machine)
 	r.observer.Note(Note{
 		Reason: MachineIdentityChanged, Warning: true, PV: attachment.PV, Node: attachment.NodeName,
-		Message: fmt.Sprintf("VolumeAttachment %s was made for machine %s. Node %s reports machine %s by now, and the volume as in use: either its machine changed its identity while it ran, or pods wait there that were bound to an earlier machine. Keep pods that use the volume away from node %s until it no longer reports that; nothing is cleared before.",
+		Message: fmt.Sprintf("VolumeAttachment %s was made for machine %s. Node %s now reports machine %s, and the volume as in use. Either its machine changed its identity while it ran, or pods of an earlier machine wait there. Keep pods that use the volume away from node %s until it no longer reports the volume as in use; nothing is cleared before.",
 			attachment.Name, attachment.Machine(), node.Name, node.Machine, node.Name),
 	})
 	return Result{Action: ActionInUse}
 }
 
-// deleteUnused deletes an attachment that is proven useless, as soon as no pod on its node uses the volume: sooner, the
-// attach-detach controller would make it again.
+// deleteUnused deletes an attachment that is stale or dead, unless a pod on its node still uses the volume. While one
+// does, the attach-detach controller would create the attachment again.
 func (r *Reconciler) deleteUnused(ctx context.Context, attachment Attachment, reason string) (Result, error) {
 	logger := klog.FromContext(ctx)
 	pods, err := r.cluster.PodsUsing(ctx, attachment)
@@ -164,7 +165,7 @@ func (r *Reconciler) deleteUnused(ctx context.Context, attachment Attachment, re
 		return Result{Action: ActionError}, fmt.Errorf("find the pods that use attachment %s: %w", attachment.Name, err)
 	}
 	if len(pods) > 0 {
-		logger.Info("Attachment is to be cleared; waiting for the pods on its node that use the volume to go", "reason", reason, "pods", pods)
+		logger.Info("An attachment is to be cleared once no pod on its node uses the volume", "reason", reason, "pods", pods)
 		return Result{Action: ActionWaitForPods}, nil
 	}
 	err = r.cluster.DeleteAttachment(ctx, attachment)

@@ -129,15 +129,16 @@ func TestDeadAttachments(t *testing.T) {
 			if restored := len(appliance.restored) > 0; restored != (test.want == ActionRestore) {
 				t.Errorf("restored: %t", restored)
 			}
-			told := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead, ActionInUse: AttachmentDead}[test.want]
-			if told == "" && len(seen.notes) > 0 || told != "" && (len(seen.notes) != 1 || seen.notes[0].Reason != told) {
-				t.Errorf("people were told %+v, want %q", seen.notes, told)
+			reported := map[Action]Reason{ActionClearDead: DeadAttachmentCleared, ActionWaitForPods: AttachmentDead, ActionInUse: AttachmentDead}[test.want]
+			if reported == "" && len(seen.notes) > 0 || reported != "" && (len(seen.notes) != 1 || seen.notes[0].Reason != reported) {
+				t.Errorf("reported %+v, want %q", seen.notes, reported)
 			}
 		})
 	}
 }
 
-// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its predecessor.
+// renamed has another machine take the node's name, and the attachment be for that one, though it was given to its
+// predecessor.
 func renamed(c *fakeCluster, _ *fakeAppliance) {
 	attachment := grantedOnA()
 	attachment.NodeID = "a/machine-x"
@@ -162,11 +163,11 @@ func cachedInstead(change func(*Attachment)) func(*fakeCluster, *fakeAppliance) 
 	}
 }
 
-// Whatever is proven: while too many nodes vanished at once, nothing is cleared.
-func TestAMassDeletionHoldsClearing(t *testing.T) {
+// While too many nodes vanished at once, nothing is cleared.
+func TestAMassDeletionPausesClearing(t *testing.T) {
 	cluster := clusterWith(attachmentOnA())
 	r, seen := reconcilerOf(t, cluster, &fakeAppliance{})
-	seen.held = time.Minute
+	seen.pausedFor = time.Minute
 	got, err := r.Work(t.Context(), "va")
 	if got != (Result{Action: ActionPaused, Again: time.Minute}) || err != nil || len(cluster.deleted) > 0 {
 		t.Errorf("got %+v, %v with %d deletions, want to be back in a minute", got, err, len(cluster.deleted))

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Request is a node's wish to hold a volume.
+// Request is a request to publish a volume to a node.
 type Request struct {
 	Node NodeID
-	// Access and Mode are in the record's words, ReadOnly as CSI has it.
+	// Access, Mode and ReadOnly have the values of Record.
 	Access, Mode string
 	ReadOnly     bool
-	// Granted is the highest generation that any attachment of the volume carries, 0 if none is known.
+	// Granted is the highest generation that any attachment of the volume carries; 0 if none is known.
 	Granted uint64
 }
 
-// Policy is what an administrator decides about publishing.
+// Policy is what an administrator configures about publishing.
 type Policy struct {
-	// Grace is how long a holder may have been detaching for its volume to be handed off, and how far ahead of now that may
-	// have begun, since clocks differ.
+	// Grace is for how long a volume may be handed off after its holder began to detach; 0 or more. Clocks differ, so the
+	// beginning may also be that far in the future.
 	Grace time.Duration
-	// AllowUnfenced lets a node join a shared epoch although a host that departed from it may still be connected.
+	// AllowUnfenced lets a node join a volume although a departed host may still be connected under the same epoch.
 	AllowUnfenced bool
 }
 
@@ -31,34 +31,34 @@ type Verdict int
 const (
 	// Unknown: answer UNAVAILABLE and change nothing. It is the zero value, so that a forgotten case fails closed.
 	Unknown Verdict = iota
-	// AlreadyPublished: the node is the holder already; give the same answer as before.
+	// AlreadyPublished: the node is a holder already; return the same answer as before.
 	AlreadyPublished
-	// Publish: nobody holds the volume; take it.
+	// Publish: the volume has no holder; publish it.
 	Publish
-	// HandOff: the holder is leaving within the grace period; fence it and take the volume.
+	// HandOff: the holder has been detaching for less than the grace period; fence it and publish the volume.
 	HandOff
-	// TakeOver: the holder is gone or was detached without the appliance's knowledge; fence it and take the volume.
+	// TakeOver: the holder is gone, or its attachment is; fence it and publish the volume.
 	TakeOver
-	// Join: the volume may be shared, its one holder stays, and the node comes in under the same epoch.
+	// Join: the volume may be shared and has one other holder, which stays; the node joins the holder's epoch.
 	Join
-	// Incompatible: the node is a holder already, in another way.
+	// Incompatible: the node is a holder already, with another access type, mode or read-only flag.
 	Incompatible
-	// Conflict: somebody else holds the volume by right.
+	// Conflict: another holder stays, or has been detaching for longer than the grace period.
 	Conflict
-	// Unfenced: the node could join, but a host that departed from this epoch may still be connected.
+	// Unfenced: the node could join, but a departed host may still be connected under the same epoch.
 	Unfenced
-	// WentBack: the record is older than what was granted; it must be restored before anything is decided on it.
+	// WentBack: the appliance went back in time; the volume must be restored before anything is decided on its record.
 	WentBack
 )
 
-// verdictNames are the verdicts as logs and metrics have them, in the order of their values.
+// verdictNames returns the names of the verdicts in logs and metrics, in the order of their values.
 func verdictNames() []string {
 	return []string{
 		"unknown", "already_published", "publish", "hand_off", "take_over", "join", "incompatible", "conflict", "unfenced", "went_back",
 	}
 }
 
-// Verdicts lists every verdict, so that each can be counted from zero.
+// Verdicts returns every verdict, so that each can be counted from zero.
 func Verdicts() []Verdict {
 	var verdicts []Verdict
 	for i := range verdictNames() {
@@ -67,7 +67,7 @@ func Verdicts() []Verdict {
 	return verdicts
 }
 
-// String names the verdict as logs and metrics have it.
+// String returns the name of the verdict in logs and metrics.
 func (v Verdict) String() string { return nameOf(v, verdictNames()) }
 
 func nameOf[T ~int](value T, names []string) string {
@@ -80,15 +80,16 @@ func nameOf[T ~int](value T, names []string) string {
 // Decision is the answer to a request.
 type Decision struct {
 	Verdict Verdict
-	// Over is the holder that the verdict is about: fenced, joined, in the way, departed, or unknown. Zero if there is none.
+	// Over is the holder that the verdict is about: the one to fence, to join or to wait for, the departed one, or the one
+	// whose state is unknown. It is zero if there is none.
 	Over Holder
-	// Detaching is set with Conflict to a holder that is detaching: waiting for it will help.
+	// Detaching is set only with Conflict: it is a holder that is detaching, so the conflict may end by itself.
 	Detaching NodeID
 }
 
-// Decide answers a request. It is total and has no side effects. Holders must carry what is known, from live answers, of
-// each holder in the record; one that is missing counts as unknown. It is the holder's own detaching that the grace
-// period is counted from, so a hand-off from a to b never opens the volume for c.
+// Decide answers a request. It handles any input and has no side effects. holders are the states of the record's
+// holders, from live answers; a holder that is missing counts as unknown. The grace period is counted from the
+// detaching of the holder itself, so after a hand-off from a to b, c can't claim the volume.
 func Decide(request Request, record Record, holders []Holder, now time.Time, policy Policy) Decision {
 	if record.WentBack(request.Granted) {
 		return Decision{Verdict: WentBack}
@@ -104,8 +105,8 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, pol
 		if id == request.Node {
 			continue
 		}
-		over := knownOf(id, holders)
-		verdict := verdictOver(over, now, policy.Grace)
+		over := findHolder(id, holders)
+		verdict := verdictFor(over, now, policy.Grace)
 		if over.State == HolderDetaching {
 			decision.Detaching = id
 		}
@@ -120,13 +121,14 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, pol
 		return join(request, record, decision, policy)
 	}
 	if decision.Over.State != HolderDetaching {
-		// One that stays blocks the way, whoever else leaves.
+		// This holder stays, so it doesn't help to wait for another one.
 		decision.Detaching = NodeID{}
 	}
 	return decision
 }
 
-// join answers a request for a volume that may be shared and whose holders stay: conflict says who is in the way.
+// join answers a request for a volume that may be shared and whose holders stay. It returns conflict if the node can't
+// join.
 func join(request Request, record Record, conflict Decision, policy Policy) Decision {
 	sameName := func(holder NodeID) bool { return holder.Name == request.Node.Name }
 	if len(record.Holders) >= maxHolders || request.ReadOnly != record.ReadOnly || slices.ContainsFunc(record.Holders, sameName) {
@@ -140,19 +142,22 @@ func join(request Request, record Record, conflict Decision, policy Policy) Deci
 	return Decision{Verdict: Join, Over: conflict.Over}
 }
 
-func knownOf(id NodeID, holders []Holder) Holder {
+// findHolder returns what is known of the holder with this ID.
+func findHolder(id NodeID, holders []Holder) Holder {
 	if i := slices.IndexFunc(holders, func(holder Holder) bool { return holder.ID == id }); i >= 0 {
 		return holders[i]
 	}
 	return Holder{ID: id, State: HolderUnknown}
 }
 
-func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
+// verdictFor returns the verdict if the holder were the only one.
+func verdictFor(holder Holder, now time.Time, grace time.Duration) Verdict {
 	switch holder.State {
 	case HolderGone, HolderDetached:
 		return TakeOver
 	case HolderDetaching:
-		if inGrace(holder.DetachingSince, now, grace) {
+		// The API server's clock set DetachingSince, and that clock may be ahead of this one.
+		if elapsed := now.Sub(holder.DetachingSince); -grace <= elapsed && elapsed < grace {
 			return HandOff
 		}
 		return Conflict
@@ -163,7 +168,7 @@ func verdictOver(holder Holder, now time.Time, grace time.Duration) Verdict {
 	}
 }
 
-// rank orders the verdicts over several holders: the one that allows least wins.
+// rank orders the verdicts for several holders: the most restrictive one wins.
 func rank(verdict Verdict) int {
 	return slices.Index([]Verdict{Publish, TakeOver, HandOff, Unknown, Conflict}, verdict)
 }

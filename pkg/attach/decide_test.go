@@ -15,7 +15,7 @@ func start() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 func nodeA() NodeID { return NodeID{Name: "a", Machine: "machine-a"} }
 func nodeB() NodeID { return NodeID{Name: "b", Machine: "machine-b"} }
 
-func wishOf(node NodeID) Request {
+func requestOf(node NodeID) Request {
 	return Request{Node: node, Access: "mount", Mode: "single-node-writer"}
 }
 
@@ -35,7 +35,7 @@ func TestDecide(t *testing.T) {
 		known  []Holder
 		want   Verdict
 	}{
-		"nobody holds it":                              {Record{}, nil, Publish},
+		"no holder":                                    {Record{}, nil, Publish},
 		"same holder":                                  {heldBy(nodeB()), nil, AlreadyPublished},
 		"same holder, other mode":                      {otherMode, nil, Incompatible},
 		"same holder, other access":                    {otherAccess, nil, Incompatible},
@@ -61,7 +61,7 @@ func TestDecide(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := Decide(wishOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace}); got.Verdict != test.want {
+			if got := Decide(requestOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace}); got.Verdict != test.want {
 				t.Errorf("got %s over %+v, want %s", got.Verdict, got.Over, test.want)
 			}
 		})
@@ -71,12 +71,12 @@ func TestDecide(t *testing.T) {
 // A hand-off from a to b uses up a's grace: b is no more detaching for it, so c must not get the volume.
 func TestGraceIsConsumedByTheHandOff(t *testing.T) {
 	aLeaves := Holder{ID: nodeA(), State: HolderDetaching, DetachingSince: start()}
-	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), Policy{Grace: grace}); got.Verdict != HandOff {
+	if got := Decide(requestOf(nodeB()), heldBy(nodeA()), []Holder{aLeaves}, start(), Policy{Grace: grace}); got.Verdict != HandOff {
 		t.Fatalf("a to b: got %s, want %s", got.Verdict, HandOff)
 	}
 	known := []Holder{aLeaves, {ID: nodeB(), State: HolderAttached}}
-	wish := wishOf(NodeID{Name: "c", Machine: "machine-c"})
-	if got := Decide(wish, heldBy(nodeB()), known, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Over.ID != nodeB() {
+	request := requestOf(NodeID{Name: "c", Machine: "machine-c"})
+	if got := Decide(request, heldBy(nodeB()), known, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Over.ID != nodeB() {
 		t.Errorf("b to c: got %s over %s, want a conflict with b", got.Verdict, got.Over.ID)
 	}
 }
@@ -102,7 +102,7 @@ func TestDecideNeverTakesFromALiveHolder(t *testing.T) {
 			inGrace := holder.State == HolderDetaching && -grace <= elapsed && elapsed < grace
 			takeable = takeable && (holder.State == HolderGone || holder.State == HolderDetached || inGrace)
 		}
-		got := Decide(wishOf(nodeB()), record, known, start(), Policy{Grace: grace})
+		got := Decide(requestOf(nodeB()), record, known, start(), Policy{Grace: grace})
 		takes := got.Verdict == Publish || got.Verdict == HandOff || got.Verdict == TakeOver
 		if takes != takeable {
 			t.Fatalf("got %s for %+v knowing %+v", got.Verdict, record, known)
@@ -121,7 +121,7 @@ func TestTheGraceIsAsLongInBothDirections(t *testing.T) {
 			elapsed = edges[random.IntN(len(edges))]
 		}
 		leaving := Holder{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-elapsed)}
-		got := Decide(wishOf(nodeB()), heldBy(nodeA()), []Holder{leaving}, start(), Policy{Grace: grace})
+		got := Decide(requestOf(nodeB()), heldBy(nodeA()), []Holder{leaving}, start(), Policy{Grace: grace})
 		want := Conflict
 		if -grace <= elapsed && elapsed < grace {
 			want = HandOff
@@ -168,8 +168,9 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A machine that changed its identity and goes on using its volume is leaving if Kubernetes says so, and only then.
-func TestJudgeTellsWhetherADetachWasAskedFor(t *testing.T) {
+// A machine that changed its identity and goes on using its volume is detaching only while its attachment is being
+// deleted.
+func TestJudgeReportsWhetherADetachWasRequested(t *testing.T) {
 	node := Answer[Node]{Found: true, Value: Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}}
 	for name, attachment := range map[string]Answer[Attachment]{
 		"detaching": {Found: true, Value: Attachment{DetachingSince: start()}},

@@ -1,35 +1,53 @@
-// Package attach decides who may hold a volume, and clears the attachments of nodes that are gone. It knows no gRPC, no
-// RouterOS and no client of the API server: facts come in as plain values or through the Cluster interface.
+// Package attach decides which node gets a volume, and clears the attachments of nodes that are gone. It imports
+// neither gRPC nor a client of the API server, and doesn't know RouterOS. Facts come in as plain values or through the
+// interfaces in cluster.go and appliance.go.
 //
 // Where to find what:
 //
-//   - decide.go      Decide: the pure function that answers one publish request
-//   - standing.go    what is known of a holder, judged from live answers of the API server
-//   - reconciler.go  Reconciler: queue, workers and resync that clear stale attachments
-//   - clear.go       what a worker does with one attachment: stale ones; dead.go: those whose node lives, but not their epoch
-//   - record.go, grant.go   what the appliance says of a volume, and what Kubernetes remembers of what a node was given
-//   - valve.go       Valve: holds clearing and take-over while too many nodes vanish at once
-//   - audit.go       AuditScope: the pure comparison of what the appliance has with what Kubernetes has
-//   - auditor.go     Auditor: audits over and over; auditremove.go removes what is due, auditnote.go says it to people
-//   - note.go        what an operator is told in an Event
-//   - nodeid.go, attachment.go, errors.go   the words all of that is said in
+//   - decide.go        Decide: the pure function that answers one publish request
+//   - holder.go        Judge: the state of a holder, from live answers of the API server
+//   - gone.go          when a machine counts as gone, and when it has provably stopped using a volume
+//   - nodes.go         Nodes: what publishing asks about nodes; recordnodes.go: the same without Kubernetes
+//   - reconciler.go    Reconciler: the queue, workers and resync that clear stale and dead attachments
+//   - clear.go         one attachment: is its node gone? dead.go: its node lives, but is its grant still valid?
+//   - valve.go         Valve: pauses clearing and take-over while too many nodes vanish at once
+//   - audit.go         AuditScope: the pure comparison of the appliance's inventory with Kubernetes
+//   - auditor.go       Auditor: the periodic audit; auditremove.go removes what is due, auditnote.go words its events
+//   - cluster.go       the interfaces to Kubernetes; appliance.go: the interfaces to the appliance
+//   - attachment.go, record.go, grant.go, nodeid.go: the values that decisions are made on
+//   - note.go          the events for operators; errors.go: the errors for callers
+//
+// # Terms
+//
+// A holder is a node that the appliance's record of a volume names. It is detaching while its attachment is being
+// deleted. A node is leaving while it is being deleted or out of service. An attachment is stale if its node is gone.
+// It is dead if its node lives, but the appliance will never again admit the epoch that it carries.
 //
 // # When an attachment is cleared
 //
-// Its Node doesn't exist any more, or another machine has taken the name and doesn't report the volume as in use (one that
-// does may be the same, under a new identity); the API server itself said so just now (a cache or a failed request proves
-// nothing); and no pod on that node uses the volume any more. Without the last rule
-// Kubernetes' attach-detach controller would make the attachment again. The deletion carries UID and resourceVersion,
-// so an attachment that changed since it was judged stays. An attachment whose node lives is cleared only if the appliance
-// will never again admit what it stands for, or what it stands for was given to an earlier machine of the node's name, and under
-// the same rule about pods. external-attacher then calls ControllerUnpublishVolume,
-// which takes the node's access away at the appliance: one road for every detach.
+// A stale attachment is deleted if all of this holds:
+//
+//   - Its Node doesn't exist any more, or another machine has taken the name and doesn't report the volume as in use. A
+//     machine that does may be the same one under a new identity.
+//   - The API server itself has just said so. A cache or a failed request proves nothing.
+//   - No pod on that node uses the volume. Otherwise the attach-detach controller would create the attachment again.
+//
+// A dead attachment is deleted under the same rule about pods, once the API server and the appliance have confirmed it.
+// Either the appliance doesn't have its epoch any more, or it was granted to an earlier machine of the node's name. In
+// the second case, the node must also no longer report the volume as in use.
+//
+// The deletion carries UID and resourceVersion, so an attachment that has changed since it was judged stays.
+// external-attacher then calls ControllerUnpublishVolume, which revokes the node's access like for any other detach.
 //
 // # When an orphan is removed
 //
-// Never, unless that is switched on. Then: a disk whose record names this cluster, that nobody holds, and whose slot no
-// PersistentVolume names, neither in the cache before the appliance was looked at nor on the API server after it; found so
-// by every audit of a grace period, under one record. It goes the way of DeleteVolume. A holder without an attachment goes
-// the way of ControllerUnpublishVolume, if the API server denies the attachment once more and its node doesn't report the
-// volume as in use. Files and PersistentVolumes are never touched.
+// Orphans are only reported unless removal is switched on. Then two kinds are removed:
+//
+//   - A disk whose record names this cluster, that has no holder, and whose slot no PersistentVolume names: neither in
+//     the cache before the appliance was read, nor on the API server after that. Every audit of a grace period must
+//     have found it, with the same record. It is deleted as by DeleteVolume.
+//   - A holder without an attachment, if the API server confirms that once more and the node doesn't report the volume
+//     as in use. Its access is revoked as by ControllerUnpublishVolume.
+//
+// Files and PersistentVolumes are never removed.
 package attach

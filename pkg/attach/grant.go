@@ -1,24 +1,28 @@
 package attach
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+)
 
-// Grant is what a node was given when a volume was published to it. ControllerPublishVolume puts it into the publish
-// context, which external-attacher keeps as the VolumeAttachment's attachmentMetadata: so Kubernetes remembers what the
-// appliance had agreed to, even if the appliance forgets.
+// Grant is what a node was granted when a volume was published to it. ControllerPublishVolume returns it in the publish
+// context, and external-attacher stores that as the VolumeAttachment's attachmentMetadata. So Kubernetes remembers the
+// grant even if the appliance forgets it.
 type Grant struct {
-	// Node is the machine that it was given to. A machine that is made anew under its name finds the attachment of its
-	// predecessor, and must not use it.
+	// Node is the machine that the volume was published to. A new machine of the same name may find the attachment of its
+	// predecessor, and must not use this grant.
 	Node NodeID
-	// SubsystemNQN carries the epoch.
+	// SubsystemNQN contains the epoch.
 	SubsystemNQN string
-	// Generation is the record's when it was written; 1 or more.
+	// Generation is the generation of the record that was written; 1 or more.
 	Generation uint64
-	// Access, Mode and ReadOnly are the record's words for how the volume is held.
+	// Access, Mode and ReadOnly have the values of Record.
 	Access, Mode string
 	ReadOnly     bool
 }
 
-// The keys of a grant in a publish context, and so in attachmentMetadata. They are stored by clusters: never change one.
+// The keys of a grant in a publish context, and so in attachmentMetadata. Clusters store them, so they must never
+// change.
 const (
 	KeySubsystemNQN = "subsystemNQN"
 	keyNode         = "nodeID"
@@ -38,22 +42,18 @@ func (g Grant) Encode(publishContext map[string]string) {
 	publishContext[keyReadOnly] = strconv.FormatBool(g.ReadOnly)
 }
 
-// ParseGrant reads what Encode wrote. It returns false for anything else: what can't be read proves nothing.
+// ParseGrant reads what Encode wrote. It returns false if any key is missing or invalid.
 func ParseGrant(publishContext map[string]string) (Grant, bool) {
-	generation, err := strconv.ParseUint(publishContext[keyGeneration], 10, 64)
-	if err != nil || generation == 0 || publishContext[KeySubsystemNQN] == "" {
-		return Grant{}, false
-	}
-	node, err := ParseNodeID(publishContext[keyNode])
-	if err != nil {
-		return Grant{}, false
-	}
-	readOnly, err := strconv.ParseBool(publishContext[keyReadOnly])
-	if err != nil || publishContext[keyAccess] == "" || publishContext[keyMode] == "" {
-		return Grant{}, false
-	}
-	return Grant{
+	node, badNode := ParseNodeID(publishContext[keyNode])
+	generation, badGeneration := strconv.ParseUint(publishContext[keyGeneration], 10, 64)
+	readOnly, badReadOnly := strconv.ParseBool(publishContext[keyReadOnly])
+	grant := Grant{
 		Node: node, SubsystemNQN: publishContext[KeySubsystemNQN], Generation: generation,
 		Access: publishContext[keyAccess], Mode: publishContext[keyMode], ReadOnly: readOnly,
-	}, true
+	}
+	if errors.Join(badNode, badGeneration, badReadOnly) != nil ||
+		grant.Generation == 0 || grant.SubsystemNQN == "" || grant.Access == "" || grant.Mode == "" {
+		return Grant{}, false
+	}
+	return grant, true
 }

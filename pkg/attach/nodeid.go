@@ -5,32 +5,33 @@ import (
 	"strings"
 )
 
-// MaxNodeIDLength is the longest CSI node ID, in bytes (CSI 1.13, NodeGetInfo).
+// MaxNodeIDLength is the maximum length of a CSI node ID, in bytes (CSI 1.13, NodeGetInfo).
 const MaxNodeIDLength = 256
 
-// NodeID says which machine a node is: its Node object's name and the identity that this object reports
-// (status.nodeInfo.systemUUID, else machineID). A name alone could be another machine tomorrow.
+// NodeID identifies the machine of a node: by the name of the Node object and the machine identity that this object
+// reports (status.nodeInfo.systemUUID, else machineID). The name alone may belong to another machine later.
 type NodeID struct{ Name, Machine string }
 
-// ParseNodeID reads "<node name>/<machine identity>". Both halves are needed, of letters, digits, dots, dashes and
-// underscores; anything else is an error.
+// ParseNodeID parses "<node name>/<machine identity>". Neither part may be empty or have other characters than ASCII
+// letters, digits, dots, dashes and underscores.
 func ParseNodeID(text string) (NodeID, error) {
 	name, machine, found := strings.Cut(text, "/")
-	if !found || !validHalf(name) || !validHalf(machine) || len(text) > MaxNodeIDLength {
+	if !found || !validPart(name) || !validPart(machine) || len(text) > MaxNodeIDLength {
 		return NodeID{}, fmt.Errorf("node ID %.300q: want <node name>/<machine identity> of at most %d letters, digits, dots, dashes and underscores", text, MaxNodeIDLength)
 	}
 	return NodeID{Name: name, Machine: machine}, nil
 }
 
-// String gives the ID as CSI and the record carry it.
+// String returns the ID as ParseNodeID reads it. CSI and the appliance's records have this form.
 func (n NodeID) String() string { return n.Name + "/" + n.Machine }
 
-func validHalf(text string) bool {
-	for i := range len(text) {
-		c := text[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", rune(c)) {
-			return false
-		}
-	}
-	return text != ""
+// validPart reports whether text may be the name or the machine identity of a node ID.
+func validPart(text string) bool {
+	invalid := func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("._-", r) }
+	return text != "" && !strings.ContainsFunc(text, invalid)
+}
+
+// isAlphanumeric reports whether r is an ASCII letter or digit.
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }

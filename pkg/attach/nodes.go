@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// attachmentWait is how long a publish request waits for its own VolumeAttachment to reach the cache. Both come from the
-// same API server within moments of each other.
+// attachmentWait is how long a publish request waits for its own VolumeAttachment to reach the cache. The attachment
+// was created before external-attacher sent the request, so the cache has it soon.
 const attachmentWait = 3 * time.Second
 
-// Admission is what admitting a node showed.
+// Admission is the result of Admit.
 type Admission struct {
-	// Attached is set if Kubernetes believes the volume to be attached to the node already.
+	// Attached is set if Kubernetes considers the volume attached to the node already.
 	Attached bool
 }
 
-// Nodes answers what publishing and unpublishing need to know of nodes, from Kubernetes. Before it refuses a node or judges
-// a holder, it asks the API server itself. It is safe for concurrent use.
+// Nodes answers what publishing and unpublishing ask about nodes, from Kubernetes. Before it refuses a node or judges a
+// holder, it asks the API server itself. It is safe for concurrent use.
 type Nodes struct {
 	driver  string
 	cluster PublishCluster
 	paused  func() bool
 }
 
-// NewNodes asks this cluster about the volumes of the CSI driver of this name. While paused returns true, so many nodes
-// vanished at once that no holder counts as gone; it must not block.
+// NewNodes returns the Nodes of a cluster. driver is the CSI driver's name. While paused returns true, no holder counts
+// as gone, since too many nodes vanished at once. paused must not block.
 func NewNodes(driver string, cluster PublishCluster, paused func() bool) *Nodes {
 	return &Nodes{driver: driver, cluster: cluster, paused: paused}
 }
 
-// Admit checks that the node exists, is this very machine, isn't leaving, and that Kubernetes still wants the volume
-// attached to it. Errors: ErrUnknown, ErrNoNode, ErrLeaving, ErrSuperseded.
+// Admit checks that the node exists, is this very machine and isn't leaving, and that the volume's attachment to it
+// isn't being deleted. It waits up to 3 s for the attachment. Errors: ErrUnknown, ErrNoNode, ErrLeaving, ErrSuperseded.
 func (n *Nodes) Admit(ctx context.Context, volumeHandle string, node NodeID) (Admission, error) {
 	if !n.cluster.Synced() {
 		return Admission{}, fmt.Errorf("%w: the caches of nodes and attachments are not filled yet", ErrUnknown)
@@ -52,6 +52,7 @@ func (n *Nodes) Admit(ctx context.Context, volumeHandle string, node NodeID) (Ad
 	return Admission{Attached: attachment.Attached}, nil
 }
 
+// admitNode checks the node itself. It asks the API server only if the cache can't confirm the node.
 func (n *Nodes) admitNode(ctx context.Context, node NodeID) error {
 	known, found := n.cluster.CachedNode(node.Name)
 	if !found || known.Machine != node.Machine {
@@ -74,11 +75,11 @@ func (n *Nodes) admitNode(ctx context.Context, node NodeID) error {
 	return nil
 }
 
-// HolderStates asks the API server about each holder's Node and attachment.
+// HolderStates returns the state of each holder of the volume, in the same order, from live answers.
 func (n *Nodes) HolderStates(ctx context.Context, volumeHandle string, holders []NodeID) []Holder {
 	states := make([]Holder, 0, len(holders))
 	for _, id := range holders {
-		node, attachment := n.ask(ctx, volumeHandle, id.Name)
+		node, attachment := n.liveAnswers(ctx, volumeHandle, id.Name)
 		holder := Judge(id, volumeHandle, node, attachment)
 		if holder.State == HolderGone && n.paused() {
 			holder.State = HolderGonePaused
@@ -88,21 +89,21 @@ func (n *Nodes) HolderStates(ctx context.Context, volumeHandle string, holders [
 	return states
 }
 
-// StoppedUsing asks the API server whether the node's machine is proven not to use the volume any more.
+// StoppedUsing reports whether the node's machine has provably stopped using the volume, from live answers.
 func (n *Nodes) StoppedUsing(ctx context.Context, volumeHandle string, id NodeID) bool {
-	node, attachment := n.ask(ctx, volumeHandle, id.Name)
+	node, attachment := n.liveAnswers(ctx, volumeHandle, id.Name)
 	return stoppedUsing(id, volumeHandle, node, attachment)
 }
 
-// ask asks the API server for a Node and, if it exists, for the volume's attachment to it.
-func (n *Nodes) ask(ctx context.Context, volumeHandle, nodeName string) (node Answer[Node], attachment Answer[Attachment]) {
+// liveAnswers asks the API server for a Node and, if the Node exists, for the volume's attachment to it.
+func (n *Nodes) liveAnswers(ctx context.Context, volumeHandle, nodeName string) (node Answer[Node], attachment Answer[Attachment]) {
 	if node = n.cluster.LiveNode(ctx, nodeName); node.Found {
 		attachment = n.cluster.LiveAttachment(ctx, AttachmentName(volumeHandle, n.driver, nodeName))
 	}
 	return node, attachment
 }
 
-// Granted returns the highest generation that a cached attachment of the volume carries, 0 if none does.
+// Granted returns the highest generation that any cached attachment of the volume carries; 0 if none does.
 func (n *Nodes) Granted(volumeHandle string) uint64 {
 	var highest uint64
 	for _, attachment := range n.cluster.CachedAttachmentsOf(volumeHandle) {
@@ -111,8 +112,8 @@ func (n *Nodes) Granted(volumeHandle string) uint64 {
 	return highest
 }
 
-// Grants returns the grants that living machines have by right. It asks the API server about every attachment of the volume
-// that the cache has. If that finds none, it lists all attachments: the newest may not be in the cache yet. Its error is
+// Grants returns the valid grants of the volume, from live answers. It reads every attachment that the cache has. If
+// none of them has a valid grant, it lists all attachments, since the newest may not be in the cache yet. Its error is
 // ErrUnknown.
 func (n *Nodes) Grants(ctx context.Context, volumeHandle string) ([]Grant, error) {
 	var attachments []Attachment
@@ -125,18 +126,19 @@ func (n *Nodes) Grants(ctx context.Context, volumeHandle string) ([]Grant, error
 			attachments = append(attachments, attachment.Value)
 		}
 	}
-	grants, err := n.valid(ctx, volumeHandle, attachments)
+	grants, err := n.validGrants(ctx, volumeHandle, attachments)
 	if err != nil || len(grants) > 0 {
 		return grants, err
 	}
 	if attachments, err = n.cluster.LiveAttachmentsOf(ctx, volumeHandle); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return n.valid(ctx, volumeHandle, attachments)
+	return n.validGrants(ctx, volumeHandle, attachments)
 }
 
-// valid returns the grants of these live attachments that a living machine has by right.
-func (n *Nodes) valid(ctx context.Context, volumeHandle string, attachments []Attachment) ([]Grant, error) {
+// validGrants returns the grants of those attachments that are attached, not detaching, and whose machine lives. The
+// attachments must be live answers.
+func (n *Nodes) validGrants(ctx context.Context, volumeHandle string, attachments []Attachment) ([]Grant, error) {
 	var grants []Grant
 	for _, attachment := range attachments {
 		grant := attachment.Grant

@@ -183,8 +183,8 @@ func TestAMassDeletionPausesTakeOvers(t *testing.T) {
 	}
 }
 
-// Only a living node of this very machine that reports the volume unused proves that it let go.
-func TestLetGo(t *testing.T) {
+// Only a living node of this very machine that reports the volume unused proves that it stopped using it.
+func TestStoppedUsing(t *testing.T) {
 	machineA := Node{Name: "node-a", Machine: "machine-a", Since: time.Unix(1000, 0)}
 	tests := map[string]struct {
 		change func(*fakeKubernetes)

@@ -12,46 +12,46 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Back-off of one attachment after errors: 500 ms, 1 s, 2 s, … 64 s, 2 min (max). An attachment is cleared late rather
-// than hammered for; any event about it or its node brings it back at once.
+// The back-off of one attachment after errors: 500 ms, 1 s, 2 s, … 64 s, 2 min (max). An event about the attachment or
+// its node has it checked at once.
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffMax  = 2 * time.Minute
 )
 
 const (
-	// refreshTimeout bounds the reading of every record, which is one command.
+	// refreshTimeout bounds one Refresh, which is one command.
 	refreshTimeout = 30 * time.Second
-	// refreshRetry is when it is tried again while the appliance is away or booting: an appliance that went back in time
-	// must not be left alone for longer than it takes to come back.
+	// refreshRetry is the delay until the next Refresh after one has failed. It is short: the appliance may have gone back
+	// in time while it was away, and must be checked soon after it is back.
 	refreshRetry = 10 * time.Second
 )
 
 // clearTimeout bounds the work on one attachment: a few requests to the API server.
 const clearTimeout = 30 * time.Second
 
-// ReconcilerConfig is how a Reconciler works.
+// ReconcilerConfig configures a Reconciler.
 type ReconcilerConfig struct {
-	// Resync is how often every attachment is looked at again, in case an event was lost; more than 0.
+	// Resync is the interval at which every attachment is checked, in case an event was lost; more than 0.
 	Resync time.Duration
-	// Workers is how many attachments are looked at side by side; more than 0.
+	// Workers is the number of attachments that are checked concurrently; more than 0.
 	Workers int
-	// StuckAfter is how long a detach may take before people are told; more than 0.
+	// StuckAfter is how long a detach may take before it is reported; more than 0.
 	StuckAfter time.Duration
 }
 
 // Observer is called with what the reconciler does. Its functions must be set, and must not block.
 type Observer struct {
-	// Done is called with what was done about an attachment, what that failed with, and how long it took.
+	// Done is called after the work on each attachment, with its error or nil and its duration.
 	Done func(action Action, err error, took time.Duration)
-	// Note is called with what people should know.
+	// Note is called with each event for operators.
 	Note func(Note)
-	// PausedFor returns how long clearing stays paused because too many nodes vanished at once; 0 if it isn't.
+	// PausedFor returns how long clearing stays paused because too many nodes vanished at once; 0 if it isn't paused.
 	PausedFor func() time.Duration
 }
 
-// Reconciler clears the attachments of nodes that are gone. Informers feed it the names of attachments that something
-// happened to; it looks at each by itself.
+// Reconciler clears stale and dead attachments. Informers enqueue the names of attachments after events, and workers
+// check each of them. Its methods are safe for concurrent use.
 type Reconciler struct {
 	config    ReconcilerConfig
 	cluster   Cluster
@@ -63,33 +63,32 @@ type Reconciler struct {
 	current *run // nil outside Run
 }
 
-// run is one time that a Reconciler runs.
+// run is the state of one call of Run.
 type run struct {
-	// queue belongs to this run alone: a queue that was shut down can't be used again.
+	// queue belongs to this run only: a queue can't be used again after its shutdown.
 	queue workqueue.TypedRateLimitingInterface[string]
 	stop  context.CancelFunc
 	ended chan struct{}
 }
 
-// errRunning says that a Reconciler was run a second time while it runs.
+// errRunning is returned by Run if another call of it hasn't returned yet.
 var errRunning = errors.New("the reconciler runs already")
 
-// NewReconciler checks the configuration. Nothing happens before Run.
+// NewReconciler returns a reconciler, or an error if the configuration is invalid. Nothing happens before Run.
 func NewReconciler(config ReconcilerConfig, cluster Cluster, appliance Appliance, observer Observer) (*Reconciler, error) {
-	if config.Resync <= 0 {
+	switch {
+	case config.Resync <= 0:
 		return nil, fmt.Errorf("attachment reconcile interval %s: want more than 0", config.Resync)
-	}
-	if config.Workers <= 0 {
+	case config.Workers <= 0:
 		return nil, fmt.Errorf("attachment reconcile workers %d: want more than 0", config.Workers)
-	}
-	if config.StuckAfter <= 0 {
+	case config.StuckAfter <= 0:
 		return nil, fmt.Errorf("attachment stuck period %s: want more than 0", config.StuckAfter)
 	}
 	return &Reconciler{config: config, cluster: cluster, appliance: appliance, observer: observer, resync: make(chan struct{}, 1)}, nil
 }
 
-// Enqueue has an attachment looked at soon. It never blocks. Outside Run it does nothing, and nothing is lost by that:
-// each run begins with a look at every attachment.
+// Enqueue has an attachment checked soon. It never blocks. Outside Run it does nothing: each run begins with a check of
+// every attachment.
 func (r *Reconciler) Enqueue(attachmentName string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,9 +97,9 @@ func (r *Reconciler) Enqueue(attachmentName string) {
 	}
 }
 
-// Run waits for the caches, looks at every attachment once, and then at those that are enqueued, until ctx ends or Stop
-// is called. It returns when every worker has. It may be called again after that; while it runs, a second call is an
-// error at once.
+// Run waits for the caches, checks every attachment once, and then those that are enqueued, until ctx ends or Stop is
+// called. It returns after every worker has returned, and may then be called again. A second call while it runs returns
+// an error at once.
 func (r *Reconciler) Run(ctx context.Context) error {
 	defer utilruntime.HandleCrashWithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
@@ -113,8 +112,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	return r.reconcile(ctx, current.queue)
 }
 
-// Stop ends the run, if there is one, and returns when every worker of it has returned. It must not be called by a
-// worker.
+// Stop ends the current run, if there is one, and returns after every worker of it has returned. A worker must not call
+// it.
 func (r *Reconciler) Stop() {
 	r.mu.Lock()
 	current := r.current
@@ -126,6 +125,7 @@ func (r *Reconciler) Stop() {
 	<-current.ended
 }
 
+// begin starts a run, or returns errRunning if there is one already.
 func (r *Reconciler) begin(stop context.CancelFunc) (*run, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +145,7 @@ func (r *Reconciler) end(current *run) {
 	close(current.ended)
 }
 
-// reconcile is one run. Everything that it started has ended when it returns.
+// reconcile does the work of one run. Everything that it started has ended when it returns.
 func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) error {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -168,10 +168,10 @@ func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLim
 	resync := time.NewTicker(r.config.Resync)
 	defer resync.Stop()
 	for {
-		// Until here only what Kubernetes says by itself was looked at; now what the appliance says, too.
+		// A stale attachment is found without the appliance, so the first pass doesn't wait for it. A dead one needs records.
 		var retry <-chan time.Time
 		if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
-			logger.Error(err, "Could not read the records on the appliance; trying again", "after", refreshRetry)
+			logger.Error(err, "Could not read the appliance's records; trying again", "after", refreshRetry)
 			retry = time.After(refreshRetry)
 		}
 		r.enqueueAll(queue)
@@ -186,8 +186,8 @@ func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLim
 	}
 }
 
-// Resync has every record of the appliance read again and every attachment looked at, soon: the appliance may have come
-// back another than it went. It never blocks.
+// Resync has every record of the appliance read again and every attachment checked soon. It is called when the
+// appliance may have gone back in time. It never blocks.
 func (r *Reconciler) Resync() {
 	select {
 	case r.resync <- struct{}{}:
@@ -207,6 +207,7 @@ func (r *Reconciler) enqueueAll(queue workqueue.TypedRateLimitingInterface[strin
 	}
 }
 
+// processNext works on the next attachment in the queue. It returns false after the shutdown of the queue.
 func (r *Reconciler) processNext(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) bool {
 	name, shutdown := queue.Get()
 	if shutdown {
@@ -217,11 +218,13 @@ func (r *Reconciler) processNext(ctx context.Context, queue workqueue.TypedRateL
 		return true
 	}
 	start := time.Now()
-	result, err := r.workBounded(ctx, name)
+	bounded, cancel := context.WithTimeout(ctx, clearTimeout)
+	defer cancel()
+	result, err := r.Work(bounded, name)
 	r.observer.Done(result.Action, err, time.Since(start))
 	switch {
 	case err != nil:
-		klog.FromContext(ctx).Error(err, "Could not deal with an attachment; trying again with back-off", "attachment", name)
+		klog.FromContext(ctx).Error(err, "Could not check or clear an attachment; trying again with back-off", "attachment", name)
 		queue.AddRateLimited(name)
 		return true
 	case result.Again > 0:
@@ -229,10 +232,4 @@ func (r *Reconciler) processNext(ctx context.Context, queue workqueue.TypedRateL
 	}
 	queue.Forget(name)
 	return true
-}
-
-func (r *Reconciler) workBounded(ctx context.Context, name string) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
-	defer cancel()
-	return r.Work(ctx, name)
 }

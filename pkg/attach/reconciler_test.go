@@ -166,11 +166,11 @@ func TestClear(t *testing.T) {
 			if got.Action != test.want || (err != nil) != (test.want == ActionError) {
 				t.Errorf("got %+v, %v, want %s", got, err, test.want)
 			}
-			if told := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == StaleAttachmentCleared }); told != test.deleted {
-				t.Errorf("people were told of a clearing: %t, want %t", told, test.deleted)
+			if reported := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == StaleAttachmentCleared }); reported != test.deleted {
+				t.Errorf("reported a clearing: %t, want %t", reported, test.deleted)
 			}
-			if told := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == MachineIdentityChanged }); told != (test.want == ActionInUse) {
-				t.Errorf("people were told of another identity: %t", told)
+			if reported := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == MachineIdentityChanged }); reported != (test.want == ActionInUse) {
+				t.Errorf("reported another identity: %t", reported)
 			}
 			if deleted := len(cluster.deleted) > 0; deleted != test.deleted {
 				t.Errorf("deleted: got %t, want %t", deleted, test.deleted)
@@ -184,12 +184,12 @@ func TestClear(t *testing.T) {
 	}
 }
 
-// seen is what a reconciler told of.
+// seen is what a reconciler reported.
 type seen struct {
-	mu      sync.Mutex
-	actions []Action
-	notes   []Note
-	held    time.Duration
+	mu        sync.Mutex
+	actions   []Action
+	notes     []Note
+	pausedFor time.Duration
 }
 
 func (s *seen) observer() Observer {
@@ -207,7 +207,7 @@ func (s *seen) observer() Observer {
 		PausedFor: func() time.Duration {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return s.held
+			return s.pausedFor
 		},
 	}
 }
@@ -270,7 +270,7 @@ func TestFirstPassClearsWhatWasMissed(t *testing.T) {
 	})
 }
 
-func TestResyncFindsWhatNoEventTold(t *testing.T) {
+func TestResyncFindsWhatNoEventReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clusterWith(attachmentOnA())
 		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
@@ -279,7 +279,7 @@ func TestResyncFindsWhatNoEventTold(t *testing.T) {
 		cluster.change(func() { clear(cluster.cachedNodes) })
 		advance(5*time.Minute - time.Second)
 		if cluster.deletions() != 0 {
-			t.Fatal("cleared before the resync, though no event told of it")
+			t.Fatal("cleared before the resync, though there was no event")
 		}
 		advance(2 * time.Second)
 		if cluster.deletions() != 1 {

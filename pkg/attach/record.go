@@ -2,43 +2,46 @@ package attach
 
 import "slices"
 
-// The access types, as records have them.
+// The access types in a Record.
 const (
 	AccessMount = "mount"
 	AccessBlock = "block"
 )
 
-// ModeMultiWriter, with AccessBlock, is the one way in which two nodes may hold a volume: both write while a virtual
-// machine moves from one to the other.
+// ModeMultiWriter, together with AccessBlock, allows two holders: both write while a virtual machine migrates from one
+// to the other.
 const ModeMultiWriter = "multi-node-multi-writer"
 
-// maxHolders is how many nodes may hold a volume that may be shared at all: a migration has two ends.
+// maxHolders is the maximum number of holders of a shared volume: the two ends of a migration.
 const maxHolders = 2
 
-// Record is who holds a volume, as the appliance has it.
+// Record is the appliance's record of a volume.
 type Record struct {
 	Holders []NodeID
-	// Departed left while another holder stayed on under the same epoch, and no living node was seen letting go: their
-	// connections may still be there.
-	Departed     []NodeID
+	// Departed are hosts that were unpublished while another holder stayed under the same epoch, without proof that they
+	// stopped using the volume. They may still be connected.
+	Departed []NodeID
+	// Access is AccessMount or AccessBlock. Mode is the CSI access mode in lower case with dashes, such as
+	// ModeMultiWriter.
 	Access, Mode string
 	ReadOnly     bool
-	// SubsystemNQN is the only one under which the volume may be reached, and Reachable says that it is. A held volume isn't
-	// where a write was cut short, by a power cut say, or where somebody else took its export away.
+	// SubsystemNQN is the only NQN under which the volume may be exported.
 	SubsystemNQN string
-	Reachable    bool
-	// Generation grows with every write. One that is lower than a grant's shows an appliance that went back in time.
+	// Reachable is set if the volume is exported under SubsystemNQN. A held volume may be unreachable after an interrupted
+	// write, or if somebody else switched its export off.
+	Reachable bool
+	// Generation grows with every write. If it is lower than that of a grant, the appliance went back in time.
 	Generation uint64
 }
 
-// Shared tells whether a holding of this kind may have two holders.
+// Shared reports whether a volume with this access type and mode may have two holders.
 func Shared(access, mode string) bool { return access == AccessBlock && mode == ModeMultiWriter }
 
-// Admits tells whether the grant is a living one: its subsystem is the one that this record names, and its node is a
-// holder.
+// Admits reports whether the grant's subsystem NQN is that of this record, and the grant's node is one of its holders.
 func (r Record) Admits(grant Grant) bool {
 	return grant.SubsystemNQN == r.SubsystemNQN && slices.Contains(r.Holders, grant.Node)
 }
 
-// WentBack tells whether the record is older than one that was granted: the appliance lost what it had written.
+// WentBack reports whether the appliance went back in time: the record is older than granted, the highest generation
+// that was granted.
 func (r Record) WentBack(granted uint64) bool { return r.Generation < granted }

@@ -2,7 +2,7 @@ package attach
 
 import "context"
 
-// RecordNodes stands in for Nodes with orchestrators other than Kubernetes. It knows nothing but the appliance's records:
+// RecordNodes replaces Nodes with orchestrators other than Kubernetes. It relies on the appliance's records alone:
 // every holder stays until it is unpublished.
 type RecordNodes struct{}
 
@@ -18,14 +18,14 @@ func (RecordNodes) HolderStates(_ context.Context, _ string, holders []NodeID) [
 	return states
 }
 
-// StoppedUsing never finds proof.
+// StoppedUsing returns false: there is never a proof.
 func (RecordNodes) StoppedUsing(context.Context, string, NodeID) bool { return false }
 
-// Granted finds no grant.
+// Granted returns 0.
 func (RecordNodes) Granted(string) uint64 { return 0 }
 
-// Grants finds none.
+// Grants returns none.
 func (RecordNodes) Grants(context.Context, string) ([]Grant, error) { return nil, nil }
 
-// Changed returns a channel on which nothing ever happens: nobody announces that a holder leaves.
+// Changed returns a channel that is never closed: nothing announces that a holder is detached.
 func (RecordNodes) Changed(string) <-chan struct{} { return nil }

@@ -78,8 +78,8 @@ func TestRefreshIsRetriedUntilTheApplianceIsBack(t *testing.T) {
 	})
 }
 
-// A volume that went back in time while nobody asked for it is restored as soon as its record was read, be it one of those
-// that an appliance lists while it boots; then the records are read again until they are complete.
+// A volume that went back in time while nobody asked for it is restored as soon as its record was read, be it one of
+// those that an appliance lists while it boots; then the records are read again until they are complete.
 func TestAVolumeThatWentBackIsFoundByTheRefresh(t *testing.T) {
 	for name, incomplete := range map[string]error{"complete": nil, "incomplete": errors.New("not ready")} {
 		t.Run(name, func(t *testing.T) { findWhatWentBack(t, incomplete) })

@@ -11,20 +11,20 @@ import (
 	"go.uber.org/goleak"
 )
 
-// slowCluster answers the live question about a node only once it is let go, whatever becomes of the context: a worker
-// that is busy then stays busy.
+// slowCluster answers the live question about a node only once it is unblocked, even if the context ends before: a
+// worker that is busy then stays busy.
 type slowCluster struct {
 	*fakeCluster
-	asked, letGo chan struct{}
+	asked, unblock chan struct{}
 }
 
 func newSlowCluster() *slowCluster {
-	return &slowCluster{fakeCluster: clusterWith(attachmentOnA()), asked: make(chan struct{}), letGo: make(chan struct{})}
+	return &slowCluster{fakeCluster: clusterWith(attachmentOnA()), asked: make(chan struct{}), unblock: make(chan struct{})}
 }
 
 func (s *slowCluster) LiveNode(context.Context, string) Answer[Node] {
 	close(s.asked)
-	<-s.letGo
+	<-s.unblock
 	return Answer[Node]{Err: errors.New("too late")}
 }
 
@@ -143,7 +143,7 @@ func TestStopWaitsForEveryWorker(t *testing.T) {
 				if err := r.Run(t.Context()); !errors.Is(err, errRunning) {
 					t.Errorf("run while the last worker is busy: got %v, want errRunning", err)
 				}
-				close(cluster.letGo)
+				close(cluster.unblock)
 				<-stopped
 				if n := len(seen.actions); n != 1 {
 					t.Errorf("%d looks finished when Stop returned, want 1", n)

@@ -10,7 +10,7 @@ import (
 
 func nodeC() NodeID { return NodeID{Name: "c", Machine: "machine-c"} }
 
-func sharedWish(node NodeID) Request {
+func sharedRequestOf(node NodeID) Request {
 	return Request{Node: node, Access: AccessBlock, Mode: ModeMultiWriter}
 }
 
@@ -36,19 +36,19 @@ func TestDecideOnASharedVolume(t *testing.T) {
 	readOnly := sharedBy(nodeA())
 	readOnly.ReadOnly = true
 	tests := map[string]struct {
-		record  Record
-		known   []Holder
-		allow   bool
-		want    Verdict
-		leaving NodeID
+		record    Record
+		known     []Holder
+		allow     bool
+		want      Verdict
+		detaching NodeID
 	}{
-		"nobody holds it":                               {Record{}, nil, false, Publish, NodeID{}},
+		"no holder":                                     {Record{}, nil, false, Publish, NodeID{}},
 		"one holder stays":                              {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderAttached}), false, Join, NodeID{}},
-		"one holder has been leaving too long":          {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderDetaching}), false, Join, NodeID{}},
+		"one holder has been detaching too long":        {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderDetaching}), false, Join, NodeID{}},
 		"one holder is gone":                            {sharedBy(nodeA()), as(map[NodeID]HolderState{nodeA(): HolderGone}), false, TakeOver, NodeID{}},
 		"one holder is unknown":                         {sharedBy(nodeA()), nil, false, Unknown, NodeID{}},
 		"two holders stay":                              {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderAttached}), false, Conflict, NodeID{}},
-		"two holders, one is leaving":                   {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderDetaching}), false, Conflict, nodeC()},
+		"two holders, one is detaching":                 {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderDetaching}), false, Conflict, nodeC()},
 		"two holders, one is gone":                      {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderAttached, nodeC(): HolderGone}), false, Conflict, NodeID{}},
 		"two holders, both gone":                        {sharedBy(nodeA(), nodeC()), as(map[NodeID]HolderState{nodeA(): HolderGone, nodeC(): HolderGone}), false, TakeOver, NodeID{}},
 		"two holders, the node is one":                  {sharedBy(nodeA(), nodeB()), nil, false, AlreadyPublished, NodeID{}},
@@ -61,9 +61,9 @@ func TestDecideOnASharedVolume(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(sharedWish(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
-			if got.Verdict != test.want || got.Detaching != test.leaving {
-				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.leaving)
+			got := Decide(sharedRequestOf(nodeB()), test.record, test.known, start(), Policy{Grace: grace, AllowUnfenced: test.allow})
+			if got.Verdict != test.want || got.Detaching != test.detaching {
+				t.Errorf("got %s over %+v (detaching %q), want %s (detaching %q)", got.Verdict, got.Over, got.Detaching, test.want, test.detaching)
 			}
 		})
 	}
@@ -72,16 +72,16 @@ func TestDecideOnASharedVolume(t *testing.T) {
 // A request for one node never shares, and one that would share never does so with a holder that is to be alone.
 func TestOnlySharedVolumesAreShared(t *testing.T) {
 	attached := []Holder{{ID: nodeA(), State: HolderAttached}}
-	for _, wish := range []Request{wishOf(nodeB()), {Node: nodeB(), Access: AccessBlock, Mode: "single-node-writer"}, {Node: nodeB(), Access: "mount", Mode: ModeMultiWriter}} {
-		if got := Decide(wish, sharedBy(nodeA()), attached, start(), Policy{Grace: grace}); got.Verdict != Conflict {
-			t.Errorf("%+v: got %s, want %s", wish, got.Verdict, Conflict)
+	for _, request := range []Request{requestOf(nodeB()), {Node: nodeB(), Access: AccessBlock, Mode: "single-node-writer"}, {Node: nodeB(), Access: "mount", Mode: ModeMultiWriter}} {
+		if got := Decide(request, sharedBy(nodeA()), attached, start(), Policy{Grace: grace}); got.Verdict != Conflict {
+			t.Errorf("%+v: got %s, want %s", request, got.Verdict, Conflict)
 		}
 	}
 }
 
 func TestAConflictThatResolvesNamesWhoLeaves(t *testing.T) {
 	long := []Holder{{ID: nodeA(), State: HolderDetaching, DetachingSince: start().Add(-grace)}}
-	if got := Decide(wishOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
+	if got := Decide(requestOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
 		t.Errorf("got %s, detaching %q, want a conflict that %q ends", got.Verdict, got.Detaching, nodeA())
 	}
 }
@@ -90,9 +90,9 @@ func TestNothingIsDecidedOnARecordThatWentBack(t *testing.T) {
 	record := heldBy(nodeB())
 	record.Generation = 5
 	for granted, want := range map[uint64]Verdict{4: AlreadyPublished, 5: AlreadyPublished, 6: WentBack} {
-		wish := wishOf(nodeB())
-		wish.Granted = granted
-		if got := Decide(wish, record, nil, start(), Policy{}); got.Verdict != want {
+		request := requestOf(nodeB())
+		request.Granted = granted
+		if got := Decide(request, record, nil, start(), Policy{}); got.Verdict != want {
 			t.Errorf("granted %d, record at 5: got %s, want %s", granted, got.Verdict, want)
 		}
 	}
@@ -152,7 +152,7 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 	case decision.Verdict != WentBack && record.Generation < request.Granted:
 		return "a record that went back was relied on"
 	case decision.Verdict == AlreadyPublished && !slices.Contains(record.Holders, request.Node):
-		return "a node that holds nothing was told it does"
+		return "a node without the volume was told it has it"
 	case decision.Verdict == AlreadyPublished && len(others) > 0 && !Shared(record.Access, record.Mode):
 		return "a volume for one node was left with two"
 	case decision.Verdict == Join && (len(others) != 1 || !Shared(record.Access, record.Mode) || !Shared(request.Access, request.Mode)):
@@ -168,7 +168,7 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 		return ""
 	}
 	for _, id := range others {
-		holder := knownOf(id, known)
+		holder := findHolder(id, known)
 		leaves := holder.State == HolderDetaching && start().Sub(holder.DetachingSince) < grace
 		if holder.State != HolderGone && holder.State != HolderDetached && !leaves {
 			return "a holder was fenced that has a right to the volume"

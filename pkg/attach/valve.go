@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// beginAfter is when to ask a valve again that doesn't know the nodes yet. The caller of Begin has everything that waits
-// looked at again at once.
+// beginAfter is the pause that a valve reports before Begin. The caller of Begin has everything that waits checked at
+// once, so nothing waits for that long.
 const beginAfter = 30 * time.Second
 
-// ValveConfig is when a Valve trips.
+// ValveConfig configures a Valve. It trips if both Nodes and Share are reached within the window.
 type ValveConfig struct {
-	// Nodes is how many nodes have to vanish within the window at least; 0 switches the valve off.
+	// Nodes is the minimum number of vanished nodes; 0 switches the valve off.
 	Nodes int
-	// Share is which part of all nodes they have to be, those that vanished included: more than 0, at most 1.
+	// Share is their minimum share of all nodes, vanished ones included: more than 0, at most 1.
 	Share float64
-	// Window is how long a node that vanished counts; more than 0.
+	// Window is how long a vanished node counts; more than 0.
 	Window time.Duration
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
 }
 
-// ValveObserver is called when a valve trips and when it opens again, in this order and each once. Its functions must be
-// set, must not block, and must not call the valve.
+// ValveObserver is called when a valve trips and when it opens again, in turns. Its functions must be set, must not
+// block, and must not call the valve.
 type ValveObserver struct {
 	Tripped func(Pause)
 	Opened  func()
@@ -33,40 +33,40 @@ type ValveObserver struct {
 
 // Pause says why clearing and take-over are paused, and until when.
 type Pause struct {
-	// Vanished nodes are gone since less than Window, Present ones are there.
+	// Vanished is the number of nodes that vanished within Window, and Present the number of nodes that exist.
 	Vanished, Present int
 	Window            time.Duration
-	// Until is when enough of them will have been gone for long enough, if no more nodes vanish.
+	// Until is when the pause ends if no more nodes vanish.
 	Until time.Time
 	// Last is the node that vanished last.
 	Last string
 }
 
-// Note returns the event that tells people of the pause.
+// Note returns the event that reports the pause.
 func (p Pause) Note() Note {
 	return Note{
 		Reason: ClearingHeld, Warning: true, Node: p.Last,
-		Message: fmt.Sprintf("%d nodes vanished within %s, %d are left: this may be a mistake, so no attachment is cleared and no volume is taken over from them until %s. Nodes that come back don't count. If they were meant to go, there is nothing to do but wait; see --mass-deletion-nodes, -share and -window.",
+		Message: fmt.Sprintf("%d nodes vanished within %s, %d are left. This may be a mistake, so clearing of attachments and take-over of volumes are paused until %s. Nodes that come back don't count. If the nodes were deleted on purpose, just wait; see --mass-deletion-nodes, -share and -window.",
 			p.Vanished, p.Window, p.Present, p.Until.UTC().Format(time.RFC3339)),
 	}
 }
 
-// Valve pauses clearing and take-over while so many nodes vanished at once that it looks like a mistake: a restored backup,
-// a broken autoscaler, the wrong context. It delays and alerts; it doesn't stop Kubernetes' own controllers.
+// Valve pauses clearing and take-over while so many nodes vanished at once that it may be a mistake: a restored backup,
+// a broken autoscaler, the wrong context. It only delays and alerts, and doesn't stop Kubernetes' own controllers.
 //
-// Informers call Appeared and Vanished. The valve has no goroutine: it looks at the clock when one of its methods is called.
-// It is safe for concurrent use.
+// Informers call Appeared and Vanished. The valve has no goroutine: it reads the clock whenever a method is called. It
+// is safe for concurrent use.
 type Valve struct {
 	config   ValveConfig
 	observer ValveObserver
 
 	mu sync.Mutex
-	// now never goes back, whatever the clock does: the worst that a bad clock can do is a longer pause.
+	// now is the latest time that the clock has shown. It never goes back, so a bad clock can only prolong a pause.
 	now     time.Time
 	begun   bool
 	tripped bool
 	present map[string]struct{}
-	// vanished are the nodes that count, the oldest first.
+	// vanished are the nodes that count, in the order in which they vanished.
 	vanished []vanishing
 }
 
@@ -75,7 +75,7 @@ type vanishing struct {
 	at   time.Time
 }
 
-// NewValve checks the configuration.
+// NewValve returns a valve that is paused until Begin, or an error if the configuration is invalid.
 func NewValve(config ValveConfig, observer ValveObserver) (*Valve, error) {
 	switch {
 	case config.Nodes < 0:
@@ -91,7 +91,7 @@ func NewValve(config ValveConfig, observer ValveObserver) (*Valve, error) {
 	return &Valve{config: config, observer: observer, present: map[string]struct{}{}}, nil
 }
 
-// Appeared is called for a node that exists: it is new, it came back, or it was there from the start.
+// Appeared is called for every node that exists: when it is created, and once for each that existed from the start.
 func (v *Valve) Appeared(node string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -109,8 +109,8 @@ func (v *Valve) Vanished(node string) {
 	v.judge()
 }
 
-// Begin is called once every node that exists has appeared. named are the nodes that attachments or records name: those
-// that don't exist count as vanished now, since nobody knows for how long they have been gone. Until Begin is called,
+// Begin is called after Appeared was called for every node that exists. named are the nodes that attachments or records
+// name. Those that don't exist count as vanished now, since it isn't known when they vanished. Until Begin is called,
 // everything is paused.
 func (v *Valve) Begin(named []string) {
 	v.mu.Lock()
@@ -134,18 +134,16 @@ func (v *Valve) PausedFor() time.Duration {
 	defer v.mu.Unlock()
 	v.judge()
 	switch {
-	case v.config.Nodes == 0:
-		return 0
-	case !v.begun:
-		return beginAfter
 	case v.tripped:
 		return v.until().Sub(v.now)
+	case !v.begun && v.config.Nodes > 0:
+		return beginAfter
 	default:
 		return 0
 	}
 }
 
-// count adds a node to those that vanished, once, after judge has brought the clock up to date.
+// count adds a node to the vanished ones, unless it counts already. judge must have updated now before.
 func (v *Valve) count(node string) {
 	delete(v.present, node)
 	if !slices.ContainsFunc(v.vanished, func(gone vanishing) bool { return gone.node == node }) {
@@ -153,7 +151,7 @@ func (v *Valve) count(node string) {
 	}
 }
 
-// judge drops what is too old to count, and calls the observer if that or anything before it changed the state.
+// judge updates now, drops the nodes that vanished too long ago, and calls the observer if the valve trips or opens.
 func (v *Valve) judge() {
 	if now := v.config.Now(); now.After(v.now) {
 		v.now = now
@@ -174,13 +172,13 @@ func (v *Valve) judge() {
 	})
 }
 
-// tooMany reports whether that many vanished nodes trip the valve. The quotient is compared, not a product, so that a share
-// of 0.07 is met by 7 of 100.
+// tooMany reports whether count vanished nodes trip the valve. It compares the quotient and not a product, so that 7 of
+// 100 reach a share of 0.07.
 func (v *Valve) tooMany(count int) bool {
 	return count >= v.config.Nodes && float64(count)/float64(len(v.present)+count) >= v.config.Share
 }
 
-// until returns when the valve opens if nothing but time passes: when one node less than the fewest that trip it are left.
+// until returns when the valve opens if no node appears or vanishes: when fewer nodes count than trip it.
 func (v *Valve) until() time.Time {
 	fewest := sort.Search(len(v.vanished), v.tooMany)
 	return v.vanished[len(v.vanished)-fewest].at.Add(v.config.Window)

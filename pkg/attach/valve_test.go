@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// naiveValve is what a valve is meant to be, in the plainest words: it keeps everything and counts it all over each time.
+// naiveValve is what a valve is meant to be, in the plainest words: it keeps everything and counts it all over each
+// time.
 type naiveValve struct {
 	config   ValveConfig
 	now      time.Time
@@ -44,7 +45,7 @@ func (n *naiveValve) appear(node string) {
 	delete(n.vanished, node)
 }
 
-func (n *naiveValve) heldAt(now time.Time) bool {
+func (n *naiveValve) pausedAt(now time.Time) bool {
 	count := 0
 	for _, at := range n.vanished {
 		if now.Before(at.Add(n.config.Window)) {
@@ -71,10 +72,10 @@ func newHistory(t *testing.T, config ValveConfig) *history {
 	config.Now = func() time.Time { return h.clock }
 	var err error
 	h.valve, err = NewValve(config, ValveObserver{
-		Tripped: func(hold Pause) {
+		Tripped: func(pause Pause) {
 			h.tripped, h.changes = h.tripped+1, h.changes+1
-			if hold.Vanished < config.Nodes || hold.Last == "" || !hold.Until.After(h.naive.now) {
-				t.Errorf("tripped by %+v", hold)
+			if pause.Vanished < config.Nodes || pause.Last == "" || !pause.Until.After(h.naive.now) {
+				t.Errorf("tripped by %+v", pause)
 			}
 		},
 		Opened: func() { h.tripped, h.changes = h.tripped-1, h.changes+1 },
@@ -120,15 +121,15 @@ func (h *history) step(random *rand.Rand) {
 // compare returns how the valve differs from the reference, or nothing.
 func (h *history) compare() string {
 	h.naive.tick(h.clock)
-	left, want := h.valve.PausedFor(), h.naive.heldAt(h.naive.now)
+	left, want := h.valve.PausedFor(), h.naive.pausedAt(h.naive.now)
 	switch {
 	case (left > 0) != want:
-		return fmt.Sprintf("held for %s, want held %t", left, want)
+		return fmt.Sprintf("paused for %s, want paused %t", left, want)
 	case (h.tripped == 1) != (want && h.naive.begun && h.naive.config.Nodes > 0), h.tripped > 1:
-		return fmt.Sprintf("told of %d trips more than openings, want held %t", h.tripped, want)
-	case left > 0 && h.naive.begun && !h.naive.heldAt(h.naive.now.Add(left-1)):
+		return fmt.Sprintf("told of %d trips more than openings, want paused %t", h.tripped, want)
+	case left > 0 && h.naive.begun && !h.naive.pausedAt(h.naive.now.Add(left-1)):
 		return fmt.Sprintf("left %s is longer than needed", left)
-	case left > 0 && h.naive.begun && h.naive.heldAt(h.naive.now.Add(left)):
+	case left > 0 && h.naive.begun && h.naive.pausedAt(h.naive.now.Add(left)):
 		return fmt.Sprintf("left %s is too short", left)
 	default:
 		return ""
@@ -160,16 +161,16 @@ func TestValveIsWhatItIsMeantToBe(t *testing.T) {
 
 func TestValve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var holds []Pause
+		var pauses []Pause
 		opened := 0
 		valve, err := NewValve(ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, ValveObserver{
-			Tripped: func(hold Pause) { holds = append(holds, hold) }, Opened: func() { opened++ },
+			Tripped: func(pause Pause) { pauses = append(pauses, pause) }, Opened: func() { opened++ },
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !valve.Paused() {
-			t.Error("it doesn't hold before it knows the nodes")
+			t.Error("not paused before it knows the nodes")
 		}
 		for i := range 10 {
 			valve.Appeared(fmt.Sprintf("node-%d", i))
@@ -177,28 +178,28 @@ func TestValve(t *testing.T) {
 		// A node that was gone before we came, named twice, counts once and from now on.
 		valve.Begin([]string{"node-0", "gone", "gone"})
 		if valve.Paused() {
-			t.Error("one absent node is held for")
+			t.Error("paused for one absent node")
 		}
 		valve.Vanished("node-0")
 		valve.Vanished("node-0")
 		if valve.Paused() {
-			t.Error("two nodes are held for")
+			t.Error("paused for two nodes")
 		}
 		<-time.After(time.Minute)
 		valve.Vanished("node-1")
 		// 3 of 11, a share of 0.27.
 		if valve.Paused() {
-			t.Error("a smaller share than 0.3 is held for")
+			t.Error("paused for a smaller share than 0.3")
 		}
 		valve.Vanished("node-2")
 		if got, want := valve.PausedFor(), 9*time.Minute; got != want {
-			t.Errorf("4 of 11: held for %s, want %s, when the oldest two are out of the window", got, want)
+			t.Errorf("4 of 11: paused for %s, want %s, when the oldest two are out of the window", got, want)
 		}
 		valve.Vanished("node-3")
-		if len(holds) != 1 || holds[0].Vanished != 4 || holds[0].Present != 7 || holds[0].Last != "node-2" {
-			t.Errorf("told of %+v, want one trip by 4 nodes with 7 left", holds)
+		if len(pauses) != 1 || pauses[0].Vanished != 4 || pauses[0].Present != 7 || pauses[0].Last != "node-2" {
+			t.Errorf("told of %+v, want one trip by 4 nodes with 7 left", pauses)
 		}
-		note := holds[0].Note()
+		note := pauses[0].Note()
 		if note.Reason != ClearingHeld || !note.Warning || note.Node != "node-2" || !strings.HasPrefix(note.Message, "4 nodes vanished within 10m0s, 7 are left") {
 			t.Errorf("note: %+v", note)
 		}
@@ -210,7 +211,7 @@ func TestValve(t *testing.T) {
 		valve.Vanished("node-2")
 		<-time.After(9 * time.Minute)
 		if valve.Paused() || opened != 2 {
-			t.Errorf("still held after the window (told of %d openings)", opened)
+			t.Errorf("still paused after the window (told of %d openings)", opened)
 		}
 	})
 }
@@ -227,28 +228,28 @@ func TestASharesBoundaryIsExact(t *testing.T) {
 		valve.Begin(nil)
 		for node := range percent {
 			if valve.Paused() {
-				t.Errorf("held for %d of 100, want %d", node, percent)
+				t.Errorf("paused for %d of 100, want %d", node, percent)
 			}
 			valve.Vanished(strconv.Itoa(node))
 		}
 		if !valve.Paused() {
-			t.Errorf("not held for %d of 100", percent)
+			t.Errorf("not paused for %d of 100", percent)
 		}
 	}
 }
 
-func TestAValveSwitchedOffNeverHolds(t *testing.T) {
+func TestAValveSwitchedOffNeverPauses(t *testing.T) {
 	valve, err := NewValve(ValveConfig{Share: 1, Window: time.Hour}, ValveObserver{Tripped: func(Pause) { t.Error("tripped") }, Opened: func() { t.Error("opened") }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	valve.Vanished("a")
 	if valve.Paused() {
-		t.Error("held before it began")
+		t.Error("paused before it began")
 	}
 	valve.Begin([]string{"b", "c"})
 	if valve.Paused() {
-		t.Error("held")
+		t.Error("paused")
 	}
 }
 

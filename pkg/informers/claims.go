@@ -14,7 +14,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// CachedClaims gives this driver's PersistentVolumes and attachments from the caches.
+// CachedClaims returns this driver's PersistentVolumes and attachments from the caches.
 func (c *Cluster) CachedClaims() attach.Claims {
 	var claims attach.Claims
 	// Listing everything in a cache can't fail.
@@ -30,61 +30,59 @@ func (c *Cluster) CachedClaims() attach.Claims {
 	return claims
 }
 
-// LiveClaims lists every PersistentVolume with a CSI source, of any driver, and this driver's attachments from the API
-// server itself, page by page, as they were when the first page was asked for: all that existed then is in it.
+// LiveClaims lists from the API server every PersistentVolume with a CSI source, of any driver, and this driver's
+// attachments. Each list is of the moment of its first page, and complete.
 func (c *Cluster) LiveClaims(ctx context.Context) (attach.Claims, error) {
 	var claims attach.Claims
-	volumes := c.client.CoreV1().PersistentVolumes()
-	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return volumes.List(ctx, options)
-	}, func(volume *corev1.PersistentVolume) { addVolume(&claims, volume) })
+	err := eachItem(ctx, c.client.CoreV1().PersistentVolumes().List, func(volume *corev1.PersistentVolume) {
+		addVolume(&claims, volume)
+	})
 	if err != nil {
 		return attach.Claims{}, fmt.Errorf("list PersistentVolumes: %w", err)
 	}
-	err = c.eachAttachment(ctx, func(attachment *storagev1.VolumeAttachment) {
-		claims.Attachments = append(claims.Attachments, attachmentOf(attachment))
-	})
-	if err != nil {
+	if claims.Attachments, err = c.liveAttachments(ctx); err != nil {
 		return attach.Claims{}, err
 	}
 	return claims, nil
 }
 
-// LiveAttachmentsOf lists the attachments of a volume from the API server itself. One whose PersistentVolume isn't in the cache
-// yet is known by its name, which follows from volume and node.
+// LiveAttachmentsOf lists the attachments of a volume from the API server itself. If the PersistentVolume of one isn't
+// in the cache yet, it is recognized by its name, which Kubernetes computes from volume and node.
 func (c *Cluster) LiveAttachmentsOf(ctx context.Context, handle string) ([]attach.Attachment, error) {
-	var attachments []attach.Attachment
-	err := c.eachAttachment(ctx, func(object *storagev1.VolumeAttachment) {
-		attachment := c.attachmentOf(object)
+	attachments, err := c.liveAttachments(ctx)
+	var found []attach.Attachment
+	for _, attachment := range attachments {
 		if attachment.Volume == handle || attachment.Name == attach.AttachmentName(handle, c.driver, attachment.NodeName) {
 			attachment.Volume = handle
-			attachments = append(attachments, attachment)
+			found = append(found, attachment)
 		}
-	})
-	return attachments, err
+	}
+	return found, err
 }
 
-// eachAttachment lists this driver's attachments from the API server itself.
-func (c *Cluster) eachAttachment(ctx context.Context, take func(*storagev1.VolumeAttachment)) error {
-	attachments := c.client.StorageV1().VolumeAttachments()
-	err := eachItem(ctx, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return attachments.List(ctx, options)
-	}, func(attachment *storagev1.VolumeAttachment) {
+// liveAttachments lists this driver's attachments from the API server itself. With an error it returns none.
+func (c *Cluster) liveAttachments(ctx context.Context) ([]attach.Attachment, error) {
+	var attachments []attach.Attachment
+	err := eachItem(ctx, c.client.StorageV1().VolumeAttachments().List, func(attachment *storagev1.VolumeAttachment) {
 		if c.ours(attachment) {
-			take(attachment)
+			attachments = append(attachments, c.attachmentOf(attachment))
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("list VolumeAttachments: %w", err)
+		return nil, fmt.Errorf("list VolumeAttachments: %w", err)
 	}
-	return nil
+	return attachments, nil
 }
 
-// eachItem asks for one page after another. Without a resourceVersion the first answer is no older than the question, and
-// the others are of the same moment; it is an error if that is too long ago by the time of the last.
-func eachItem[T runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (runtime.Object, error), take func(T)) error {
-	return pager.New(list).EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
-		item, ok := object.(T)
+// eachItem calls take with every item of a list, page by page. Without a resourceVersion, the first page is no older
+// than the request, and the other pages are of the same moment. If that moment is too long ago for a later page, it
+// returns an error.
+func eachItem[List, Item runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (List, error), take func(Item)) error {
+	pages := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
+	}
+	return pager.New(pages).EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		item, ok := object.(Item)
 		if !ok {
 			return fmt.Errorf("the API server listed a %T", object)
 		}
@@ -93,6 +91,7 @@ func eachItem[T runtime.Object](ctx context.Context, list func(context.Context, 
 	})
 }
 
+// addVolume adds a PersistentVolume to claims if it has a CSI source.
 func addVolume(claims *attach.Claims, volume *corev1.PersistentVolume) {
 	if volume.Spec.CSI == nil {
 		return
@@ -102,8 +101,8 @@ func addVolume(claims *attach.Claims, volume *corev1.PersistentVolume) {
 	})
 }
 
-// isDeleting reports whether the volume's disk may be deleted before the object is: external-provisioner deletes the disk of a
-// released volume first, if its policy is to delete it.
+// isDeleting reports whether the volume's disk may be deleted before the PersistentVolume: it is being deleted, or it
+// was released and its reclaim policy is Delete. external-provisioner then deletes the disk first.
 func isDeleting(volume *corev1.PersistentVolume) bool {
 	released := volume.Status.Phase == corev1.VolumeReleased || volume.Status.Phase == corev1.VolumeFailed
 	return volume.DeletionTimestamp != nil || released && volume.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete

@@ -50,7 +50,7 @@ func TestClaims(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"bound", "deleting leaving", "failed leaving", "foreign of other.example", "released leaving", "retained"}, described(live)); diff != "" {
+		if diff := cmp.Diff([]string{"bound", "deleting deleting", "failed deleting", "foreign of other.example", "released deleting", "retained"}, described(live)); diff != "" {
 			t.Errorf("live PersistentVolumes (-want +got):\n%s", diff)
 		}
 		cached := c.cluster.CachedClaims()
@@ -79,7 +79,7 @@ func described(claims attach.Claims) []string {
 			text += " of " + volume.Driver
 		}
 		if volume.Deleting {
-			text += " leaving"
+			text += " deleting"
 		}
 		texts = append(texts, text)
 	}
@@ -130,7 +130,8 @@ func TestLiveClaimsTakesEveryPageOrFails(t *testing.T) {
 	}
 }
 
-// What is asked for is what the API server has: the cache of attachments is empty here, and has one PersistentVolume only.
+// What is asked for is what the API server has: the cache of attachments is empty here, and has one PersistentVolume
+// only.
 func TestLiveAttachmentsOfAVolume(t *testing.T) {
 	const handle = "raid10/rds-csi/x"
 	unseen := attachment(attach.AttachmentName(handle, driver, "node-b"), driver, "node-b")

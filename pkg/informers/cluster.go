@@ -16,18 +16,18 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// The indexes: this driver's attachments by the names of their node and of their PersistentVolume, and this driver's
-// PersistentVolumes by handle.
+// The names of the indexes. Attachments are indexed by the names of their node and their PersistentVolume, and
+// PersistentVolumes by their handle; only those of this driver.
 const (
 	indexByNode   = "node"
 	indexByPV     = "pv"
 	indexByHandle = "handle"
 )
 
-// errNotSynced says that the caches were not filled before the caller's time was up.
+// errNotSynced: ctx ended before the caches were filled.
 var errNotSynced = errors.New("the caches are not filled yet")
 
-// Cluster answers questions about the cluster, from caches where that is enough. It is safe for concurrent use.
+// Cluster implements the interfaces of package attach to Kubernetes. It is safe for concurrent use.
 type Cluster struct {
 	client      kubernetes.Interface
 	driver      string
@@ -38,11 +38,11 @@ type Cluster struct {
 	waiters     *waiters
 	pods        *podWatches
 	listeners   listeners
-	// nodeEvents tells when the listener to nodes was called for all that were there from the start.
+	// nodeEvents has synced when the node listener was called for every node that existed from the start.
 	nodeEvents cache.ResourceEventHandlerRegistration
 }
 
-// New sets up the informers for the driver of this name. Nothing is asked of the API server before Run.
+// New returns a cluster. driver is the CSI driver's name. It sends no request before Run.
 func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim{driver: driver}.object))
 	c := &Cluster{
@@ -53,7 +53,7 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 		attachments: factory.Storage().V1().VolumeAttachments().TypedInformer(),
 		volumes:     factory.Core().V1().PersistentVolumes().TypedInformer(),
 		waiters:     newWaiters(),
-		listeners:   listeners{enqueue: func(string) {}, nodes: nobody{}},
+		listeners:   listeners{enqueue: func(string) {}, nodes: noListener{}},
 	}
 	c.pods = newPodWatches(client, func(attachmentName string) { c.listeners.enqueue(attachmentName) })
 	if err := c.index(); err != nil {
@@ -65,6 +65,7 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 	return c, nil
 }
 
+// index adds the indexes.
 func (c *Cluster) index() error {
 	attachments := cache.TypedIndexers[*storagev1.VolumeAttachment]{
 		indexByNode: c.ifOurs(func(attachment *storagev1.VolumeAttachment) string { return attachment.Spec.NodeName }),
@@ -85,7 +86,8 @@ func (c *Cluster) index() error {
 	return nil
 }
 
-// Run keeps the caches up to date until ctx ends, and returns when everything it started has ended.
+// Run keeps the caches up to date until ctx ends, and returns nil when everything that it started has ended. It is
+// called once.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.factory.StartWithContext(ctx)
 	<-ctx.Done()
@@ -102,12 +104,12 @@ func (c *Cluster) WaitForSync(ctx context.Context) error {
 	return nil
 }
 
-// Synced tells whether the caches have been filled; until then, what they don't have proves nothing.
+// Synced reports whether the caches have been filled. Until then, an object that they don't have may exist.
 func (c *Cluster) Synced() bool {
 	return c.nodes.HasSynced() && c.attachments.HasSynced() && c.volumes.HasSynced()
 }
 
-// CachedAttachments lists the names of this driver's attachments.
+// CachedAttachments returns the names of this driver's attachments.
 func (c *Cluster) CachedAttachments() []string {
 	var names []string
 	for _, node := range c.NodesAttached() {
@@ -116,7 +118,7 @@ func (c *Cluster) CachedAttachments() []string {
 	return names
 }
 
-// CachedAttachment gives one of this driver's attachments.
+// CachedAttachment returns one of this driver's attachments.
 func (c *Cluster) CachedAttachment(name string) (attach.Attachment, bool) {
 	attachment, err := c.factory.Storage().V1().VolumeAttachments().Lister().Get(name)
 	if err != nil || !c.ours(attachment) {
@@ -125,67 +127,68 @@ func (c *Cluster) CachedAttachment(name string) (attach.Attachment, bool) {
 	return c.attachmentOf(attachment), true
 }
 
-// CachedAttachmentsOf lists this driver's attachments of a volume.
+// CachedAttachmentsOf returns this driver's attachments of a volume.
 func (c *Cluster) CachedAttachmentsOf(handle string) []attach.Attachment {
 	var attachments []attach.Attachment
 	for _, pv := range c.pvsOf(handle) {
-		for _, name := range c.attachmentsOf(pv) {
-			if attachment, found := c.CachedAttachment(name); found {
-				attachments = append(attachments, attachment)
-			}
+		objects, _ := c.attachments.GetTypedIndexer().ByTypedIndex(indexByPV, pv)
+		for _, object := range objects {
+			attachments = append(attachments, c.attachmentOf(object))
 		}
 	}
 	return attachments
 }
 
-// CachedNode gives one node.
+// CachedNode returns a node.
 func (c *Cluster) CachedNode(name string) (attach.Node, bool) {
 	node, err := c.factory.Core().V1().Nodes().Lister().Get(name)
 	if err != nil {
 		return attach.Node{}, false
 	}
-	return nodeOf(node, c.driver), true
+	return c.nodeOf(node), true
 }
 
-// NodesAttached lists the names of the nodes that this driver's attachments name, whether they exist or not.
+// NodesAttached returns the names of the nodes that this driver's attachments name, even of those that don't exist.
 func (c *Cluster) NodesAttached() []string {
 	return c.attachments.GetTypedIndexer().ListIndexFuncValues(indexByNode)
 }
 
-// attachmentsOn lists the names of this driver's attachments to a node.
+// attachmentsOn returns the names of this driver's attachments to a node.
 func (c *Cluster) attachmentsOn(nodeName string) []string {
-	// The index exists, so looking in it can't fail; these objects have no namespace, so their keys are their names.
+	// Only an unknown index is an error. The objects have no namespace, so their keys are their names.
 	names, _ := c.attachments.GetTypedIndexer().IndexKeys(indexByNode, nodeName)
 	return names
 }
 
-// attachmentsOf lists the names of this driver's attachments of a PersistentVolume.
+// attachmentsOf returns the names of this driver's attachments of a PersistentVolume.
 func (c *Cluster) attachmentsOf(pv string) []string {
 	names, _ := c.attachments.GetTypedIndexer().IndexKeys(indexByPV, pv)
 	return names
 }
 
-// pvsOf lists the names of this driver's PersistentVolumes with a handle: one, unless somebody made a second by hand.
+// pvsOf returns the names of this driver's PersistentVolumes with this handle: one, unless somebody created a second by
+// hand.
 func (c *Cluster) pvsOf(handle string) []string {
 	names, _ := c.volumes.GetTypedIndexer().IndexKeys(indexByHandle, handle)
 	return names
 }
 
-// ifOurs indexes this driver's attachments by a text, unless it is empty.
-func (c *Cluster) ifOurs(textOf func(*storagev1.VolumeAttachment) string) func(*storagev1.VolumeAttachment) ([]string, error) {
+// ifOurs returns an index function for this driver's attachments. An attachment with an empty key isn't indexed.
+func (c *Cluster) ifOurs(keyOf func(*storagev1.VolumeAttachment) string) func(*storagev1.VolumeAttachment) ([]string, error) {
 	return func(attachment *storagev1.VolumeAttachment) ([]string, error) {
-		if text := textOf(attachment); c.ours(attachment) && text != "" {
-			return []string{text}, nil
+		if key := keyOf(attachment); c.ours(attachment) && key != "" {
+			return []string{key}, nil
 		}
 		return nil, nil
 	}
 }
 
+// ours reports whether the attachment is of this driver.
 func (c *Cluster) ours(attachment *storagev1.VolumeAttachment) bool {
 	return attachment.Spec.Attacher == c.driver
 }
 
-// handleOf is the handle of a PersistentVolume of this driver, and empty for any other.
+// handleOf returns the handle of a PersistentVolume of this driver, or "" for any other.
 func (c *Cluster) handleOf(volume *corev1.PersistentVolume) string {
 	if volume.Spec.CSI == nil || volume.Spec.CSI.Driver != c.driver {
 		return ""
@@ -193,7 +196,7 @@ func (c *Cluster) handleOf(volume *corev1.PersistentVolume) string {
 	return volume.Spec.CSI.VolumeHandle
 }
 
-// attachmentOf gives a VolumeAttachment in the words of package attach, with the handle of its volume as far as it is known.
+// attachmentOf converts a VolumeAttachment. It sets the handle if the cache has the PersistentVolume.
 func (c *Cluster) attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 	result := attachmentOf(attachment)
 	if volume, err := c.factory.Core().V1().PersistentVolumes().Lister().Get(result.PV); err == nil {

@@ -183,8 +183,8 @@ func TestARecreatedNodeIsAnotherMachine(t *testing.T) {
 	})
 }
 
-// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no longer does,
-// without waiting for the resync.
+// A machine that changed its identity while it ran still reports what it uses: its attachment is cleared when it no
+// longer does, without waiting for the resync.
 func TestAMachineOfAnotherIdentityKeepsWhatItUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changed := node("node-a", "machine-new")
@@ -360,12 +360,12 @@ func TestTrimKeepsWhatIsRead(t *testing.T) {
 		t.Errorf("got %+v, want only what is read", small)
 	}
 	want := attach.Node{Name: "node-a", Machine: "machine-a", Leaving: true, VolumesInUse: []string{"raid10/rds-csi/x"}}
-	if diff := cmp.Diff(want, nodeOf(small, driver)); diff != "" {
+	if diff := cmp.Diff(want, (&Cluster{driver: driver}).nodeOf(small)); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}
-	leaving := attachment("va", driver, "node-a")
-	leaving.DeletionTimestamp = &since
-	trimmed, err = trim{driver: driver}.object(leaving)
+	detaching := attachment("va", driver, "node-a")
+	detaching.DeletionTimestamp = &since
+	trimmed, err = trim{driver: driver}.object(detaching)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,20 +1,20 @@
-// Package informers holds what this driver knows of the cluster: shared informers on Nodes, VolumeAttachments and
-// PersistentVolumes, trimmed to what is read, and the few live questions to the API server. It answers in the words of
-// package attach, and decides nothing.
+// Package informers is this driver's view of the Kubernetes cluster. It has shared informers on Nodes,
+// VolumeAttachments and PersistentVolumes, trimmed to the fields that are read, and the few live requests to the API
+// server. It returns the types of package attach, and decides nothing.
 //
 // Where to find what:
 //
-//   - cluster.go    Cluster: what is cached and how it is looked up
-//   - live.go       the questions that go to the API server itself, and the one deletion
-//   - watch.go      which event has which attachment looked at
-//   - nodefeed.go   which nodes appear and vanish, and which of them attachments name
+//   - cluster.go    Cluster: the caches, their indexes, and lookups in them
+//   - handlers.go   what happens on which event
+//   - live.go       the get requests to the API server, and the one deletion
 //   - claims.go     all PersistentVolumes and attachments at once, cached or live, for the audit
-//   - trim.go       what of each object is kept, and how it reads in the words of package attach
-//   - waiters.go    waiting for an attachment to appear in the cache
-//   - recorder.go   Recorder: what people should know, as Events on claims, volumes and nodes
-//   - podwatch.go   the pods of a node that is gone: watched only while one of its attachments waits for them
+//   - trim.go       the fields that are cached, and the conversion to the types of package attach
+//   - waiters.go    waiting for events about an attachment
+//   - podsusing.go  the pods that use a volume
+//   - podwatch.go   watches of the pods of single nodes, each only while an attachment waits for them
+//   - recorder.go   Recorder: Kubernetes Events on claims, volumes and nodes
 //
-// It needs these permissions: get, list and watch on nodes and persistentvolumes; get, list, watch and delete on
-// volumeattachments; list and watch on pods; create and patch on events (of the core group, in every namespace); get on the
-// namespace kube-system.
+// The driver's ServiceAccount needs these permissions: get, list and watch on nodes and persistentvolumes; get, list,
+// watch and delete on volumeattachments; list and watch on pods; create and patch on events (of the core group, in
+// every namespace); get on the namespace kube-system.
 package informers

@@ -12,35 +12,37 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// NodeListener is called once for every node when it appears, those that are there from the start included, and once when
-// it vanishes. *attach.Valve is one.
+// NodeListener is called when nodes appear and vanish. Its methods must not block. *attach.Valve is one.
 type NodeListener interface {
+	// Appeared is called for every node that exists from the start or is created.
 	Appeared(node string)
+	// Vanished is called for every node that is deleted.
 	Vanished(node string)
 }
 
-// listeners are told of events. They must not block.
+// listeners are called on events. They must not block.
 type listeners struct {
-	// enqueue is called with the name of every attachment that something happened to: itself, its node, its
+	// enqueue is called with the name of an attachment after an event about the attachment, its node, its
 	// PersistentVolume, or a pod that it waits for.
 	enqueue func(attachmentName string)
 	nodes   NodeListener
 }
 
-// nobody listens to nodes.
-type nobody struct{}
+// noListener ignores nodes.
+type noListener struct{}
 
-func (nobody) Appeared(string) {}
-func (nobody) Vanished(string) {}
+func (noListener) Appeared(string) {}
+func (noListener) Vanished(string) {}
 
-// OnAttachments has enqueue called with the name of every attachment that something happened to. It is called before Run.
+// OnAttachments has enqueue called with the name of an attachment after every event that may matter to it. enqueue must
+// not block. OnAttachments must be called before Run.
 func (c *Cluster) OnAttachments(enqueue func(attachmentName string)) { c.listeners.enqueue = enqueue }
 
-// OnNodes has the listener called for every node that appears or vanishes. It is called before Run.
+// OnNodes has the listener called for every node that appears or vanishes. OnNodes must be called before Run.
 func (c *Cluster) OnNodes(listener NodeListener) { c.listeners.nodes = listener }
 
-// handle says who is told of which event, and in which order: first the requests that wait for it, then the listener to
-// nodes, then the queue of attachments. So a worker finds the listener told already.
+// handle adds the event handlers. Each of them first wakes the requests that wait, then calls the node listener, and
+// then enqueues attachments. So the node listener knows of an event before a worker checks an attachment.
 func (c *Cluster) handle() (err error) {
 	if _, err = c.attachments.AddTypedEventHandler(storageinformers.VolumeAttachmentHandlerFuncs{
 		AddFunc:    c.attachmentChanged,
@@ -77,17 +79,15 @@ func (c *Cluster) attachmentDeleted(deleted storageinformers.DeletedVolumeAttach
 	}
 }
 
-// volumeAdded enqueues attachments that were seen before their PersistentVolume, and so could not be judged.
+// volumeAdded enqueues the attachments that were cached before their PersistentVolume, and so could not be judged.
 func (c *Cluster) volumeAdded(volume *corev1.PersistentVolume) {
-	for _, name := range c.attachmentsOf(volume.Name) {
-		c.listeners.enqueue(name)
-	}
+	c.enqueue(c.attachmentsOf(volume.Name))
 }
 
 func (c *Cluster) nodeAdded(node *corev1.Node) {
 	c.listeners.nodes.Appeared(node.Name)
 	c.pods.stop(node.Name)
-	c.enqueueNode(node.Name)
+	c.enqueue(c.attachmentsOn(node.Name))
 }
 
 func (c *Cluster) nodeUpdated(old, node *corev1.Node) {
@@ -96,7 +96,7 @@ func (c *Cluster) nodeUpdated(old, node *corev1.Node) {
 		c.wakeAttached(node.Name)
 	}
 	if anotherMachine || !slices.Equal(old.Status.VolumesInUse, node.Status.VolumesInUse) {
-		c.enqueueNode(node.Name)
+		c.enqueue(c.attachmentsOn(node.Name))
 	}
 }
 
@@ -104,11 +104,11 @@ func (c *Cluster) nodeDeleted(deleted coreinformers.DeletedNode) {
 	name := deleted.GetObjectName().Name
 	c.wakeAttached(name)
 	c.listeners.nodes.Vanished(name)
-	c.enqueueNode(name)
+	c.enqueue(c.attachmentsOn(name))
 }
 
-func (c *Cluster) enqueueNode(nodeName string) {
-	for _, name := range c.attachmentsOn(nodeName) {
+func (c *Cluster) enqueue(attachmentNames []string) {
+	for _, name := range attachmentNames {
 		c.listeners.enqueue(name)
 	}
 }

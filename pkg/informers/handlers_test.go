@@ -13,22 +13,22 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 )
 
-// toldNodes keeps what it was told.
-type toldNodes struct {
+// recordedNodes records its calls.
+type recordedNodes struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (f *toldNodes) Appeared(node string) { f.add("+" + node) }
-func (f *toldNodes) Vanished(node string) { f.add("-" + node) }
+func (f *recordedNodes) Appeared(node string) { f.add("+" + node) }
+func (f *recordedNodes) Vanished(node string) { f.add("-" + node) }
 
-func (f *toldNodes) add(line string) {
+func (f *recordedNodes) add(line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lines = append(f.lines, line)
 }
 
-func (f *toldNodes) take() []string {
+func (f *recordedNodes) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer func() { f.lines = nil }()
@@ -43,7 +43,7 @@ func TestNodesAreToldOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var listener toldNodes
+		var listener recordedNodes
 		cluster.OnNodes(&listener)
 		stopped, stop := context.WithCancel(t.Context())
 		stop()
@@ -59,7 +59,7 @@ func TestNodesAreToldOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff([]string{"+node-a", "+node-b"}, slices.Sorted(slices.Values(listener.take()))); diff != "" {
-			t.Errorf("told at the start (-want +got):\n%s", diff)
+			t.Errorf("called at the start (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"node-a", "node-x"}, slices.Sorted(slices.Values(cluster.NodesAttached()))); diff != "" {
 			t.Errorf("nodes that attachments name (-want +got):\n%s", diff)
@@ -78,7 +78,7 @@ func TestNodesAreToldOf(t *testing.T) {
 		}
 		settle()
 		if diff := cmp.Diff([]string{"-node-a", "+node-a"}, listener.take()); diff != "" {
-			t.Errorf("told of a deletion, a change and a return (-want +got):\n%s", diff)
+			t.Errorf("called for a deletion, a change and a return (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -12,35 +12,33 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// LiveNode asks the API server for a node, past every cache of ours.
+// LiveNode gets a node from the API server itself.
 func (c *Cluster) LiveNode(ctx context.Context, name string) attach.Answer[attach.Node] {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return attach.Answer[attach.Node]{}
-	case err != nil:
-		return attach.Answer[attach.Node]{Err: fmt.Errorf("get node %s: %w", name, err)}
-	default:
-		return attach.Answer[attach.Node]{Value: nodeOf(node, c.driver), Found: true}
-	}
+	return answer("node "+name, node, err, c.nodeOf)
 }
 
-// LiveAttachment asks the API server for an attachment, past every cache of ours.
+// LiveAttachment gets an attachment from the API server itself.
 func (c *Cluster) LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment] {
 	attachment, err := c.client.StorageV1().VolumeAttachments().Get(ctx, name, metav1.GetOptions{})
+	return answer("attachment "+name, attachment, err, c.attachmentOf)
+}
+
+// answer converts the result of a get request. what names the object in the error.
+func answer[Object, Value any](what string, object Object, err error, convert func(Object) Value) attach.Answer[Value] {
 	switch {
 	case apierrors.IsNotFound(err):
-		return attach.Answer[attach.Attachment]{}
+		return attach.Answer[Value]{}
 	case err != nil:
-		return attach.Answer[attach.Attachment]{Err: fmt.Errorf("get attachment %s: %w", name, err)}
+		return attach.Answer[Value]{Err: fmt.Errorf("get %s: %w", what, err)}
 	default:
-		return attach.Answer[attach.Attachment]{Value: c.attachmentOf(attachment), Found: true}
+		return attach.Answer[Value]{Value: convert(object), Found: true}
 	}
 }
 
-// DeleteAttachment deletes exactly the version of the attachment that was seen: one that was made again under the same
-// name, or that changed since, stays, and the error is attach.ErrChanged, as it is if somebody else has deleted it: that was
-// no doing of ours, and is not to be counted or told as such.
+// DeleteAttachment deletes exactly the version of the attachment that was read. It returns attach.ErrChanged, and
+// deletes nothing, if the attachment has changed, was created anew, or is gone. A deletion by somebody else must not be
+// reported as this driver's.
 func (c *Cluster) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
 	uid := types.UID(attachment.UID)
 	err := c.client.StorageV1().VolumeAttachments().Delete(ctx, attachment.Name, metav1.DeleteOptions{
@@ -56,7 +54,7 @@ func (c *Cluster) DeleteAttachment(ctx context.Context, attachment attach.Attach
 	}
 }
 
-// volume gives a PersistentVolume from the cache, or else from the API server; nil if there is none.
+// volume returns a PersistentVolume from the cache, else from the API server. It returns nil if there is none.
 func (c *Cluster) volume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
 	if volume, err := c.factory.Core().V1().PersistentVolumes().Lister().Get(name); err == nil {
 		return volume, nil

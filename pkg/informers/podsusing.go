@@ -8,7 +8,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// PodsUsing lists the pods on the attachment's node that use its volume and haven't ended, as namespace/name. As long as
+// PodsUsing returns the pods on the attachment's node that use its volume and haven't ended, as namespace/name. While
 // there are any, the attachment is enqueued again whenever one of that node's pods changes.
 func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) ([]string, error) {
 	volume, err := c.volume(ctx, attachment.PV)
@@ -16,7 +16,7 @@ func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) (
 		return nil, err
 	}
 	if volume == nil || volume.Spec.ClaimRef == nil {
-		// A pod names a claim; without one bound to the volume no pod can use it.
+		// A pod refers to a claim. If no claim is bound to the volume, no pod can use it.
 		return nil, nil
 	}
 	pods, err := c.pods.on(ctx, attachment)
@@ -35,8 +35,8 @@ func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) (
 	return using, nil
 }
 
-// uses reports whether a pod counts as using the claim. One that is being deleted does, for as long as it exists: the
-// attach-detach controller sees it the same way.
+// uses reports whether a pod uses the claim and hasn't ended. A pod that is being deleted counts for as long as it
+// exists, as it does for the attach-detach controller.
 func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
 	if pod.Namespace != claim.Namespace || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return false

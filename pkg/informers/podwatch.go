@@ -19,8 +19,9 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// podWatches watches the pods of nodes that attachments wait for, one watch a node, for as long as one waits. A cluster
-// has few such nodes at a time, and watching every pod of it for their sake would cost more than all our other caches.
+// podWatches watches the pods of single nodes. There is one watch for each node with an attachment that waits for pods,
+// and it ends when none waits any more. Such nodes are few. A watch of all pods would cost more than all other caches
+// together.
 type podWatches struct {
 	client   kubernetes.Interface
 	onChange func(attachmentName string)
@@ -33,16 +34,18 @@ type podWatches struct {
 type podWatch struct {
 	factory informers.SharedInformerFactory
 	cancel  context.CancelFunc
-	// waiting are the names of the attachments that the watch is for.
+	// waiting has the names of the attachments that wait for the node's pods.
 	waiting map[string]bool
 }
 
-// newPodWatches has onChange called with the name of every attachment that waits for a pod which changed.
+// newPodWatches returns podWatches. onChange is called with the name of each attachment that waits for a node's pods
+// after one of those pods has changed.
 func newPodWatches(client kubernetes.Interface, onChange func(attachmentName string)) *podWatches {
 	return &podWatches{client: client, onChange: onChange, byNode: map[string]*podWatch{}}
 }
 
-// on lists the pods bound to an attachment's node, from a watch that it starts if there is none yet.
+// on returns the pods bound to an attachment's node, and notes that the attachment waits for them. It starts a watch if
+// there is none yet.
 func (w *podWatches) on(ctx context.Context, attachment attach.Attachment) ([]*corev1.Pod, error) {
 	factory, err := w.start(ctx, attachment)
 	if err != nil {
@@ -55,6 +58,7 @@ func (w *podWatches) on(ctx context.Context, attachment attach.Attachment) ([]*c
 	return pods.Lister().List(labels.Everything())
 }
 
+// start returns the factory of the watch of the attachment's node. It starts the watch if there is none yet.
 func (w *podWatches) start(ctx context.Context, attachment attach.Attachment) (informers.SharedInformerFactory, error) {
 	nodeName := attachment.NodeName
 	w.mu.Lock()
@@ -77,14 +81,14 @@ func (w *podWatches) start(ctx context.Context, attachment attach.Attachment) (i
 	}); err != nil {
 		return nil, fmt.Errorf("watch the pods of node %s: %w", nodeName, err)
 	}
-	// The watch outlives the call that needed it first; stopWaiting, stop and stopAll end it.
+	// The watch outlives this call. stopWaiting, stop and stopAll end it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	factory.StartWithContext(ctx)
 	w.byNode[nodeName] = &podWatch{factory: factory, cancel: cancel, waiting: map[string]bool{attachment.Name: true}}
 	return factory, nil
 }
 
-// changed has every attachment that waits for the node's pods looked at again.
+// changed calls onChange for every attachment that waits for the node's pods.
 func (w *podWatches) changed(nodeName string) {
 	w.mu.Lock()
 	var waiting []string
@@ -97,7 +101,8 @@ func (w *podWatches) changed(nodeName string) {
 	}
 }
 
-// stopWaiting notes that an attachment doesn't wait for the node's pods any more. The watch ends with the last that did.
+// stopWaiting notes that an attachment doesn't wait for the node's pods any more. It ends the watch if no other one
+// waits.
 func (w *podWatches) stopWaiting(nodeName, attachmentName string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +126,7 @@ func (w *podWatches) stop(nodeName string) {
 	}
 }
 
-// stopAll ends every watch, waits for their goroutines, and lets no new one begin.
+// stopAll ends every watch and waits for its goroutines. No watch can be started after that.
 func (w *podWatches) stopAll() {
 	w.mu.Lock()
 	watches := w.byNode

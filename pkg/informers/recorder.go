@@ -19,77 +19,83 @@ import (
 )
 
 const (
-	// reporter is what events name as the one who reports them.
+	// reporter is the component that events name as their source.
 	reporter = "rds-csi-controller"
-	// maxQueuedNotes bounds what waits to be written; client-go's broadcasters have the same bound.
+	// maxQueuedNotes is the maximum number of notes that wait to be written, as in client-go's broadcasters.
 	maxQueuedNotes = 1000
 	// writeTimeout bounds one request that writes an event.
 	writeTimeout = 10 * time.Second
 )
 
-// Recorder turns notes into Kubernetes Events, on the objects that people look at. It writes one event at a time, from the
-// goroutine that runs it, and starts no other. client-go's own broadcasters don't fit: the one in tools/events starts a
-// goroutine for each event and limits no rate, the one in tools/record starts with its constructor and can't be waited
-// for. What tools/record knows of events that repeat is used: identical ones are counted in one Event, similar ones are
-// combined after the tenth in ten minutes, and an object gets 25 at once and then one in five minutes.
+// Recorder writes notes as Kubernetes Events on the objects that they are about. It writes one event at a time, in the
+// goroutine that calls Run, and starts no other.
+//
+// client-go's broadcasters aren't used. The one in tools/events starts a goroutine for each event and limits no rate.
+// The one in tools/record starts a goroutine in its constructor that can't be waited for. Only the correlator of
+// tools/record is used: identical events are counted in one Event, similar events are combined after the tenth in ten
+// minutes, and an object gets 25 events at once and then one every five minutes.
 type Recorder struct {
 	cluster    *Cluster
 	dropped    func()
-	queue      chan happening
+	queue      chan queuedNote
 	correlator *record.EventCorrelator
 }
 
-// happening is a note and when it was made, which may be long before it can be written.
-type happening struct {
+// queuedNote is a note with the time at which it was recorded. It may be written much later.
+type queuedNote struct {
 	attach.Note
 	at metav1.Time
 }
 
-// NewRecorder sets a recorder up; nothing is written before Run. dropped is called for each note that is lost because too
-// many wait already; it must not block.
+// NewRecorder returns a recorder. It writes nothing before Run. dropped is called for each note that is lost because
+// too many wait already. It must not block.
 func NewRecorder(cluster *Cluster, dropped func()) *Recorder {
 	return &Recorder{
-		cluster: cluster, dropped: dropped, queue: make(chan happening, maxQueuedNotes),
+		cluster: cluster, dropped: dropped, queue: make(chan queuedNote, maxQueuedNotes),
 		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{}),
 	}
 }
 
-// Record has a note written soon. It never blocks: a note that comes when too many wait already is dropped, and so is what
-// waits when Run ends. It is safe for concurrent use, also before Run and after it.
+// Record has a note written soon. It never blocks. A note is dropped if 1,000 wait already, or if Run ends before it is
+// written. Record is safe for concurrent use, also before Run and after it.
 func (r *Recorder) Record(note attach.Note) {
 	select {
-	case r.queue <- happening{Note: note, at: metav1.Now()}:
+	case r.queue <- queuedNote{Note: note, at: metav1.Now()}:
 	default:
 		r.dropped()
 	}
 }
 
-// Run writes notes until ctx ends. It is called once. While the API server can't be reached it tries again with back-off,
-// and notes wait.
+// Run writes notes until ctx ends, and then returns nil. It is called once. While the API server can't be reached, it
+// tries again with back-off, and notes wait.
 func (r *Recorder) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case seen := <-r.queue:
-			for i, object := range r.objects(seen.Note) {
-				// A claim, its volume and a node may bear the same name, and their events must not.
-				name := util.GenerateEventName(object.Name, seen.at.UnixNano()+int64(i))
-				r.write(ctx, eventOn(object, name, seen))
+		case note := <-r.queue:
+			for i, object := range r.objects(note.Note) {
+				// A claim, its volume and a node may have the same name, but their events must not.
+				name := util.GenerateEventName(object.Name, note.at.UnixNano()+int64(i))
+				r.write(ctx, eventOn(object, name, note))
 			}
 		}
 	}
 }
 
-// objects are what a note is shown on: the claim and the volume, the node, and the driver if it is about none of these.
+// objects returns the objects that a note is about: volume and claim, the node, or else the driver.
 func (r *Recorder) objects(note attach.Note) []corev1.ObjectReference {
 	var objects []corev1.ObjectReference
-	for _, pv := range r.volumesOf(note) {
+	pvs := []string{note.PV}
+	if note.PV == "" {
+		pvs = r.cluster.pvsOf(note.Volume) // none if the cache doesn't know the handle
+	}
+	for _, pv := range pvs {
 		objects = append(objects, r.volumeObjects(pv)...)
 	}
 	if note.Node != "" {
-		// A kubelet puts the node's name in the place of the UID, and that is how events are found for a node, whether
-		// its Node object still exists or not.
+		// kubelet writes the node's name instead of the UID. "kubectl describe node" finds events that way, and it also works
+		// if the Node object is gone.
 		objects = append(objects, corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: note.Node, UID: types.UID(note.Node)})
 	}
 	if len(objects) == 0 {
@@ -98,18 +104,11 @@ func (r *Recorder) objects(note attach.Note) []corev1.ObjectReference {
 	return objects
 }
 
-// volumesOf are the names of the PersistentVolumes that a note is about; none if it gives a handle that the cache doesn't know.
-func (r *Recorder) volumesOf(note attach.Note) []string {
-	if note.PV != "" {
-		return []string{note.PV}
-	}
-	return r.cluster.pvsOf(note.Volume)
-}
-
+// volumeObjects returns the PersistentVolume and the claim that is bound to it.
 func (r *Recorder) volumeObjects(pv string) []corev1.ObjectReference {
 	volume, err := r.cluster.factory.Core().V1().PersistentVolumes().Lister().Get(pv)
 	if err != nil {
-		// It is gone, or not seen yet: its name still tells people what the event is about.
+		// It is gone or not cached yet. Its name still shows what the event is about.
 		return []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: pv}}
 	}
 	objects := []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: pv, UID: volume.UID}}
@@ -121,20 +120,20 @@ func (r *Recorder) volumeObjects(pv string) []corev1.ObjectReference {
 	return objects
 }
 
-func eventOn(object corev1.ObjectReference, name string, seen happening) *corev1.Event {
+func eventOn(object corev1.ObjectReference, name string, note queuedNote) *corev1.Event {
 	event := &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Name: name, Namespace: object.Namespace},
 		InvolvedObject:      object,
-		Reason:              string(seen.Reason),
-		Message:             seen.Message,
+		Reason:              string(note.Reason),
+		Message:             note.Message,
 		Type:                corev1.EventTypeNormal,
 		Source:              corev1.EventSource{Component: reporter},
 		ReportingController: reporter,
-		FirstTimestamp:      seen.at,
-		LastTimestamp:       seen.at,
+		FirstTimestamp:      note.at,
+		LastTimestamp:       note.at,
 		Count:               1,
 	}
-	if seen.Warning {
+	if note.Warning {
 		event.Type = corev1.EventTypeWarning
 	}
 	if event.Namespace == "" {
@@ -143,7 +142,7 @@ func eventOn(object corev1.ObjectReference, name string, seen happening) *corev1
 	return event
 }
 
-// write writes an event, or adds to one that was written before, unless there are too many of its kind.
+// write writes an event, or counts it in one that was written before. It drops the event if there were too many.
 func (r *Recorder) write(ctx context.Context, event *corev1.Event) {
 	logger := klog.FromContext(ctx).WithValues("reason", event.Reason, "object", klog.KRef(event.InvolvedObject.Namespace, event.InvolvedObject.Name))
 	result, err := r.correlator.EventCorrelate(event)
@@ -152,7 +151,7 @@ func (r *Recorder) write(ctx context.Context, event *corev1.Event) {
 		return
 	}
 	if result.Skip {
-		logger.V(4).Info("Left out an event: there were too many on this object")
+		logger.V(4).Info("Dropped an event: there were too many on this object")
 		return
 	}
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 30 * time.Second}
@@ -169,6 +168,7 @@ func (r *Recorder) write(ctx context.Context, event *corev1.Event) {
 	}
 }
 
+// send sends one request, or two if the event to count in has expired.
 func (r *Recorder) send(ctx context.Context, result *record.EventCorrelateResult) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -179,12 +179,12 @@ func (r *Recorder) send(ctx context.Context, result *record.EventCorrelateResult
 			return err
 		}
 	}
-	// A new one, or one that has expired since.
+	// The event is new, or the one to count in has expired.
 	_, err := events.Create(ctx, event, metav1.CreateOptions{})
 	return err
 }
 
-// rejected tells whether the API server has decided against an event, so that trying again is no use.
+// rejected reports whether the API server refused an event for good, so that it is useless to try again.
 func rejected(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -24,12 +24,12 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// recording is a recorder over a fake API server. Its caches aren't run: what they hold is put there by the test.
+// recording is a recorder over a fake API server. Its caches aren't run: the test fills them.
 type recording struct {
 	*Recorder
 	client  *fake.Clientset
 	dropped atomic.Int64
-	// fail makes writing an event fail with what it holds.
+	// fail, unless nil, is the error of every write of an event.
 	fail  atomic.Pointer[error]
 	tries atomic.Int64
 }
@@ -139,7 +139,8 @@ func TestWhereANoteIsShown(t *testing.T) {
 	}
 }
 
-// The controller service knows a volume by its handle alone: what it says of one is shown on claim and volume all the same.
+// The controller service knows a volume by its handle alone: what it says of one is shown on claim and volume all the
+// same.
 func TestNotesByHandleAreShownOnTheClaimAndTheVolume(t *testing.T) {
 	for _, reason := range []attach.Reason{attach.PublishRefused, attach.JoinRefused, attach.ApplianceWentBack, attach.VolumeTakenOver, attach.MachineIdentityChanged} {
 		for name, test := range map[string]struct {
@@ -169,7 +170,8 @@ func TestNotesByHandleAreShownOnTheClaimAndTheVolume(t *testing.T) {
 	}
 }
 
-// The first of a kind is written at once; what repeats becomes a count, and even that is written a limited number of times.
+// The first of a kind is written at once; what repeats becomes a count, and even that is written a limited number of
+// times.
 func TestNotesThatRepeatAreOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecording(t)
@@ -203,9 +205,9 @@ func TestAStormOfNotes(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	const notes = 10_000
 	r := newRecording(t)
-	hold := make(chan struct{})
+	block := make(chan struct{})
 	r.client.PrependReactor("create", "events", func(clienttesting.Action) (bool, kruntime.Object, error) {
-		<-hold
+		<-block
 		return false, nil, nil
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -221,7 +223,7 @@ func TestAStormOfNotes(t *testing.T) {
 	if lost := r.dropped.Load(); lost < notes-maxQueuedNotes-1 || lost > notes-maxQueuedNotes {
 		t.Errorf("%d notes dropped, want all but the %d that may wait", lost, maxQueuedNotes)
 	}
-	close(hold)
+	close(block)
 	for len(r.queue) > 0 {
 		runtime.Gosched()
 	}
@@ -298,7 +300,7 @@ func TestRecorderEndsWhileTheAPIServerIsAway(t *testing.T) {
 	})
 }
 
-// The API server forgets events after an hour; what goes on for longer is told anew.
+// The API server forgets events after an hour; what goes on for longer gets a new one.
 func TestAnEventThatExpiredIsWrittenAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecording(t)

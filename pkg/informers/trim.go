@@ -1,12 +1,13 @@
 package informers
 
 import (
+	"cmp"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
@@ -14,8 +15,8 @@ import (
 // nodeIDAnnotation is where external-attacher keeps the CSI node ID of an attachment, for when the CSINode is gone.
 const nodeIDAnnotation = "csi.alpha.kubernetes.io/node-id"
 
-// trim drops from objects, before they are cached, all that is never read. Objects of other drivers can't be left out of
-// a watch, but are cut down to their names.
+// trim removes all fields that are never read from objects before they are cached. A watch can't leave out objects of
+// other drivers, so they are reduced to their metadata.
 type trim struct{ driver string }
 
 // object is a cache.TransformFunc. It must be idempotent: the informer may apply it to an object twice.
@@ -96,33 +97,30 @@ func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, CreationTimestamp: meta.CreationTimestamp, DeletionTimestamp: meta.DeletionTimestamp}
 }
 
-// nodeOf gives a Node in the words of package attach.
-func nodeOf(node *corev1.Node, driver string) attach.Node {
+// nodeOf converts a Node.
+func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
 	result := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
 	for _, taint := range node.Spec.Taints {
 		result.Leaving = result.Leaving || taint.Key == corev1.TaintNodeOutOfService
 	}
 	for _, volume := range node.Status.VolumesInUse {
-		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(driver)); ours {
+		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(c.driver)); ours {
 			result.VolumesInUse = append(result.VolumesInUse, handle)
 		}
 	}
 	return result
 }
 
-// machineOf is the identity that a node process finds on the same machine by itself.
+// machineOf returns the machine identity that a Node reports, in lower case. The node process on that machine
+// determines the same one.
 func machineOf(node *corev1.Node) string {
-	identity := node.Status.NodeInfo.SystemUUID
-	if identity == "" {
-		identity = node.Status.NodeInfo.MachineID
-	}
-	return strings.ToLower(identity)
+	return strings.ToLower(cmp.Or(node.Status.NodeInfo.SystemUUID, node.Status.NodeInfo.MachineID))
 }
 
-// inUsePrefix begins a volume of the driver in a Node's volumesInUse; the volume handle follows.
+// inUsePrefix returns what precedes the handle of a volume of the driver in a Node's volumesInUse.
 func inUsePrefix(driver string) string { return "kubernetes.io/csi/" + driver + "^" }
 
-// attachmentOf gives a VolumeAttachment in the words of package attach.
+// attachmentOf converts a VolumeAttachment, without the handle of its volume.
 func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 	result := attach.Attachment{
 		Name:            attachment.Name,
@@ -132,7 +130,7 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 		NodeID:          attachment.Annotations[nodeIDAnnotation],
 		Attached:        attachment.Status.Attached,
 		Since:           attachment.CreationTimestamp.Time,
-		DetachingSince:  timeOf(attachment.DeletionTimestamp),
+		DetachingSince:  ptr.Deref(attachment.DeletionTimestamp, metav1.Time{}).Time,
 		PV:              pvOf(attachment),
 	}
 	if attachment.Status.Attached {
@@ -141,17 +139,7 @@ func attachmentOf(attachment *storagev1.VolumeAttachment) attach.Attachment {
 	return result
 }
 
-// pvOf is the name of an attachment's PersistentVolume; empty for a volume that is written into a pod.
+// pvOf returns the name of an attachment's PersistentVolume, or "" for an inline volume.
 func pvOf(attachment *storagev1.VolumeAttachment) string {
-	if name := attachment.Spec.Source.PersistentVolumeName; name != nil {
-		return *name
-	}
-	return ""
-}
-
-func timeOf(timestamp *metav1.Time) time.Time {
-	if timestamp == nil {
-		return time.Time{}
-	}
-	return timestamp.Time
+	return ptr.Deref(attachment.Spec.Source.PersistentVolumeName, "")
 }

@@ -9,8 +9,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// waiters lets callers wait for events about attachments, by the attachment's name or by the handle of its volume. The
-// two can't be taken for one another: a handle has slashes.
+// waiters lets callers wait for events about an attachment or a volume. A key is the name of an attachment or the
+// handle of a volume. A handle has slashes and a name has none, so keys can't collide.
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[string]chan struct{}
@@ -28,6 +28,7 @@ func (w *waiters) signal(key string) <-chan struct{} {
 	return w.byKey[key]
 }
 
+// wake closes the channels of the keys.
 func (w *waiters) wake(keys ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,12 +40,12 @@ func (w *waiters) wake(keys ...string) {
 	}
 }
 
-// wake wakes the requests that wait for something to happen to the attachment, or to any of its volume.
+// wake wakes the requests that wait for an event about the attachment or its volume.
 func (c *Cluster) wake(attachment *storagev1.VolumeAttachment) {
 	c.waiters.wake(attachment.Name, c.attachmentOf(attachment).Volume)
 }
 
-// wakeAttached wakes the requests that wait for something to happen to a volume that is attached to the node.
+// wakeAttached wakes the requests that wait for an event about a volume that is attached to the node.
 func (c *Cluster) wakeAttached(nodeName string) {
 	for _, name := range c.attachmentsOn(nodeName) {
 		if attachment, found := c.CachedAttachment(name); found {
@@ -53,16 +54,17 @@ func (c *Cluster) wakeAttached(nodeName string) {
 	}
 }
 
-// AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume, or when a node
-// that it is attached to vanishes or becomes another machine.
+// AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume, or when a
+// node that it is attached to vanishes or becomes another machine.
 func (c *Cluster) AttachmentsChanged(handle string) <-chan struct{} { return c.waiters.signal(handle) }
 
 // AwaitAttachment returns an attachment as soon as the cache has it. found is false if ctx ended first.
 func (c *Cluster) AwaitAttachment(ctx context.Context, name string) (attachment attach.Attachment, found bool) {
-	// Other requests that wait for it look again and take a new signal. Without this, the last to give up would leave one.
+	// Otherwise the channel would be left in the map when the last request gives up. Other requests check again and take a
+	// new channel.
 	defer c.waiters.wake(name)
 	for {
-		// The signal is taken before the look, so that no event between the two is missed.
+		// The channel is taken before the check, so that no event in between is missed.
 		signal := c.waiters.signal(name)
 		if attachment, found = c.CachedAttachment(name); found {
 			return attachment, true

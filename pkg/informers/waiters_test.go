@@ -38,8 +38,8 @@ func TestAwaitAttachment(t *testing.T) {
 	})
 }
 
-// Whoever waits for a holder to leave hears of it when its node is gone, though nothing happened to its attachment: a pod on it
-// keeps that from being cleared.
+// A request that waits for a holder is woken when the holder's node is gone, even if nothing happened to the
+// attachment: a pod on the node keeps the attachment from being cleared.
 func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
 	tests := map[string]struct {
 		change func(*controller) error

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
 )
 
-// appliance is how the appliance and the way to it are doing.
+// appliance has the metrics of commands for the appliance and of the connection to it.
 type appliance struct {
 	commands  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -17,25 +18,21 @@ type appliance struct {
 	connected prometheus.Gauge
 }
 
-func newAppliance(buckets []float64) appliance {
+func newAppliance(register promauto.Factory, buckets []float64) appliance {
 	return appliance{
-		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+		commands: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_appliance_commands_total", Help: "Commands for the appliance, by kind and by how they ended.",
 		}, []string{"command", "outcome"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		durations: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rds_csi_appliance_command_duration_seconds", Help: "How long commands for the appliance took, waiting and connecting included.", Buckets: buckets,
 		}, []string{"command"}),
-		connects: prometheus.NewCounterVec(prometheus.CounterOpts{
+		connects: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_appliance_connects_total", Help: "Attempts to connect to the appliance, by result.",
 		}, []string{"result"}),
-		connected: prometheus.NewGauge(prometheus.GaugeOpts{
+		connected: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_appliance_connected", Help: "1 while there is an SSH connection for new commands; it is made when it is needed.",
 		}),
 	}
-}
-
-func (a appliance) collectors() []prometheus.Collector {
-	return []prometheus.Collector{a.commands, a.durations, a.connects, a.connected}
 }
 
 func (a appliance) startAtZero() {
@@ -61,7 +58,7 @@ func (m *Metrics) CountConnect(result transport.ConnectResult) {
 	m.appliance.connects.WithLabelValues(string(result)).Inc()
 }
 
-// SetConnected notes whether there is a connection to the appliance.
+// SetConnected records whether there is a connection to the appliance.
 func (m *Metrics) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch
 	value := 0.0
 	if connected {

@@ -1,3 +1,3 @@
-// Package metrics is every metric of this driver: all names stand in metrics.go, those about the appliance in appliance.go.
-// Counters are fed by the observers that the other packages are given; nothing here does any I/O when it is scraped.
+// Package metrics has every metric of this driver: metrics.go those about Kubernetes, appliance.go those about the
+// appliance. Other packages report through observers that this package implements. A scrape does no I/O.
 package metrics

@@ -5,11 +5,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// Metrics are the driver's metrics, in a registry of their own. Its methods are safe for concurrent use and never block.
+// Metrics has the driver's metrics, in a registry of its own. Its methods are safe for concurrent use and never block.
 type Metrics struct {
 	registry         *prometheus.Registry
 	calls            *prometheus.HistogramVec
@@ -41,71 +42,66 @@ const (
 	resultError   = "error"
 )
 
-// New registers every metric.
+// New returns the metrics of a node process. Series with labels appear when they are counted first.
 func New() *Metrics {
-	// From a command's round trip (50 ms on the appliance) to the sidecars' patience.
+	// From a command's round trip (50 ms on the appliance) to the sidecars' timeout.
 	buckets := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	register := promauto.With(registry)
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		registry: registry,
+		calls: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "csi_plugin_operations_seconds", Help: "CSI calls served, by method and gRPC code.", Buckets: buckets,
 		}, []string{"driver_name", "method_name", "grpc_status_code"}),
-		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		operations: register.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "rds_csi_attachment_operation_duration_seconds", Help: "Attaching, detaching and reconciling one attachment, by result.", Buckets: buckets,
 		}, []string{"operation", "result"}),
-		staleCleared: prometheus.NewCounter(prometheus.CounterOpts{
+		staleCleared: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_stale_attachments_cleared_total", Help: "VolumeAttachments deleted because their node is proven gone.",
 		}),
-		reconcileActions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		reconcileActions: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_reconcile_actions_total", Help: "What the attachment reconciler did, by action.",
 		}, []string{"action"}),
-		graceUsed: prometheus.NewCounter(prometheus.CounterOpts{
+		graceUsed: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_grace_period_used_total", Help: "Volumes handed off to a new node while the old one was still detaching.",
 		}),
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		decisions: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_publish_decisions_total", Help: "Decisions on requests to publish a volume, by verdict.",
 		}, []string{"verdict"}),
-		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
+		restored: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_volumes_restored_total", Help: "Volumes whose record or export was written again after the appliance had lost it, by reason.",
 		}, []string{"reason"}),
-		leader: prometheus.NewGauge(prometheus.GaugeOpts{
+		leader: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_leader", Help: "1 while this process clears stale attachments, 0 while another one does.",
 		}),
-		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+		eventsDropped: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
 		}),
-		massDeletion: prometheus.NewGauge(prometheus.GaugeOpts{
+		massDeletion: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are paused because too many nodes vanished at once.",
 		}),
-		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		orphans: register.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rds_csi_orphans", Help: "Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
 		}, []string{"kind"}),
-		connectionsLost: prometheus.NewCounter(prometheus.CounterOpts{
+		connectionsLost: register.NewCounter(prometheus.CounterOpts{
 			Name: "rds_csi_node_connections_lost_total", Help: "Staged volumes whose connection the kernel had given up.",
 		}),
-		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
+		reconnects: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_node_reconnects_total", Help: "Attempts to reconnect staged volumes whose connection the kernel had given up, by result.",
 		}, []string{"result"}),
-		appliance: newAppliance(buckets),
+		appliance: newAppliance(register, buckets),
 	}
-	m.registry.MustRegister(m.appliance.collectors()...)
-	m.registry.MustRegister(m.calls, m.operations, m.staleCleared, m.reconcileActions, m.graceUsed, m.decisions, m.restored, m.massDeletion, m.orphans, m.leader, m.eventsDropped, m.connectionsLost, m.reconnects,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{resultSuccess, resultError} {
 		m.reconnects.WithLabelValues(result)
 	}
 	return m
 }
 
-// NewController returns the metrics of a controller. Every series exists whose labels are known: an alert on the first of
-// something needs the zero before it. There may be thousands of nodes, and they don't have these series.
+// NewController returns the metrics of a controller. Every series whose labels are known begins at 0: an alert on a
+// first increase needs the 0 before it. New doesn't do that, since there may be thousands of node processes.
 func NewController() *Metrics {
 	m := New()
-	m.startAtZero()
-	return m
-}
-
-func (m *Metrics) startAtZero() {
 	for _, action := range attach.Actions() {
 		m.reconcileActions.WithLabelValues(string(action))
 	}
@@ -119,9 +115,10 @@ func (m *Metrics) startAtZero() {
 		m.orphans.WithLabelValues(string(kind))
 	}
 	m.appliance.startAtZero()
+	return m
 }
 
-// Registry is what /metrics serves.
+// Registry returns the registry that /metrics serves.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // ObserveCall counts a finished CSI call.
@@ -137,10 +134,10 @@ func (m *Metrics) ObserveCall(method, code string, took time.Duration) {
 	}
 }
 
-// CountConnectionLost counts a staged volume whose connection was found gone.
+// CountConnectionLost counts a staged volume whose connection the kernel had given up.
 func (m *Metrics) CountConnectionLost() { m.connectionsLost.Inc() }
 
-// CountReconnect counts an attempt to connect such a volume again; err is what it failed with, or nil.
+// CountReconnect counts an attempt to reconnect such a volume. err is nil if it succeeded.
 func (m *Metrics) CountReconnect(err error) { m.reconnects.WithLabelValues(resultOf(err)).Inc() }
 
 func resultOf(err error) string {
@@ -150,7 +147,7 @@ func resultOf(err error) string {
 	return resultSuccess
 }
 
-// ObserveReconcile counts what the reconciler did about one attachment; err is what it failed with, or nil.
+// ObserveReconcile counts the work on one attachment. err is nil if it succeeded.
 func (m *Metrics) ObserveReconcile(action attach.Action, err error, took time.Duration) {
 	m.reconcileActions.WithLabelValues(string(action)).Inc()
 	m.operations.WithLabelValues(operationReconcile, resultOf(err)).Observe(took.Seconds())
@@ -172,22 +169,22 @@ func (m *Metrics) CountRestored(reason attach.RestoreReason) {
 	m.restored.WithLabelValues(string(reason)).Inc()
 }
 
-// BeginLeading notes that this process clears stale attachments from now on.
+// BeginLeading records that this process leads: it clears stale attachments.
 func (m *Metrics) BeginLeading() { m.leader.Set(1) }
 
-// EndLeading notes that it no longer does.
+// EndLeading records that this process no longer leads.
 func (m *Metrics) EndLeading() { m.leader.Set(0) }
 
 // CountEventDropped counts a Kubernetes Event that is lost because too many waited already.
 func (m *Metrics) CountEventDropped() { m.eventsDropped.Inc() }
 
-// BeginMassDeletion notes that clearing and take-over are paused, until EndMassDeletion.
+// BeginMassDeletion records that clearing and take-over are paused, until EndMassDeletion.
 func (m *Metrics) BeginMassDeletion() { m.massDeletion.Set(1) }
 
-// EndMassDeletion notes that clearing and take-over aren't paused.
+// EndMassDeletion records that clearing and take-over are no longer paused.
 func (m *Metrics) EndMassDeletion() { m.massDeletion.Set(0) }
 
-// SetOrphans notes how many orphans of a kind the last audit found.
+// SetOrphans records the number of orphans of a kind that the last audit found.
 func (m *Metrics) SetOrphans(kind attach.OrphanKind, count int) {
 	m.orphans.WithLabelValues(string(kind)).Set(float64(count))
 }

@@ -11,7 +11,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// checkClusterID marks the probe disk; no cluster has such an ID.
+// checkClusterID is the cluster ID in the record of the probe disk. No cluster has it.
 const checkClusterID = "appliance-check"
 
 // applianceCheckOptions are the flags of "rds-csi appliance check".
@@ -26,7 +26,7 @@ func (o *applianceCheckOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.pool, "pool", "", "mount point of the RouterOS filesystem to check, as in the StorageClass")
 }
 
-// Validate says which flags can't be used.
+// Validate returns an error that names every invalid flag.
 func (o *applianceCheckOptions) Validate() error {
 	o.appliance.config.ClusterID = checkClusterID
 	o.appliance.config.Port = defaultNVMePort
@@ -36,7 +36,7 @@ func (o *applianceCheckOptions) Validate() error {
 	}))
 }
 
-// checkAppliance prints what it finds as a table, and fails if the driver can't work with that.
+// checkAppliance prints its findings as a table. It returns an error if the driver can't work with the appliance.
 func checkAppliance(ctx context.Context, options *applianceCheckOptions, out io.Writer) error {
 	client, err := options.appliance.connect()
 	if err != nil {

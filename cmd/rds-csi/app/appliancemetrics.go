@@ -4,8 +4,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 )
 
-// observeAppliance has everything that goes to the appliance counted. Something can be received from the channel whenever
-// the connection was lost since the last time.
+// observeAppliance has commands and connections counted. lost receives a value after the connection was lost; several
+// losses in a row may be one value.
 func observeAppliance(options *applianceOptions, observed *metrics.Metrics) (lost <-chan struct{}) {
 	losses := make(chan struct{}, 1)
 	options.config.Observe = observed.ObserveCommand

@@ -29,7 +29,7 @@ func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
-// connect returns a client of the appliance, which connects when it is first used.
+// connect returns a client of the appliance. The client connects when it is first used.
 func (o *applianceOptions) connect() (*rds.Client, error) {
 	ssh, err := transport.NewSSH(o.ssh)
 	if err != nil {
@@ -38,7 +38,7 @@ func (o *applianceOptions) connect() (*rds.Client, error) {
 	return rds.New(o.config, ssh)
 }
 
-// validate checks what can be checked without any I/O.
+// validate checks the flags without any I/O.
 func (o *applianceOptions) validate() error {
 	return failures([]check{
 		{o.ssh.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
@@ -50,13 +50,13 @@ func (o *applianceOptions) validate() error {
 	})
 }
 
-// check is one condition on the flags, with what to say where it doesn't hold.
+// check is one condition on the flags, and the error if it doesn't hold.
 type check struct {
 	ok      bool
 	failure error
 }
 
-// failures reports every check that doesn't hold, all at once.
+// failures returns the errors of all checks that don't hold, joined; nil if all hold.
 func failures(checks []check) error {
 	var failed []error
 	for _, check := range checks {

@@ -9,11 +9,10 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 )
 
-// newAuditor builds what compares appliance and cluster, at the pace at which attachments are looked at again. While paused
-// returns true it removes nothing.
+// newAuditor returns the auditor that the flags configure. It audits at the interval of the attachment reconciler's
+// resync.
 func newAuditor(options *ControllerOptions, appliance attach.AuditAppliance, cluster *informers.Cluster, observer attach.AuditObserver) (*attach.Auditor, error) {
 	config := attach.AuditConfig{
 		Scope: controller.AuditScope(csi.DriverName), Every: options.reconcileEvery, Remove: options.removeOrphans, Grace: options.orphanGrace,
@@ -21,29 +20,20 @@ func newAuditor(options *ControllerOptions, appliance attach.AuditAppliance, clu
 	return attach.NewAuditor(config, appliance, cluster, observer)
 }
 
-// auditObserver has orphans counted and told.
-func auditObserver(observed *metrics.Metrics, note func(attach.Note), paused func() bool) attach.AuditObserver {
-	return attach.AuditObserver{
-		Count:  observed.SetOrphans,
-		Note:   note,
-		Paused: paused,
-	}
-}
-
-// leadersWork is what only the leader does: it clears stale attachments, and audits meanwhile.
-type leadersWork struct {
+// leaderTasks is what only the leader runs: the reconciler and the auditor.
+type leaderTasks struct {
 	reconciler *attach.Reconciler
 	auditor    *attach.Auditor
 	// auditing is full while the auditor runs.
 	auditing chan struct{}
 }
 
-func newLeadersWork(reconciler *attach.Reconciler, auditor *attach.Auditor) *leadersWork {
-	return &leadersWork{reconciler: reconciler, auditor: auditor, auditing: make(chan struct{}, 1)}
+func newLeaderTasks(reconciler *attach.Reconciler, auditor *attach.Auditor) *leaderTasks {
+	return &leaderTasks{reconciler: reconciler, auditor: auditor, auditing: make(chan struct{}, 1)}
 }
 
-// Run works until ctx ends or Stop is called. It returns when both have ended.
-func (w *leadersWork) Run(ctx context.Context) error {
+// Run runs both until ctx ends, Stop is called, or one of them fails. It returns when both have ended.
+func (w *leaderTasks) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	group.Go(func() error {
@@ -59,7 +49,7 @@ func (w *leadersWork) Run(ctx context.Context) error {
 }
 
 // Stop ends Run and returns when both have ended.
-func (w *leadersWork) Stop() {
+func (w *leaderTasks) Stop() {
 	w.reconciler.Stop()
 	w.auditing <- struct{}{}
 	<-w.auditing

@@ -132,15 +132,19 @@ func TestTheLeadersWorkStopsAsOne(t *testing.T) {
 		options, _ := parsed(t, nil)
 		appliance := &stubbornAppliance{looking: make(chan struct{}), release: make(chan struct{})}
 		observed, note := metrics.NewController(), func(attach.Note) {}
-		reconciler, err := newReconciler(options, cluster, appliance, reconcilerObserver(observed, note, func() time.Duration { return 0 }))
+		reconciler, err := newReconciler(options, cluster, appliance, attach.Observer{
+			Done: observed.ObserveReconcile, Note: note, PausedFor: func() time.Duration { return 0 },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		auditor, err := newAuditor(options, appliance, cluster, auditObserver(observed, note, func() bool { return false }))
+		auditor, err := newAuditor(options, appliance, cluster, attach.AuditObserver{
+			Count: observed.SetOrphans, Note: note, Paused: func() bool { return false },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		work := newLeadersWork(reconciler, auditor)
+		work := newLeaderTasks(reconciler, auditor)
 		work.Stop()
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup

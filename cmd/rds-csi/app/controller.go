@@ -22,11 +22,12 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// startTimeout bounds the one question to the API server that must be answered before anything can be served.
+// startTimeout bounds the one request to the API server that must succeed before CSI can be served.
 const startTimeout = 30 * time.Second
 
-// RunController serves the controller service and clears stale attachments until ctx ends. It returns when everything
-// that it started has ended.
+// RunController serves the controller service and clears stale attachments until ctx ends, and then returns nil. It
+// returns an error if the configuration is invalid or a part fails. Everything that it started has ended when it
+// returns.
 func RunController(ctx context.Context, options *ControllerOptions) error {
 	options.appliance.config.ClusterID = options.clusterID
 	var client kubernetes.Interface
@@ -57,17 +58,18 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 	return group.Wait()
 }
 
-// controllerParts builds what has to run, so that a mistake in the configuration shows before anything does. Something is
-// received from lost whenever the connection to the appliance is.
+// controllerParts returns the functions that make up the controller process, to be run concurrently. It starts none of
+// them, so an invalid configuration is found before anything runs. lost receives a value after the connection to the
+// appliance was lost.
 func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics, lost <-chan struct{}) ([]func(context.Context) error, error) {
 	var (
-		nodes   controller.Nodes = attach.RecordNodes{}
-		ready                    = func() bool { return true }
-		note                     = func(attach.Note) {}
-		met                      = func(context.Context, []rds.Disk) {}
-		cluster *informers.Cluster
-		valve   *guard
-		parts   []func(context.Context) error
+		nodes     controller.Nodes = attach.RecordNodes{}
+		ready                      = func() bool { return true }
+		note                       = func(attach.Note) {}
+		contacted                  = func(context.Context, []rds.Disk) {}
+		cluster   *informers.Cluster
+		valve     *massDeletionValve
+		parts     []func(context.Context) error
 	)
 	if client != nil {
 		var err error
@@ -76,26 +78,29 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		}
 		recorder := informers.NewRecorder(cluster, observed.CountEventDropped)
 		note = recorder.Record
-		if valve, err = newGuard(options.valve, cluster, observed, note); err != nil {
+		if valve, err = newMassDeletionValve(options.valve, cluster, observed, note); err != nil {
 			return nil, err
 		}
-		nodes, ready, met = attach.NewNodes(csi.DriverName, cluster, valve.Paused), cluster.Synced, valve.begin
+		nodes, ready, contacted = attach.NewNodes(csi.DriverName, cluster, valve.Paused), cluster.Synced, valve.begin
 		parts = append(parts, cluster.Run, recorder.Run, valve.Run)
 	}
-	service, err := newControllerService(options, appliance, nodes, note, observed)
+	service, err := controller.New(serviceConfig(options), appliance, nodes,
+		controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored})
 	if err != nil {
 		return nil, err
 	}
 	if cluster != nil && options.reconcile {
-		reconciler, err := newReconciler(options, cluster, service, reconcilerObserver(observed, note, valve.PausedFor))
+		reconciler, err := newReconciler(options, cluster, service,
+			attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: valve.PausedFor})
 		if err != nil {
 			return nil, err
 		}
-		auditor, err := newAuditor(options, service, cluster, auditObserver(observed, note, valve.Paused))
+		auditor, err := newAuditor(options, service, cluster,
+			attach.AuditObserver{Count: observed.SetOrphans, Note: note, Paused: valve.Paused})
 		if err != nil {
 			return nil, err
 		}
-		run, err := runLeading(options, newLeadersWork(reconciler, auditor), observed)
+		run, err := runLeading(options, newLeaderTasks(reconciler, auditor), observed)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +114,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	}
 	return append(parts, server.Run,
 		func(ctx context.Context) error {
-			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, met)
+			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
 		},
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
@@ -129,13 +134,14 @@ func kubeConfig(options *ControllerOptions) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
 	}
-	// The default of 5 requests a second made another driver take 55 s to look at 20 volumes.
+	// client-go's default of 5 requests a second is too slow: another driver needed 55 s to check 20 volumes.
 	config.QPS, config.Burst = float32(options.kubeQPS), options.kubeBurst
 	config.UserAgent = "rds-csi-controller/" + version()
 	return config, nil
 }
 
-// defaultClusterID makes the UID of kube-system the cluster's ID, unless one was given: it lives as long as the cluster.
+// defaultClusterID sets the cluster ID to the UID of kube-system, unless a flag sets it. That namespace lives as long
+// as the cluster.
 func defaultClusterID(ctx context.Context, client kubernetes.Interface, options *ControllerOptions) error {
 	if options.clusterID != "" {
 		return nil
@@ -150,6 +156,7 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 	return nil
 }
 
+// newReconciler returns the reconciler that the flags configure, and has the cluster's events enqueued in it.
 func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appliance attach.Appliance, observer attach.Observer) (*attach.Reconciler, error) {
 	config := attach.ReconcilerConfig{Resync: options.reconcileEvery, Workers: options.reconcileWorkers, StuckAfter: options.stuckAfter}
 	reconciler, err := attach.NewReconciler(config, cluster, appliance, observer)
@@ -160,12 +167,8 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 	return reconciler, nil
 }
 
-func reconcilerObserver(observed *metrics.Metrics, note func(attach.Note), pausedFor func() time.Duration) attach.Observer {
-	return attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: pausedFor}
-}
-
-// resyncAfter has every record read again when the connection to the appliance was lost: it may come back another than it
-// went.
+// resyncAfter returns a function that has every record read again after the connection to the appliance was lost: the
+// appliance may have gone back in time.
 func resyncAfter(lost <-chan struct{}, reconciler *attach.Reconciler) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {
@@ -179,30 +182,25 @@ func resyncAfter(lost <-chan struct{}, reconciler *attach.Reconciler) func(conte
 	}
 }
 
-// runLeading gives the run of what only a leader does, under an election unless the flags say that there is no other
-// controller.
-func runLeading(options *ControllerOptions, work worker, observed *metrics.Metrics) (func(context.Context) error, error) {
+// runLeading returns a function that runs the tasks of the leader: after an election, or at once if the flags switch
+// the election off.
+func runLeading(options *ControllerOptions, tasks runner, observed *metrics.Metrics) (func(context.Context) error, error) {
 	if !options.election.enabled {
 		return func(ctx context.Context) error {
 			observed.BeginLeading()
 			defer observed.EndLeading()
-			return work.Run(ctx)
+			return tasks.Run(ctx)
 		}, nil
 	}
 	config, err := kubeConfig(options)
 	if err != nil {
 		return nil, err
 	}
-	election, err := newElection(options.election, config, work, observed)
+	election, err := newElection(options.election, config, tasks, observed)
 	if err != nil {
 		return nil, err
 	}
 	return election.Run, nil
-}
-
-func newControllerService(options *ControllerOptions, appliance *rds.Client, nodes controller.Nodes, note func(attach.Note), observed *metrics.Metrics) (*controller.Service, error) {
-	observer := controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored}
-	return controller.New(serviceConfig(options), appliance, nodes, observer)
 }
 
 func serviceConfig(options *ControllerOptions) controller.Config {
@@ -218,13 +216,15 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 	}
 }
 
-// contactAppliance asks the appliance's version and lists the disks once, as soon as it can be reached: what is wrong with
-// address, user, keys or version is in the log at once and not only at the first volume, and later writes know what the disks looked like. It never
-// fails the process: the appliance may be away for hours, and calls that need it say so themselves. met is called with the disks.
-func contactAppliance(ctx context.Context, appliance *rds.Client, address string, met func(context.Context, []rds.Disk)) error {
+// contactAppliance reads the appliance's version and its disks once, as soon as the appliance can be reached, and then
+// calls contacted with the disks. So a wrong address, user, key or version is logged at once and not only with the
+// first volume, and the client remembers the records. It always returns nil: the appliance may be away for hours, and
+// the calls that need it return errors.
+func contactAppliance(ctx context.Context, appliance *rds.Client, address string, contacted func(context.Context, []rds.Disk)) error {
 	logger := klog.FromContext(ctx)
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
-	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+	// It returns after success or when ctx ends, and neither is an error of this process.
+	_ = backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		version, err := appliance.Probe(ctx)
 		var disks []rds.Disk
 		if err == nil {
@@ -234,16 +234,14 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)
 			return false, nil
 		}
-		logger.Info("Met the appliance", "address", address, "version", version.Text, "disks", len(disks))
-		met(ctx, disks)
+		logger.Info("Contacted the appliance", "address", address, "version", version.Text, "disks", len(disks))
+		contacted(ctx, disks)
 		return true, nil
 	})
-	if err != nil && ctx.Err() == nil {
-		return err
-	}
 	return nil
 }
 
+// healthyWhen returns the check that /healthz makes.
 func healthyWhen(ready func() bool) func() error {
 	return func() error {
 		if !ready() {

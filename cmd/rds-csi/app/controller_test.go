@@ -36,7 +36,7 @@ func flagsFor(t *testing.T) (arguments map[string]string, socket string) {
 
 func parsed(t *testing.T, arguments map[string]string) (*ControllerOptions, error) {
 	t.Helper()
-	options := NewControllerOptions()
+	options := &ControllerOptions{}
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	options.AddFlags(flags)
@@ -146,7 +146,7 @@ func TestControllerRefusesAnotherHostKey(t *testing.T) {
 	arguments["rds-known-hosts"] = written(t, "["+strings.Replace(arguments["rds-address"], ":", "]:", 1)+" "+key)
 	err = createVolume(t, startProcess(t, arguments, socket))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "host key") || !strings.Contains(err.Error(), "SHA256:") {
-		t.Errorf("got %v, want UNAVAILABLE that tells the offered fingerprint", err)
+		t.Errorf("got %v, want UNAVAILABLE that names the offered fingerprint", err)
 	}
 }
 

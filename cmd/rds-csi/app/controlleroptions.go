@@ -45,45 +45,42 @@ type ControllerOptions struct {
 // defaultNVMePort is the port registered for NVMe/TCP.
 const defaultNVMePort = 4420
 
-// NewControllerOptions gives options for AddFlags to fill.
-func NewControllerOptions() *ControllerOptions { return &ControllerOptions{} }
-
 // AddFlags registers the flags with their defaults.
 func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "socket to serve CSI on, unix:// and an absolute path")
 	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics and /healthz on; empty serves neither")
 	flags.StringVar(&o.clusterID, "cluster-id", "", "ID written into every volume's record; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
-	flags.BoolVar(&o.kubernetes, "kubernetes", true, "use Kubernetes to tell whether a holder is gone, and clear stale attachments there; false decides by the appliance's records alone, and takes any well-formed node ID for a node")
+	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false relies on the appliance's records alone, and accepts any well-formed node ID")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: the pod's ServiceAccount")
 	flags.Float64Var(&o.kubeQPS, "kube-api-qps", 50, "requests per second to the API server")
 	flags.IntVar(&o.kubeBurst, "kube-api-burst", 100, "requests to the API server in one burst")
 
 	flags.BoolVar(&o.reconcile, "enable-attachment-reconciler", true, "clear the attachments of nodes that are gone")
-	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "how often every attachment is looked at again, in case an event was lost")
-	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "attachments looked at side by side")
+	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "interval at which every attachment is checked, in case an event was lost")
+	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "number of attachments that are checked concurrently")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
-	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric tell of it; nothing is forced")
-	flags.IntVar(&o.maxWaiting, "max-held-publishes", 2, "publish requests that may wait at once for a conflict that is about to resolve; a quarter of external-attacher's --worker-threads at most, since detaching needs them too")
-	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a volume that is shared (ReadWriteMany, block) although a dead node that shared it before may still be connected")
-	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume to the host NQN of its holder only, beside the epoch; nodes must connect by this driver, which derives it from the machine's identity")
-	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "grow volumes while nodes have them; turn it on once you saw a connected node notice a larger disk on your RouterOS version")
+	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric report it; nothing is forced")
+	flags.IntVar(&o.maxWaiting, "max-held-publishes", 2, "number of publish requests that may wait at once for a conflict that is about to end; at most a quarter of external-attacher's --worker-threads, since detaching needs them too")
+	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a shared volume (ReadWriteMany, block) although a departed host that shared it before may still be connected")
+	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume only to the host NQN of its holder, in addition to the epoch; nodes must connect by this driver, which derives the host NQN from the machine's identity")
+	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "expand volumes while they are published; switch it on only if a connected node notices a larger disk with your RouterOS version")
 
 	o.election.addFlags(flags)
-	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "hold clearing and take-over while at least this many nodes vanished within the window; 0 never holds")
-	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and while they are at least this share of all nodes, more than 0 and at most 1")
-	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a node that vanished counts")
+	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "pause clearing and take-over while at least this many nodes vanished within the window; 0 never pauses")
+	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and only while they are at least this share of all nodes; more than 0, at most 1")
+	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a vanished node counts")
 
-	flags.BoolVar(&o.removeOrphans, "remove-orphans", false, "delete disks of this cluster that no PersistentVolume refers to, and release holders without an attachment; false only reports them. Read docs/orphans.md first")
-	flags.DurationVar(&o.orphanGrace, "orphan-grace-period", time.Hour, "how far apart two audits must be that both found an orphan before it is removed")
+	flags.BoolVar(&o.removeOrphans, "remove-orphans", false, "delete disks of this cluster that no PersistentVolume refers to, and revoke access of holders without an attachment; false only reports them. Read docs/orphans.md first")
+	flags.DurationVar(&o.orphanGrace, "orphan-grace-period", time.Hour, "how long audits must have found an orphan before it is removed")
 
 	o.appliance.addFlags(flags)
 	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
 	flags.UintVar(&o.nvmePort, "nvme-port", defaultNVMePort, "TCP port of the appliance's NVMe/TCP target")
 }
 
-// Validate checks what can be checked without any I/O, and reports all of it at once; files and addresses are checked
-// where they're used.
+// Validate checks the flags without any I/O, and returns one error with everything that is wrong. Files and addresses
+// are checked when they are used.
 func (o *ControllerOptions) Validate() error {
 	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
 	o.appliance.config.BootWindow = rds.DefaultBootWindow
@@ -109,11 +106,11 @@ func (o *ControllerOptions) Validate() error {
 	}))
 }
 
-// hostOf is the host NQN that the node with this ID presents.
+// hostOf returns the host NQN of the node with this ID, or "" if the ID is invalid.
 func hostOf(nodeID string) string {
 	id, err := attach.ParseNodeID(nodeID)
 	if err != nil {
-		return "" // no node of ours was ever admitted under it
+		return "" // this driver never admits a node under such an ID
 	}
 	return nvme.HostOf(id.Machine).NQN
 }

@@ -1,8 +1,16 @@
-// Package app is everything of the command rds-csi but its main function: flags, and the wiring of the packages that do
-// the work. It is importable so that other mains can run the same wiring with other parts.
+// Package app is the command rds-csi without its main function: flags, and the wiring of the packages that do the work.
+// Other commands import it to run the same wiring with other parts.
 //
-// Where to find what: main.go has the subcommands; controller.go and node.go each have the options and the wiring of one
-// process; leader.go lets one of several controllers do what audit.go puts together for it; valve.go keeps the valve against
-// mass deletion informed; execute.go has what every process needs (signals, logging, exit code); http.go serves /metrics
-// and /healthz.
+// Where to find what:
+//
+//   - main.go            the subcommands
+//   - controller.go      the controller process; controlleroptions.go, applianceoptions.go: its flags
+//   - leader.go          leader election; audit.go: what only the leader runs
+//   - valve.go           the valve against mass deletion, with its log lines and metric
+//   - node.go            the node process and its flags; initiator.go: the kernel's initiator; machineid.go: the
+//     identity
+//   - appliancecheck.go  the subcommand "appliance check"
+//   - appliancemetrics.go    the metrics of the appliance
+//   - execute.go         signals, logging and exit codes of every process
+//   - http.go            /metrics and /healthz; version.go: the version
 package app

@@ -16,19 +16,19 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1
-	// exitUsage: the flags can't be used; trying again without changing them is useless.
+	// exitUsage: the arguments are invalid, so a restart with the same ones is useless.
 	exitUsage = 2
 )
 
 // Options are the flags of one process.
 type Options interface {
 	AddFlags(flags *flag.FlagSet)
-	// Validate says which flag can't be used, and what was expected.
+	// Validate returns an error that names every invalid flag and says what was expected.
 	Validate() error
 }
 
-// Execute parses the flags of one process, runs it until it ends or a signal asks it to, and gives its exit code. What
-// went wrong is told on stderr in one line.
+// Execute parses the flags of one process, calls run, and returns the exit code of the process. SIGTERM and SIGINT end
+// the ctx of run. An error is printed on stderr in one line that begins with name.
 func Execute(name string, arguments []string, options Options, run func(ctx context.Context) error) int {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	options.AddFlags(flags)
@@ -37,7 +37,7 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		// The flag set has said what is wrong already.
+		// The flag set has printed the error already.
 		return exitUsage
 	}
 	if flags.NArg() > 0 {
@@ -55,6 +55,7 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	return exitOK
 }
 
+// fail prints err on stderr and returns code.
 func fail(name string, code int, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 	return code

@@ -18,8 +18,8 @@ const (
 	httpShutdown = 5 * time.Second
 )
 
-// serveHTTP serves /metrics and /healthz on address until ctx ends; an empty address serves nothing. healthy gives the
-// reason why the process can't do its work, or nil.
+// serveHTTP serves /metrics and /healthz on address until ctx ends. With an empty address it serves nothing. healthy
+// returns nil, or an error that says why the process can't do its work; it must be safe for concurrent use.
 func serveHTTP(ctx context.Context, address string, registry *prometheus.Registry, healthy func() error) error {
 	if address == "" {
 		<-ctx.Done()

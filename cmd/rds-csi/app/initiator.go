@@ -8,8 +8,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
-// connectAndServe serves the node service with the initiator of this machine's kernel. A kernel that can't connect yet is
-// told of at once; its volumes fail until it can.
+// connectAndServe serves the node service with the NVMe initiator of this machine's kernel. If the kernel can't connect
+// yet, that is logged at once, and staging volumes fails until it can.
 func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	identity, err := options.MachineIdentity()
 	if err != nil {

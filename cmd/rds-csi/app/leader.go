@@ -18,27 +18,27 @@ import (
 )
 
 const (
-	// leaseName is the Lease by which the controllers of one cluster agree on who clears stale attachments.
+	// leaseName is the name of the Lease by which the controllers of one cluster elect the one that clears attachments.
 	leaseName = "rds-csi-controller"
-	// namespaceFile tells a pod its own namespace.
+	// namespaceFile has the namespace of the pod that reads it.
 	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-	// defaultNamespace is the one of the manifests.
+	// defaultNamespace is the namespace in the manifests.
 	defaultNamespace = "rds-csi"
 )
 
-// electionOptions are the flags of the election.
+// electionOptions are the flags of the leader election.
 type electionOptions struct {
 	enabled   bool
 	namespace string
-	// A leader that couldn't renew for the time of renew ends its work; the others wait for the time of lease.
+	// A leader ends its tasks if it couldn't renew the lease for the duration of renew. The others wait for that of lease.
 	lease, renew, retry time.Duration
 }
 
 func (o *electionOptions) addFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.enabled, "leader-election", true, "let only one of several controllers clear stale attachments; every one serves CSI")
 	flags.StringVar(&o.namespace, "leader-election-namespace", "", "namespace of the Lease "+leaseName+"; default: the pod's own, else "+defaultNamespace)
-	flags.DurationVar(&o.lease, "leader-election-lease-duration", 15*time.Second, "how long the others wait for a leader that is silent, in whole seconds")
-	flags.DurationVar(&o.renew, "leader-election-renew-deadline", 10*time.Second, "how long a leader that can't renew goes on; less than the lease duration")
+	flags.DurationVar(&o.lease, "leader-election-lease-duration", 15*time.Second, "how long the others wait for a leader that doesn't renew its lease, in whole seconds")
+	flags.DurationVar(&o.renew, "leader-election-renew-deadline", 10*time.Second, "how long a leader that can't renew its lease goes on; less than the lease duration")
 	flags.DurationVar(&o.retry, "leader-election-retry-period", 2*time.Second, "how long to wait between tries; the renew deadline must leave room for more than one")
 }
 
@@ -51,52 +51,52 @@ func (o *electionOptions) validate() error {
 	})
 }
 
-// worker is what only the leader does.
-type worker interface {
-	// Run works until ctx ends or Stop is called.
+// runner is what only the leader runs.
+type runner interface {
+	// Run returns when ctx ends, Stop is called, or it has failed.
 	Run(ctx context.Context) error
-	// Stop ends Run and returns when it did everything it began.
+	// Stop ends Run, and returns when everything that Run started has ended.
 	Stop()
 }
 
-// leading is told when leading begins and ends.
-type leading interface {
+// leadershipObserver is called when this process begins to lead and when it no longer leads.
+type leadershipObserver interface {
 	BeginLeading()
 	EndLeading()
 }
 
-// election lets a worker run in at most one process at a time.
+// election runs the tasks of the leader in at most one process at a time.
 type election struct {
-	options electionOptions
-	lock    resourcelock.Interface
-	work    worker
-	tell    leading
+	options  electionOptions
+	lock     resourcelock.Interface
+	tasks    runner
+	observer leadershipObserver
 }
 
-// newElection prepares to stand for election, as a candidate that no other can be taken for.
-func newElection(options electionOptions, config *rest.Config, work worker, tell leading) (*election, error) {
-	// A client of its own: renewals must not wait behind the limit on everything else that is asked of the API server,
-	// and one request that hangs must leave time for another.
+// newElection returns an election in which this process has a unique identity.
+func newElection(options electionOptions, config *rest.Config, tasks runner, observer leadershipObserver) (*election, error) {
+	// The election has a client of its own, without a rate limit: renewals must not wait behind other requests. Its
+	// timeout leaves time for a second request if the first one hangs.
 	config = rest.CopyConfig(config)
 	config.UserAgent += "/leader-election"
 	config.QPS, config.Burst = 0, 0
 	config.Timeout = options.renew / 2
 	client, err := coordination.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for the election of a leader: %w", err)
+		return nil, fmt.Errorf("create a client for the leader election: %w", err)
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("name a candidate after this host: %w", err)
+		return nil, fmt.Errorf("read the host name for the leader election: %w", err)
 	}
-	return &election{options: options, work: work, tell: tell, lock: &resourcelock.LeaseLock{
+	return &election{options: options, tasks: tasks, observer: observer, lock: &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: options.namespaceIn(namespaceFile), Name: leaseName},
 		Client:     client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + uuid.NewString()},
 	}}, nil
 }
 
-// namespaceIn gives the flag's namespace, else the one that the file holds, else the one of the manifests.
+// namespaceIn returns the namespace of the flag, else the one in the file, else that of the manifests.
 func (o *electionOptions) namespaceIn(file string) string {
 	if o.namespace != "" {
 		return o.namespace
@@ -107,31 +107,31 @@ func (o *electionOptions) namespaceIn(file string) string {
 	return defaultNamespace
 }
 
-// Run stands for election, works while it leads, and stands again when it has lost, until ctx ends or the work fails. The
-// work has ended when it returns, and the lease was let go after that.
+// Run takes part in elections until ctx ends or the tasks fail. While it leads, it runs the tasks. If it loses the
+// lease, it takes part again. It returns after the tasks have ended and the lease was released.
 func (e *election) Run(ctx context.Context) error {
 	var err error
 	for err == nil && ctx.Err() == nil {
-		err = e.stand(ctx)
+		err = e.runForTerm(ctx)
 	}
 	e.release(ctx)
 	return err
 }
 
-// stand is one candidacy, and the time of leading that follows if it is won.
-func (e *election) stand(ctx context.Context) error {
-	// The lease is kept for as long as the work takes to end, so what ends ctx must not end the election at once.
+// runForTerm waits until this process leads, and then leads until the term ends.
+func (e *election) runForTerm(ctx context.Context) error {
+	// The lease must be kept until the tasks have ended, so the end of ctx must not end the election at once.
 	electing, resign := context.WithCancel(context.WithoutCancel(ctx))
 	defer resign()
 	won, over := make(chan context.Context, 1), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: leaseName, Lock: e.lock, LeaseDuration: e.options.lease, RenewDeadline: e.options.renew, RetryPeriod: e.options.retry,
-		// Not ReleaseOnCancel: it lets go of the lease before the work has ended, and when the API server hangs it does so
-		// before the work is even told to end, which is then late.
-		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(term context.Context) { won <- term }, OnStoppedLeading: e.work.Stop},
+		// ReleaseOnCancel isn't set: it would release the lease before the tasks have ended. If the API server hangs, it
+		// would even delay OnStoppedLeading.
+		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(term context.Context) { won <- term }, OnStoppedLeading: e.tasks.Stop},
 	})
 	if err != nil {
-		return fmt.Errorf("stand for election: %w", err)
+		return fmt.Errorf("set up the leader election: %w", err)
 	}
 	go func() {
 		defer close(over)
@@ -148,31 +148,31 @@ func (e *election) stand(ctx context.Context) error {
 	return err
 }
 
-// lead works until the term ends, which is when the lease is lost, or ctx does.
+// lead runs the tasks until ctx ends or the term does. The term ends when the lease is lost.
 func (e *election) lead(ctx, term context.Context) error {
 	term, end := context.WithCancel(term)
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	logger := klog.FromContext(ctx)
 	logger.Info("Leading: stale attachments are cleared by this process", "identity", e.lock.Identity())
-	e.tell.BeginLeading()
-	defer e.tell.EndLeading()
-	err := e.work.Run(term)
+	e.observer.BeginLeading()
+	defer e.observer.EndLeading()
+	err := e.tasks.Run(term)
 	logger.Info("No longer leading")
 	return err
 }
 
-// release lets go of the lease if it is held, so that another leads at once.
+// release releases the lease if this process has it, so that another one can lead at once.
 func (e *election) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.renew)
 	defer cancel()
-	held, _, err := e.lock.Get(ctx)
-	if err != nil || held.HolderIdentity != e.lock.Identity() {
+	lease, _, err := e.lock.Get(ctx)
+	if err != nil || lease.HolderIdentity != e.lock.Identity() {
 		return
 	}
 	now := metav1.Now()
-	free := resourcelock.LeaderElectionRecord{LeaderTransitions: held.LeaderTransitions, LeaseDurationSeconds: 1, AcquireTime: now, RenewTime: now}
+	free := resourcelock.LeaderElectionRecord{LeaderTransitions: lease.LeaderTransitions, LeaseDurationSeconds: 1, AcquireTime: now, RenewTime: now}
 	if err := e.lock.Update(ctx, free); err != nil {
-		klog.FromContext(ctx).Info("Could not let go of the lease; it runs out by itself", "err", err)
+		klog.FromContext(ctx).Info("Could not release the lease; it expires by itself", "err", err)
 	}
 }

@@ -44,11 +44,11 @@ func (w *ledWork) Run(ctx context.Context) error {
 
 func (w *ledWork) Stop() { w.idle.Wait() }
 
-// hearing is what a candidate tells of its leading.
-type hearing struct{ leads atomic.Bool }
+// observedLeading records whether a candidate leads.
+type observedLeading struct{ leads atomic.Bool }
 
-func (h *hearing) BeginLeading() { h.leads.Store(true) }
-func (h *hearing) EndLeading()   { h.leads.Store(false) }
+func (h *observedLeading) BeginLeading() { h.leads.Store(true) }
+func (h *observedLeading) EndLeading()   { h.leads.Store(false) }
 
 // badLock is a lock whose requests can be made to fail, at once or after hanging for as long as a client waits.
 type badLock struct {
@@ -92,7 +92,7 @@ type ballot struct {
 
 type candidate struct {
 	*election
-	hearing
+	observedLeading
 	work   *ledWork
 	lock   *badLock
 	cancel context.CancelFunc
@@ -111,7 +111,7 @@ func (b *ballot) stands(t *testing.T, identity string) *candidate {
 		LeaseMeta: metav1.ObjectMeta{Namespace: "ns", Name: leaseName}, Client: b.client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}}
-	c.election = &election{options: defaultElection(), lock: c.lock, work: c.work, tell: &c.hearing}
+	c.election = &election{options: defaultElection(), lock: c.lock, tasks: c.work, observer: &c.observedLeading}
 	ctx, cancel := context.WithCancel(t.Context())
 	c.cancel = cancel
 	go func() { c.done <- c.Run(ctx) }()
@@ -139,8 +139,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// A leader that is asked to end keeps the lease until its work has ended, however long that takes, and then lets go of it
-// so that the other needn't wait for it to run out.
+// A leader that is asked to end keeps the lease until its tasks have ended, however long that takes. Then it releases
+// the lease, so that the other needn't wait until it expires.
 func TestLeadershipPassesOnWithoutOverlap(t *testing.T) {
 	for _, ending := range []time.Duration{0, time.Second, time.Minute} {
 		t.Run(ending.String(), func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestLeadershipPassesOnWithoutOverlap(t *testing.T) {
 				}
 				pass(5 * time.Second) // two retry periods and jitter
 				if !second.leads.Load() {
-					t.Error("the second doesn't lead though the lease was let go")
+					t.Error("the second doesn't lead though the lease was released")
 				}
 				if n := b.most.Load(); n != 1 {
 					t.Errorf("%d worked at once, want 1", n)
@@ -264,7 +264,7 @@ func TestWorkThatFailsEndsTheElection(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 		if err := <-second.done; !errors.Is(err, second.work.fails) || b.holder(t) != "" {
-			t.Errorf("Run: %v, the lease is held by %q; want the work's error, and the lease let go", err, b.holder(t))
+			t.Errorf("Run: %v, the lease is held by %q; want the work's error, and the lease released", err, b.holder(t))
 		}
 	})
 }

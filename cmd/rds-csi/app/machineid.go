@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// machineFiles are the files in which kubelet looks for what it reports as status.nodeInfo.systemUUID, in its order;
-// the last one is also what it reports as machineID.
+// machineFiles returns the files that kubelet reads for status.nodeInfo.systemUUID, in its order. The last one is also
+// what it reports as machineID.
 func machineFiles() []string {
 	return []string{
 		"/sys/class/dmi/id/product_uuid",
@@ -20,8 +20,8 @@ func machineFiles() []string {
 
 var errNoMachineIdentity = errors.New("this machine has no identity, and without one a re-created node can't be told from the old one")
 
-// machineIdentity gives the first identity that files hold, in lower case: firmware isn't consistent in it, and the
-// identity is compared with what the Node object says.
+// machineIdentity returns the first identity in the files, in lower case. Firmware isn't consistent in the case, and
+// the identity is compared with that of the Node object.
 func machineIdentity(files []string) (string, error) {
 	var failures []error
 	for _, file := range files {
@@ -38,7 +38,7 @@ func machineIdentity(files []string) (string, error) {
 	return "", fmt.Errorf("%w: mount the host's %s into the container or set --machine-id: %w", errNoMachineIdentity, files[len(files)-1], errors.Join(failures...))
 }
 
-// normalized takes away white space, and the NUL bytes that end what a device tree holds.
+// normalized returns the identity in lower case, without white space and the NUL bytes that end a device tree property.
 func normalized(identity string) string {
 	return strings.ToLower(strings.Trim(identity, " \t\r\n\x00"))
 }

@@ -12,21 +12,21 @@ const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
 
 Usage:
   rds-csi controller [flags]   serve the controller service and clear stale attachments
-  rds-csi appliance check      find out whether an appliance is fit for the driver, on a probe disk that is removed again
+  rds-csi appliance check      check on a probe disk whether an appliance is fit for the driver; the disk is removed again
   rds-csi node [flags]         serve the node service on one node
   rds-csi version              print the version
 
 With --help, each of them lists its flags.
 `
 
-// Main runs the subcommand that the arguments name and gives the process's exit code.
+// Main runs the subcommand that the arguments name, and returns the exit code of the process.
 func Main(arguments []string) int {
 	if len(arguments) == 0 {
 		return printUsage(os.Stderr, exitUsage)
 	}
 	switch subcommand, rest := arguments[0], arguments[1:]; subcommand {
 	case "controller":
-		options := NewControllerOptions()
+		options := &ControllerOptions{}
 		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
 	case "appliance":
 		if len(rest) == 0 || rest[0] != "check" {

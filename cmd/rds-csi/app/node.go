@@ -25,17 +25,17 @@ type NodeOptions struct {
 	Endpoint string
 	// NodeName is the name of the Node object.
 	NodeName string
-	// MachineID overrides the identity that is read from the machine; empty: read it.
+	// MachineID overrides the identity that is read from the machine. If it is empty, that one is used.
 	MachineID string
-	// HTTPAddress is where to serve /metrics and /healthz; empty: nowhere.
+	// HTTPAddress is where to serve /metrics and /healthz, host:port. If it is empty, they aren't served.
 	HTTPAddress string
-	// MaxVolumes is how many volumes the node takes at once.
+	// MaxVolumes is the maximum number of volumes that are published to the node at once; 1 or more.
 	MaxVolumes int64
 }
 
-// defaultMaxVolumes keeps a node's sockets and queues in bounds: each volume is an NVMe controller with a TCP connection
-// and a kernel queue for every CPU, so that 128 of them on 64 CPUs are 8,320 connections, which also end at the
-// appliance. The kernel's own limits are far away.
+// defaultMaxVolumes limits the number of connections. Each volume is an NVMe controller with a TCP connection and a
+// kernel queue for every CPU. 128 volumes on 64 CPUs have 8,320 connections, and all of them end at the appliance. The
+// kernel's own limits are much higher.
 const defaultMaxVolumes = 128
 
 // AddFlags registers the flags of a node process.
@@ -43,31 +43,23 @@ func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "endpoint", "unix:///csi/csi.sock", "where to serve CSI: unix:// and an absolute path")
 	flags.StringVar(&o.NodeName, "node-name", "", "name of this node's Node object (required)")
 	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID; default: read from the files that kubelet reads")
-	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "how many volumes this node takes at once; each is an NVMe controller with a TCP connection per CPU")
+	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "maximum number of volumes on this node at once; each is an NVMe controller with a TCP connection per CPU")
 	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics and /healthz; empty: off")
 }
 
-// Validate says which flags can't be used, and what was expected.
+// Validate returns an error that names every invalid flag and says what was expected.
 func (o *NodeOptions) Validate() error {
-	var failures []error
-	if socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://"); !isUnix || !filepath.IsAbs(socket) {
-		failures = append(failures, fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint))
-	}
-	if o.NodeName == "" {
-		failures = append(failures, errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)"))
-	}
-	if o.MaxVolumes < 1 {
-		failures = append(failures, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes))
-	}
-	if o.HTTPAddress != "" {
-		if _, _, err := net.SplitHostPort(o.HTTPAddress); err != nil {
-			failures = append(failures, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err))
-		}
-	}
-	return errors.Join(failures...)
+	socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://")
+	_, _, err := net.SplitHostPort(o.HTTPAddress)
+	return failures([]check{
+		{isUnix && filepath.IsAbs(socket), fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint)},
+		{o.NodeName != "", errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)")},
+		{o.MaxVolumes >= 1, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes)},
+		{o.HTTPAddress == "" || err == nil, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err)},
+	})
 }
 
-// MachineIdentity is the identity of this machine: the flag's, else the one that the machine itself has.
+// MachineIdentity returns the identity of this machine: that of the flag, else the one that the machine itself reports.
 func (o *NodeOptions) MachineIdentity() (string, error) {
 	if identity := normalized(o.MachineID); identity != "" {
 		return identity, nil
@@ -75,8 +67,8 @@ func (o *NodeOptions) MachineIdentity() (string, error) {
 	return machineIdentity(machineFiles())
 }
 
-// RunNode serves the node service with the given connector until ctx ends. An error at once means that the process
-// can't know who it is or can't listen.
+// RunNode serves the node service with the given connector until ctx ends, and then returns nil. It returns an error at
+// once if an option is invalid, the machine has no identity, or it can't listen.
 func RunNode(ctx context.Context, options NodeOptions, connector node.Connector) error {
 	if err := options.Validate(); err != nil {
 		return err
@@ -87,7 +79,7 @@ func RunNode(ctx context.Context, options NodeOptions, connector node.Connector)
 	}
 	config := node.Config{NodeName: options.NodeName, MachineIdentity: identity, MaxVolumes: options.MaxVolumes}
 	observed := metrics.New()
-	// Mounts made through systemd-run would only help filesystems that keep a daemon, and none of ours does.
+	// systemd-run only helps filesystems with a daemon, and this driver's have none.
 	service, err := node.New(config, connector, mount.NewWithoutSystemd(""), utilexec.New(), observed)
 	if err != nil {
 		return err

@@ -12,47 +12,49 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// guard is the valve against mass deletion, with what keeps it informed.
-type guard struct {
+// massDeletionValve is the valve against mass deletion, connected to the cluster, the metrics and the log.
+type massDeletionValve struct {
 	*attach.Valve
 	cluster *informers.Cluster
 	tripped chan struct{}
-	// resumed, unless nil, is called when the valve begins, and whenever it opens: what waits must not wait until the time
-	// that was foreseen. It must neither block nor call the valve.
+	// resumed is called after begin and whenever the valve opens, so that what waits is checked at once. It must neither
+	// block nor call the valve.
 	resumed func()
 }
 
-// newGuard builds a valve that hears of the cluster's nodes. note is called once a trip; it must not block.
-func newGuard(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*guard, error) {
-	g := &guard{cluster: cluster, tripped: make(chan struct{}, 1)}
+// newMassDeletionValve returns a valve that is told of the cluster's nodes. note is called once for each trip; it must
+// not block.
+func newMassDeletionValve(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*massDeletionValve, error) {
+	v := &massDeletionValve{cluster: cluster, tripped: make(chan struct{}, 1), resumed: func() {}}
 	var err error
-	g.Valve, err = attach.NewValve(config, attach.ValveObserver{
+	v.Valve, err = attach.NewValve(config, attach.ValveObserver{
 		Tripped: func(pause attach.Pause) {
 			observed.BeginMassDeletion()
 			note(pause.Note())
 			select {
-			case g.tripped <- struct{}{}:
+			case v.tripped <- struct{}{}:
 			default:
 			}
 		},
 		Opened: func() {
 			observed.EndMassDeletion()
-			g.resume()
+			v.resumed()
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	cluster.OnNodes(g.Valve)
-	return g, nil
+	cluster.OnNodes(v.Valve)
+	return v, nil
 }
 
-// begin tells the valve which nodes something names, once nodes and attachments are known. It returns early if ctx ends.
-func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
-	if err := g.cluster.WaitForNodes(ctx); err != nil {
+// begin waits until the caches are filled, and then begins with the nodes that attachments and the records of disks
+// name. If ctx ends before, it does nothing.
+func (v *massDeletionValve) begin(ctx context.Context, disks []rds.Disk) {
+	if err := v.cluster.WaitForNodes(ctx); err != nil {
 		return
 	}
-	named := g.cluster.NodesAttached()
+	named := v.cluster.NodesAttached()
 	for _, disk := range disks {
 		for _, text := range disk.Record.Holding.Holders {
 			if holder, err := attach.ParseNodeID(text); err == nil {
@@ -60,33 +62,28 @@ func (g *guard) begin(ctx context.Context, disks []rds.Disk) {
 			}
 		}
 	}
-	g.Begin(named)
-	g.resume()
+	v.Begin(named)
+	v.resumed()
 }
 
-func (g *guard) resume() {
-	if g.resumed != nil {
-		g.resumed()
-	}
-}
-
-// Run logs what the valve does, and asks it again when it is due to open, since it doesn't say so by itself.
-func (g *guard) Run(ctx context.Context) error {
+// Run logs each pause until ctx ends. It also asks the valve when the pause is due to end: the valve has no goroutine,
+// so it only opens when it is asked.
+func (v *massDeletionValve) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	for {
 		select {
-		case <-g.tripped:
+		case <-v.tripped:
 		case <-ctx.Done():
 			return nil
 		}
-		for left := g.PausedFor(); left > 0; left = g.PausedFor() {
-			logger.Info("Too many nodes vanished at once: clearing and take-over are held (see --mass-deletion-nodes, -share and -window)", "for", left)
+		for left := v.PausedFor(); left > 0; left = v.PausedFor() {
+			logger.Info("Too many nodes vanished at once: clearing and take-over are paused (see --mass-deletion-nodes, -share and -window)", "for", left)
 			select {
 			case <-time.After(left):
 			case <-ctx.Done():
 				return nil
 			}
 		}
-		logger.Info("Clearing and take-over are no longer held")
+		logger.Info("Clearing and take-over are no longer paused")
 	}
 }

@@ -41,10 +41,10 @@ func massDeletion(t *testing.T, observed *metrics.Metrics) float64 {
 }
 
 // A controller that starts after a mass deletion sees no node vanish: what attachments and records name must tell it.
-func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
+func TestClearingIsPausedForNodesThatAreMissingAtTheStart(t *testing.T) {
 	tests := map[string]struct {
-		disks []rds.Disk
-		held  bool
+		disks  []rds.Disk
+		paused bool
 	}{
 		"two by attachment and record": {[]rds.Disk{heldBy("node-a/machine-a", "node-y/machine-y"), heldBy("node-x/machine-x"), heldBy("no node ID")}, false},
 		"three":                        {[]rds.Disk{heldBy("node-y/machine-y"), heldBy("node-z/machine-z")}, true},
@@ -61,12 +61,12 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				}
 				observed := metrics.New()
 				var notes []attach.Note
-				valve, err := newGuard(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
+				valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
 				if err != nil {
 					t.Fatal(err)
 				}
-				var released atomic.Int64
-				valve.resumed = func() { released.Add(1) }
+				var resumed atomic.Int64
+				valve.resumed = func() { resumed.Add(1) }
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				defer running.Wait()
@@ -75,45 +75,45 @@ func TestNodesThatAreMissingAtTheStartAreHeldFor(t *testing.T) {
 				running.Go(func() { _ = valve.Run(ctx) })
 				synctest.Wait()
 				if !valve.Paused() {
-					t.Error("it doesn't hold before it knows what is named")
+					t.Error("not paused before it knows what is named")
 				}
 				valve.begin(ctx, test.disks)
-				want := map[bool]float64{true: 1}[test.held]
-				if valve.Paused() != test.held || massDeletion(t, observed) != want || len(notes) != int(want) || released.Load() != 1 {
-					t.Errorf("held %t, metric %g, notes %+v, released %d; want held %t", valve.Paused(), massDeletion(t, observed), notes, released.Load(), test.held)
+				want := map[bool]float64{true: 1}[test.paused]
+				if valve.Paused() != test.paused || massDeletion(t, observed) != want || len(notes) != int(want) || resumed.Load() != 1 {
+					t.Errorf("paused %t, metric %g, notes %+v, resumed %d; want paused %t", valve.Paused(), massDeletion(t, observed), notes, resumed.Load(), test.paused)
 				}
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
 				if got := massDeletion(t, observed); got != 0 {
 					t.Errorf("the metric after the window, though nobody asked the valve: got %g, want 0", got)
 				}
-				if wanted := 1 + int64(want); released.Load() != wanted {
-					t.Errorf("after the window: released %d times, want %d", released.Load(), wanted)
+				if wanted := 1 + int64(want); resumed.Load() != wanted {
+					t.Errorf("after the window: resumed %d times, want %d", resumed.Load(), wanted)
 				}
 			})
 		})
 	}
 }
 
-// Nodes that come back open the valve before its time: whatever it held goes on at once.
-func TestAValveThatOpensEarlyReleasesWhatItHeld(t *testing.T) {
+// Nodes that come back open the valve before its time: whatever was paused goes on at once.
+func TestAValveThatOpensEarlyResumesAtOnce(t *testing.T) {
 	cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	observed := metrics.New()
-	valve, err := newGuard(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
+	valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	released := 0
-	valve.resumed = func() { released++ }
+	resumed := 0
+	valve.resumed = func() { resumed++ }
 	valve.Begin([]string{"node-a"})
-	if !valve.Paused() || released != 0 {
-		t.Fatalf("a node is missing: held %t, released %d", valve.Paused(), released)
+	if !valve.Paused() || resumed != 0 {
+		t.Fatalf("a node is missing: paused %t, resumed %d", valve.Paused(), resumed)
 	}
 	valve.Appeared("node-a")
-	if valve.Paused() || released != 1 || massDeletion(t, observed) != 0 {
-		t.Errorf("it is back: held %t, released %d times, want once", valve.Paused(), released)
+	if valve.Paused() || resumed != 1 || massDeletion(t, observed) != 0 {
+		t.Errorf("it is back: paused %t, resumed %d times, want once", valve.Paused(), resumed)
 	}
 }
