@@ -218,7 +218,7 @@ func checkDevice(path string, device blockDevice) error {
 		return fmt.Errorf("%s: %w: %w", path, ErrNoDevice, err)
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFBLK || unix.Major(stat.Rdev) != device.major || unix.Minor(stat.Rdev) != device.minor {
-		return fmt.Errorf("%s: %w: it isn't the block device %d:%d that the kernel says it is", path, ErrNoDevice, device.major, device.minor)
+		return fmt.Errorf("%s: %w: it isn't the block device %d:%d that sysfs shows", path, ErrNoDevice, device.major, device.minor)
 	}
 	return nil
 }

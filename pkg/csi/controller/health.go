@@ -80,7 +80,7 @@ func healthOf(health rds.Health) *csi.VolumeHealth {
 	case health.PoolMounted && health.Empty:
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance shows disk %s as empty; look whether its backing file is there. %s", disk.ID.Slot(), health.About)
 	case health.About != "":
-		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance says about disk %s: %s", disk.ID.Slot(), health.About)
+		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance reports about disk %s: %s", disk.ID.Slot(), health.About)
 	case health.State != "" && health.State != stateClean:
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "Disk %s is %q; see /disk print on the appliance.", disk.ID.Slot(), health.State)
 	}

@@ -12,8 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// unknownDeparted is the departed host in a restored record. The lost record may have named hosts that departed from
-// the epoch, which nobody knows any more. So no further node may join before there is a new epoch.
+// unknownDeparted is the departed host in the restored record of a shared volume. The lost record may have named
+// departed hosts, and they are unknown now. So no further node may join before there is a new epoch.
 const unknownDeparted = "unknown/unknown"
 
 // Restore restores what the appliance has lost of a volume. A record goes back in time if the power fails before the
@@ -60,7 +60,7 @@ func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error
 		"volume", id, "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
 	c.observer.Note(attach.Note{
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
-		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),
+		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was revoked, and goes back to the last holder.", disk.Record.Generation, granted),
 	})
 	disk, err = c.restoreGranted(ctx, disk, granted)
 	if err == nil {

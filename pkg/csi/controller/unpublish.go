@@ -76,7 +76,7 @@ func (c *Service) holderToRemove(ctx context.Context, disk rds.Disk, nodeID stri
 	node, err := attach.ParseNodeID(nodeID)
 	if err != nil {
 		// Such a node never had a volume.
-		return nodeID, nil //nolint:nilerr // there is nobody to remove
+		return nodeID, nil //nolint:nilerr // there is no holder to remove
 	}
 	for _, text := range disk.Record.Holding.Holders {
 		if holder, err := attach.ParseNodeID(text); err == nil && holder.Name == node.Name {

@@ -24,11 +24,8 @@ const (
 
 // NodeExpandVolume has the kernel read the volume's size again, and grows the filesystem if there is one.
 func (n *Service) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
-	id, path, err := parseVolumeAndPath(request.GetVolumeId(), request.GetVolumePath())
+	id, path, err := parseMounted(request.GetVolumeId(), request.GetVolumePath(), request.GetStagingTargetPath())
 	if err != nil {
-		return nil, err
-	}
-	if err := checkOptionalPath("staging_target_path", request.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
 	wanted := request.GetCapacityRange()

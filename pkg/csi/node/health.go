@@ -141,7 +141,7 @@ func (n *Service) mountHealth(m mount.MountInfo, best nvme.Connection) (healthEn
 		}
 		if shown != live {
 			found = append(found, entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonDead,
-				"What is mounted is a device that was given up; the volume has another one by now. Delete the pod, so that it gets the new device.")...)
+				"The mounted device was given up; the volume has another one by now. Delete the pod, so that it gets the new device.")...)
 		}
 	}
 	failed := slices.Contains(m.SuperOptions, "ro") || slices.Contains(m.SuperOptions, "emergency_ro")

@@ -172,9 +172,9 @@ func checkOptionalPath(field, path string) error {
 	return err
 }
 
-// parseVolumeAndPath parses the volume ID and the volume_path of a request about a volume that should be mounted there.
-// CSI demands NOT_FOUND, which is failure.ErrNotHere, if it can't be there.
-func parseVolumeAndPath(volumeID, path string) (rds.VolumeID, string, error) {
+// parseMounted parses a request about a volume that should be mounted at volume_path, and returns the volume ID and the
+// cleaned path. CSI demands NOT_FOUND, which is failure.ErrNotHere, if the volume can't be there.
+func parseMounted(volumeID, path, stagingPath string) (rds.VolumeID, string, error) {
 	if err := checkVolumeID(volumeID); err != nil {
 		return rds.VolumeID{}, "", err
 	}
@@ -189,5 +189,5 @@ func parseVolumeAndPath(volumeID, path string) (rds.VolumeID, string, error) {
 	if invalid != nil {
 		return rds.VolumeID{}, "", fmt.Errorf("%w: volume_path %q is not absolute", failure.ErrNotHere, path)
 	}
-	return id, clean, nil
+	return id, clean, checkOptionalPath("staging_target_path", stagingPath)
 }

@@ -13,11 +13,8 @@ import (
 // NodeGetVolumeStats returns how full a filesystem is, or how large a raw block device is. Kubelet calls it about once
 // a minute. That is when a lost connection is noticed.
 func (n *Service) NodeGetVolumeStats(ctx context.Context, request *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
-	id, path, err := parseVolumeAndPath(request.GetVolumeId(), request.GetVolumePath())
+	id, path, err := parseMounted(request.GetVolumeId(), request.GetVolumePath(), request.GetStagingTargetPath())
 	if err != nil {
-		return nil, err
-	}
-	if err := checkOptionalPath("staging_target_path", request.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
 	return run(ctx, &n.looks, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeGetVolumeStatsResponse, error) {
