@@ -5,8 +5,8 @@
 // Where to find what:
 //
 //   - controller.go    Service: its configuration, what it needs, what it can do
-//   - one file per RPC: create.go, delete.go, publish.go, unpublish.go, expand.go, validate.go, list.go (ListVolumes and
-//     ControllerGetVolume), getcapacity.go, health.go (ControllerGetVolumeHealth and ControllerListVolumeHealth)
+//   - one file per RPC: create.go, delete.go, publish.go, unpublish.go, expand.go, validate.go, getcapacity.go, list.go
+//     (ListVolumes, ControllerGetVolume), health.go (ControllerGetVolumeHealth, ControllerListVolumeHealth)
 //   - publishqueue.go  publish requests that wait for a conflict to end, in order and bounded
 //   - refusal.go       the error of a publish request that is refused
 //   - change.go        a conditional write to a disk, again if the disk was written to meanwhile
