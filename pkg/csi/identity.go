@@ -10,7 +10,7 @@ import (
 // DriverName is the name under which Kubernetes knows this driver.
 const DriverName = "rds.csi.srvlab.io"
 
-// Identity is the CSI identity service.
+// Identity is the CSI identity service. It is safe for concurrent use.
 type Identity struct {
 	csi.UnimplementedIdentityServer
 	version      string
@@ -18,8 +18,8 @@ type Identity struct {
 	capabilities []*csi.PluginCapability
 }
 
-// NewControllerIdentity identifies a process that offers the controller service. ready reports whether it can serve yet,
-// and expansion is when volumes grow.
+// NewControllerIdentity returns the identity of a process with the controller service. ready reports whether the
+// process can serve calls yet, and is called concurrently. expansion is when volumes can grow.
 func NewControllerIdentity(version string, ready func() bool, expansion csi.PluginCapability_VolumeExpansion_Type) *Identity {
 	return &Identity{version: version, ready: ready, capabilities: []*csi.PluginCapability{
 		{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE}}},
@@ -27,23 +27,23 @@ func NewControllerIdentity(version string, ready func() bool, expansion csi.Plug
 	}}
 }
 
-// NewNodeIdentity identifies a process that offers the node service.
+// NewNodeIdentity returns the identity of a process with the node service, which is always ready.
 func NewNodeIdentity(version string) *Identity {
 	return &Identity{version: version, ready: func() bool { return true }}
 }
 
-// GetPluginInfo gives name and version.
+// GetPluginInfo returns the driver's name and version.
 func (i *Identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
 	return &csi.GetPluginInfoResponse{Name: DriverName, VendorVersion: i.version}, nil
 }
 
-// GetPluginCapabilities says whether this process has the controller service, and when volumes grow.
+// GetPluginCapabilities returns whether this process has the controller service, and when volumes can grow.
 func (i *Identity) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
 	return &csi.GetPluginCapabilitiesResponse{Capabilities: i.capabilities}, nil
 }
 
-// Probe says whether calls can be served. The appliance being away doesn't make the process unready: calls that need it
-// say so themselves, and restarting would not bring it back.
+// Probe returns whether the process can serve calls. It is ready even if the appliance is away: calls that need the
+// appliance return an error then, and a restart would not help.
 func (i *Identity) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, error) {
 	return &csi.ProbeResponse{Ready: wrapperspb.Bool(i.ready())}, nil
 }

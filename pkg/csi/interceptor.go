@@ -15,46 +15,40 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Observer is told of every finished call: the RPC's name, the name of its gRPC code, and how long it took. It must not
-// block, and is called concurrently.
+// Observer is called after every call, with the RPC's name, the name of its gRPC code, and the time that it took. It
+// must not block, and is called concurrently.
 type Observer func(method, code string, took time.Duration)
 
-// volumeRequest and nodeRequest are what most requests have in common.
-type (
-	volumeRequest interface{ GetVolumeId() string }
-	nodeRequest   interface{ GetNodeId() string }
-)
-
-// maxLogged is how many bytes of an ID are logged, and maxLoggedRequest of a request: all of what is ours. Anybody can send
-// longer ones.
+// maxLogged and maxLoggedRequest bound what is logged of an ID and of a request, in bytes. They leave room for every
+// valid one, but a caller can send longer ones.
 const (
 	maxLogged        = 256
 	maxLoggedRequest = 8 << 10
 )
 
-// cut shortens a text to so many bytes, between two characters.
-func cut(text string, most int) string {
-	if len(text) <= most {
+// cut shortens a text to at most limit bytes and an ellipsis. It doesn't cut within a character.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// cutRequest is a request that is only made a text if it is logged.
+// cutRequest is formatted only if it is logged, and shortened then.
 type cutRequest struct{ fmt.Stringer }
 
 func (r cutRequest) String() string { return cut(r.Stringer.String(), maxLoggedRequest) }
 
-// Interceptor gives every call a logger that names what the call is about, turns its error into a status, and reports it
-// to observe once.
+// Interceptor returns the interceptor of every call. It adds the RPC, the volume and the node to the call's logger,
+// turns an error or a panic into a status, logs the outcome, and calls observe once.
 func Interceptor(observe Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		method := path.Base(info.FullMethod)
 		logger := klog.FromContext(ctx).WithValues("rpc", method)
-		if volume, ok := request.(volumeRequest); ok && volume.GetVolumeId() != "" {
+		if volume, ok := request.(interface{ GetVolumeId() string }); ok && volume.GetVolumeId() != "" {
 			logger = logger.WithValues("volume", cut(volume.GetVolumeId(), maxLogged))
 		}
-		if node, ok := request.(nodeRequest); ok && node.GetNodeId() != "" {
+		if node, ok := request.(interface{ GetNodeId() string }); ok && node.GetNodeId() != "" {
 			logger = logger.WithValues("node", cut(node.GetNodeId(), maxLogged))
 		}
 		start := time.Now()

@@ -15,35 +15,34 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// shutdownGrace is how long calls in flight may go on after the server was told to stop.
+// shutdownGrace is how long calls in flight may go on after the server's context has ended.
 const shutdownGrace = 10 * time.Second
 
 // Server serves CSI on one Unix socket.
 type Server struct {
-	socket     string
-	identity   csi.IdentityServer
-	controller csi.ControllerServer
-	node       csi.NodeServer
-	observe    Observer
+	socket   string
+	services Services
+	observe  Observer
 }
 
-// Services are what a process offers: Identity always, and at least one of the others.
+// Services are the services of a process. Identity must be set, and at least one of the others; nil stands for none.
 type Services struct {
 	Identity   csi.IdentityServer
 	Controller csi.ControllerServer
 	Node       csi.NodeServer
 }
 
-// NewServer takes the endpoint as CSI writes it, unix:///path/to/csi.sock.
+// NewServer returns an error unless the endpoint is unix:// and an absolute path, such as unix:///csi/csi.sock.
 func NewServer(endpoint string, services Services, observe Observer) (*Server, error) {
 	socket, isUnix := strings.CutPrefix(endpoint, "unix://")
 	if !isUnix || !filepath.IsAbs(socket) {
 		return nil, fmt.Errorf("endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", endpoint)
 	}
-	return &Server{socket: socket, identity: services.Identity, controller: services.Controller, node: services.Node, observe: observe}, nil
+	return &Server{socket: socket, services: services, observe: observe}, nil
 }
 
-// Run serves until ctx ends, then lets calls in flight finish for a bounded time. It returns an error if it can't listen.
+// Run serves until ctx ends, and then lets calls in flight finish for up to ten seconds. It returns an error if it
+// can't listen or serve.
 func (s *Server) Run(ctx context.Context) error {
 	if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the socket of an earlier run: %w", err)
@@ -58,12 +57,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return handle(klog.NewContext(call, logger), request)
 	}
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(withLogger, Interceptor(s.observe)))
-	csi.RegisterIdentityServer(server, s.identity)
-	if s.controller != nil {
-		csi.RegisterControllerServer(server, s.controller)
+	csi.RegisterIdentityServer(server, s.services.Identity)
+	if s.services.Controller != nil {
+		csi.RegisterControllerServer(server, s.services.Controller)
 	}
-	if s.node != nil {
-		csi.RegisterNodeServer(server, s.node)
+	if s.services.Node != nil {
+		csi.RegisterNodeServer(server, s.services.Node)
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

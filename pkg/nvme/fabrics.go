@@ -15,13 +15,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// nqnPattern is what may stand in a name that goes into the kernel's option string, where a comma ends an option: of the
-// NQNs that NVMe allows, those of up to 223 bytes that need no more than these characters.
+// nqnPattern matches the NQNs that may be written as an option. It allows less than NVMe does: a comma, for one, would
+// end the option. NVMe bounds an NQN to 223 bytes.
 var nqnPattern = regexp.MustCompile(`^nqn\.[0-9A-Za-z.:_-]{1,219}$`)
 
-// wish puts a connection into the words of /dev/nvme-fabrics. Options that are the kernel's to choose are left out. It
-// returns ErrInvalid if anything can't be said without saying more.
-func wish(target Target, address netip.Addr, host HostIdentity) (string, error) {
+// connectOptions returns the text that is written to /dev/nvme-fabrics to connect. Options that are left to the kernel
+// aren't in it. It returns ErrInvalid if a value isn't valid, or could be read as more than one option.
+func connectOptions(target Target, address netip.Addr, host HostIdentity) (string, error) {
 	for _, nqn := range []string{target.SubsystemNQN, host.NQN} {
 		if !nqnPattern.MatchString(nqn) {
 			return "", fmt.Errorf("%w: NQN %q: want nqn. and at most 219 letters, digits, dots, colons, dashes or underscores", ErrInvalid, nqn)
@@ -33,38 +33,39 @@ func wish(target Target, address netip.Addr, host HostIdentity) (string, error) 
 	if target.Port == 0 || !address.IsValid() || address.Zone() != "" {
 		return "", fmt.Errorf("%w: address %s port %d", ErrInvalid, address, target.Port)
 	}
-	words := []string{
+	options := []string{
 		"nqn=" + target.SubsystemNQN, "transport=tcp", "traddr=" + address.Unmap().String(), "trsvcid=" + strconv.Itoa(int(target.Port)),
 		"hostnqn=" + host.NQN, "hostid=" + host.ID,
 	}
-	return strings.Join(append(words, target.Options.words()...), ","), nil
+	return strings.Join(append(options, target.Options.connectOptions()...), ","), nil
 }
 
-// words are the options as the kernel spells them.
-func (o Options) words() []string {
-	words := []string{"ctrl_loss_tmo=" + strconv.Itoa(wholeSeconds(o.CtrlLossTimeout))}
+// connectOptions returns the options as the kernel spells them.
+func (o Options) connectOptions() []string {
+	options := []string{"ctrl_loss_tmo=" + strconv.Itoa(wholeSeconds(o.CtrlLossTimeout))}
 	add := func(name string, value int) {
 		if value > 0 {
-			words = append(words, name+"="+strconv.Itoa(value))
+			options = append(options, name+"="+strconv.Itoa(value))
 		}
 	}
 	add("reconnect_delay", wholeSeconds(o.ReconnectDelay))
 	if o.FastIOFailTimeout >= 0 {
-		words = append(words, "fast_io_fail_tmo="+strconv.Itoa(wholeSeconds(o.FastIOFailTimeout)))
+		options = append(options, "fast_io_fail_tmo="+strconv.Itoa(wholeSeconds(o.FastIOFailTimeout)))
 	}
 	add("keep_alive_tmo", wholeSeconds(o.KeepAliveTimeout))
 	add("nr_io_queues", o.IOQueues)
 	add("queue_size", o.QueueSize)
 	if o.HeaderDigest {
-		words = append(words, "hdr_digest")
+		options = append(options, "hdr_digest")
 	}
 	if o.DataDigest {
-		words = append(words, "data_digest")
+		options = append(options, "data_digest")
 	}
-	return words
+	return options
 }
 
-// wholeSeconds gives -1 for any negative time, which stands for ever.
+// wholeSeconds returns the seconds of a duration, rounded down. It returns -1, which stands for no limit, for any
+// negative duration.
 func wholeSeconds(d time.Duration) int {
 	if d < 0 {
 		return -1
@@ -72,7 +73,7 @@ func wholeSeconds(d time.Duration) int {
 	return int(d / time.Second)
 }
 
-// resolve gives the IP address behind a target's address.
+// resolve returns the IP address of a host, which is an IP address or a DNS name.
 func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return address, nil
@@ -84,15 +85,15 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	return addresses[0], nil
 }
 
-// ask writes a wish to the kernel and returns what it answers. It returns when the kernel has connected or given up, which
-// can take minutes.
-func ask(device, wish string) (answer string, err error) {
+// addController writes the options of a connect to the device, which is /dev/nvme-fabrics, and returns the kernel's
+// reply. It blocks until the kernel has connected or given up, which can take minutes.
+func addController(device, options string) (reply string, err error) {
 	fabrics, err := os.OpenFile(device, os.O_RDWR, 0) //nolint:gosec // a device of this machine
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, fabrics.Close()) }()
-	if _, err := fabrics.WriteString(wish); err != nil {
+	if _, err := fabrics.WriteString(options); err != nil {
 		return "", err
 	}
 	buffer := make([]byte, 256)
@@ -100,13 +101,13 @@ func ask(device, wish string) (answer string, err error) {
 	return string(buffer[:n]), err
 }
 
-var answerPattern = regexp.MustCompile(`^instance=([0-9]{1,9}),cntlid=[0-9]{1,9}\n?$`)
+var replyPattern = regexp.MustCompile(`^instance=([0-9]{1,9}),cntlid=[0-9]{1,9}\n?$`)
 
-// controllerOf reads the name of the controller out of the kernel's answer.
-func controllerOf(answer string) (string, error) {
-	match := answerPattern.FindStringSubmatch(answer)
+// parseReply returns the name of the new controller.
+func parseReply(reply string) (controller string, err error) {
+	match := replyPattern.FindStringSubmatch(reply)
 	if match == nil {
-		return "", fmt.Errorf("/dev/nvme-fabrics answered %q: want instance=N,cntlid=N", answer)
+		return "", fmt.Errorf("/dev/nvme-fabrics answered %q: want instance=N,cntlid=N", reply)
 	}
 	return "nvme" + match[1], nil
 }

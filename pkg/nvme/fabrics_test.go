@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Whatever the parts are, a wish says no more than it should: each option once, and those only that were asked for.
-func FuzzWish(f *testing.F) {
+// No part of a target can add an option: each one is there once, and only those that were asked for.
+func FuzzConnectOptions(f *testing.F) {
 	f.Add(volume, "192.0.2.10", uint16(4420), "machine-a", int64(0), 0)
 	f.Add("nqn.a,nr_io_queues=1", "fe80::1%eth0", uint16(0), "x", int64(-1), -1)
 	f.Add("nqn.a\nnqn=b", "::ffff:192.0.2.1", uint16(1), "", int64(1e18), 1<<40)
@@ -20,7 +20,7 @@ func FuzzWish(f *testing.F) {
 			return
 		}
 		target := Target{SubsystemNQN: nqn, Port: port, Options: Options{ReconnectDelay: time.Duration(delay), IOQueues: queues, HeaderDigest: true}}
-		text, err := wish(target, ip, HostOf(machine))
+		text, err := connectOptions(target, ip, HostOf(machine))
 		if err != nil {
 			if !errors.Is(err, ErrInvalid) {
 				t.Errorf("got %v, want ErrInvalid", err)
@@ -47,25 +47,25 @@ func FuzzWish(f *testing.F) {
 	})
 }
 
-func FuzzAnswer(f *testing.F) {
+func FuzzReply(f *testing.F) {
 	f.Add("instance=0,cntlid=1\n")
 	f.Add("instance=-1,cntlid=1")
 	f.Add("instance=0,cntlid=1,more")
-	f.Fuzz(func(t *testing.T, answer string) {
-		name, err := controllerOf(answer)
-		if err == nil && (!controllerName.MatchString(name) || !strings.HasPrefix(answer, "instance="+strings.TrimPrefix(name, "nvme")+",")) {
-			t.Errorf("%q gives %q", answer, name)
+	f.Fuzz(func(t *testing.T, reply string) {
+		name, err := parseReply(reply)
+		if err == nil && (!controllerName.MatchString(name) || !strings.HasPrefix(reply, "instance="+strings.TrimPrefix(name, "nvme")+",")) {
+			t.Errorf("%q gives %q", reply, name)
 		}
 	})
 }
 
-func TestOptionsInTheWordsOfTheKernel(t *testing.T) {
+func TestOptionsAsTheKernelSpellsThem(t *testing.T) {
 	all := Options{
 		CtrlLossTimeout: time.Minute, ReconnectDelay: 3 * time.Second, FastIOFailTimeout: 0, KeepAliveTimeout: 4 * time.Second,
 		IOQueues: 5, QueueSize: 64, HeaderDigest: true, DataDigest: true,
 	}
 	want := "ctrl_loss_tmo=60,reconnect_delay=3,fast_io_fail_tmo=0,keep_alive_tmo=4,nr_io_queues=5,queue_size=64,hdr_digest,data_digest"
-	if got := strings.Join(all.words(), ","); got != want {
+	if got := strings.Join(all.connectOptions(), ","); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

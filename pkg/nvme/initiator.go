@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,42 +16,44 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Config says who connects, and where the kernel is.
+// Config is what an Initiator needs to know.
 type Config struct {
 	// Host is this machine.
 	Host HostIdentity
-	// Root is the folder with dev and sys in it; empty: "/".
+	// Root is the directory that contains dev and sys; empty stands for "/".
 	Root string
 }
 
-// Initiator connects this machine by the kernel's own initiator. It keeps nothing: each method reads anew what the kernel
-// has. It is safe for concurrent use, and none of its methods outlasts its context, though what was asked of the kernel
-// may: nobody starts the same a second time while that lasts.
+// Initiator connects this machine through the kernel's NVMe/TCP initiator. It caches nothing: each method reads the
+// kernel's state anew. It is safe for concurrent use.
+//
+// A method that takes a context returns when the context ends, but an operation of the kernel can't be interrupted and
+// goes on. Until it ends, a second call for the same operation waits for it instead of starting another one.
 type Initiator struct {
-	host    HostIdentity
-	root    string
-	sysfs   sysfs
-	pending singleflight.Group
-	dials   dials
-	ask     func(wish string) (answer string, err error)
-	check   func(path string, device blockDevice) error
-	open    func(path string) error
+	host          HostIdentity
+	root          string
+	sysfs         sysfs
+	operations    singleflight.Group
+	connects      pendingConnects
+	addController func(options string) (reply string, err error)
+	checkDevice   func(path string, device blockDevice) error
+	openDevice    func(path string) error
 }
 
 // New makes an initiator.
 func New(config Config) *Initiator {
-	root := config.Root
-	if root == "" {
-		root = "/"
+	root := cmp.Or(config.Root, "/")
+	i := &Initiator{
+		host: config.Host, root: root, sysfs: sysfs{root: root}, connects: pendingConnects{counts: map[string]int{}},
+		checkDevice: checkDevice, openDevice: openAndClose,
 	}
-	i := &Initiator{host: config.Host, root: root, sysfs: sysfs{root: root}, check: isDevice, open: canBeOpened}
-	i.ask = func(wish string) (string, error) { return ask(i.fabrics(), wish) }
+	i.addController = func(options string) (string, error) { return addController(i.fabrics(), options) }
 	return i
 }
 
 func (i *Initiator) fabrics() string { return filepath.Join(i.root, "dev/nvme-fabrics") }
 
-// Ready returns ErrNoModule if the kernel can't be asked to connect at all.
+// Ready returns ErrNoModule if this kernel can't connect to NVMe/TCP targets as it is.
 func (i *Initiator) Ready() error {
 	if _, err := os.Stat(i.fabrics()); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoModule, err)
@@ -58,62 +61,63 @@ func (i *Initiator) Ready() error {
 	return nil
 }
 
-// Connect returns once a connection to the target's subsystem is live. One that exists is used, and waited for while the
-// kernel restores it; otherwise a new one is made. Errors are ErrRefused, ErrUnreachable, ErrNoModule, ErrUnwilling, ErrInvalid
-// and those of ctx.
+// Connect returns once a connection to the target's subsystem is live. It uses one that exists, and waits while the
+// kernel restores it; otherwise it makes a new one. Errors are ErrRefused, ErrUnreachable, ErrNoModule,
+// ErrKernelRefused, ErrInvalid and those of ctx.
 func (i *Initiator) Connect(ctx context.Context, target Target) error {
-	for delay := time.Duration(0); ; {
+	for delay := backOff(0); ; {
 		found, err := i.find(target.SubsystemNQN)
-		if err != nil || found.state() == "live" {
+		if err != nil || found.state() == stateLive {
 			return err
 		}
-		if !hopeful(found.state()) {
-			if err := i.dial(ctx, target); err != nil {
+		if !mayBecomeLive(found.state()) {
+			if err := i.requestConnect(ctx, target); err != nil {
 				return err
 			}
 		}
-		if delay = backOff(delay); !sleep(ctx, delay) {
+		if !delay.wait(ctx) {
 			return fmt.Errorf("connect to %s at %s port %d: %w: the connection is %q: %w", target.SubsystemNQN, target.Address, target.Port, ErrUnreachable, found.state(), ctx.Err())
 		}
 	}
 }
 
-// rescanInterval is how often the kernel is asked to look for a device that doesn't come. It looks by itself when it has
-// connected, and leaves out a device whose identity another one has: that of an earlier epoch, as long as somebody uses it.
+// rescanInterval is the time between two rescans while a device is waited for. The kernel scans by itself only when it
+// has connected. It then leaves out a device with the identity of another one, such as the device of an earlier epoch
+// that is still in use.
 const rescanInterval = time.Second
 
-// Device returns the path of the block device of a subsystem that is connected, once it is there and can be opened. Errors are ErrNoDevice,
-// ErrUnreachable if the connection is lost meanwhile, and those of ctx.
+// Device returns the path of the block device of a connected subsystem, once the device exists and can be opened.
+// Errors are ErrNoDevice, ErrUnreachable if the connection is lost meanwhile, and those of ctx.
 func (i *Initiator) Device(ctx context.Context, subsystemNQN string) (string, error) {
 	rescan := time.Now().Add(rescanInterval)
-	for delay := time.Duration(0); ; {
+	for delay := backOff(0); ; {
 		found, err := i.find(subsystemNQN)
 		if err != nil {
 			return "", err
 		}
-		if !hopeful(found.state()) {
+		if !mayBecomeLive(found.state()) {
 			return "", fmt.Errorf("the device of %s: %w: the connection was lost", subsystemNQN, ErrUnreachable)
 		}
 		path, err := i.path(found)
 		if err == nil {
-			err = i.inBackground(ctx, "open "+path, func() error { return i.open(path) })
+			err = i.inBackground(ctx, "open "+path, func() error { return i.openDevice(path) })
 		}
 		if err == nil || len(found.devices) > 1 {
 			return path, err
 		}
-		if found.state() == "live" && !time.Now().Before(rescan) {
+		if found.state() == stateLive && !time.Now().Before(rescan) {
 			if err := i.Rescan(ctx, subsystemNQN); err != nil {
 				return "", err
 			}
 			rescan = time.Now().Add(rescanInterval)
 		}
-		if delay = backOff(delay); !sleep(ctx, delay) {
-			return "", fmt.Errorf("the kernel is connected and shows no device that can be used (its log tells why; duplicate IDs mean that a pod still uses the dead device of an earlier connection): %w: %w", err, ctx.Err())
+		if !delay.wait(ctx) {
+			return "", fmt.Errorf("the kernel is connected and shows no device that can be used (its log names the cause; duplicate IDs mean that a pod still uses the dead device of an earlier connection): %w: %w", err, ctx.Err())
 		}
 	}
 }
 
-// find gives what the kernel has of a subsystem, which may be nothing.
+// find returns what the kernel has of a subsystem, which may be nothing. Two entries of one NQN are merged.
 func (i *Initiator) find(nqn string) (subsystem, error) {
 	found, err := i.sysfs.subsystems(func(other string) bool { return other == nqn })
 	if err != nil {
@@ -127,38 +131,38 @@ func (i *Initiator) find(nqn string) (subsystem, error) {
 	return merged, nil
 }
 
-// path gives the subsystem's device in /dev, after a look at what it is.
+// path returns the path of the subsystem's block device, after a check that it is that device.
 func (i *Initiator) path(found subsystem) (string, error) {
 	device, err := found.device()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(i.root, "dev", device.name)
-	return path, i.check(path, device)
+	return path, i.checkDevice(path, device)
 }
 
-// dial has the kernel connect. If ctx ends first, the kernel goes on, and what it makes is found by the next Connect or
-// ended by the next Disconnect, which waits for it.
-func (i *Initiator) dial(ctx context.Context, target Target) error {
+// requestConnect has the kernel make a connection. If ctx ends first, the kernel goes on. The next Connect finds what
+// it made, and Disconnect waits for it and ends it.
+func (i *Initiator) requestConnect(ctx context.Context, target Target) error {
 	address, err := resolve(ctx, target.Address)
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", target.SubsystemNQN, err)
 	}
-	wish, err := wish(target, address, i.host)
+	options, err := connectOptions(target, address, i.host)
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", target.SubsystemNQN, err)
 	}
 	logger := klog.FromContext(ctx)
-	err = i.inBackground(ctx, "connect "+wish, func() error {
-		defer i.dials.begin(target.SubsystemNQN)()
-		answer, err := i.ask(wish)
+	err = i.inBackground(ctx, "connect "+options, func() error {
+		defer i.connects.begin(target.SubsystemNQN)()
+		reply, err := i.addController(options)
 		if errors.Is(err, syscall.EALREADY) {
-			return nil // somebody else was faster
+			return nil // another process is connecting or has connected
 		}
 		if err != nil {
 			return connectError(target, err)
 		}
-		name, err := controllerOf(answer)
+		name, err := parseReply(reply)
 		logger.Info("Connected", "subsystem", target.SubsystemNQN, "controller", name)
 		return err
 	})
@@ -168,10 +172,10 @@ func (i *Initiator) dial(ctx context.Context, target Target) error {
 	return err
 }
 
-// inBackground does what can't be interrupted, and returns when it is done or ctx ends. While it goes on, whoever asks for
-// the same waits for it instead of starting it again.
-func (i *Initiator) inBackground(ctx context.Context, key string, work func() error) error {
-	done := i.pending.DoChan(key, func() (any, error) { return nil, work() })
+// inBackground runs an operation that can't be interrupted. It returns when the operation is done or ctx ends. While
+// the operation goes on, another call with the same key waits for it instead of starting a second one.
+func (i *Initiator) inBackground(ctx context.Context, key string, operate func() error) error {
+	done := i.operations.DoChan(key, func() (any, error) { return nil, operate() })
 	select {
 	case result := <-done:
 		return result.Err
@@ -180,24 +184,26 @@ func (i *Initiator) inBackground(ctx context.Context, key string, work func() er
 	}
 }
 
-// Connections lists the subsystems that the kernel knows whose NQN begins with the prefix, also those that have lost every
-// controller and stay only because their device is in use: their State is empty. It also lists, as new, those that the
-// kernel was asked for by this Initiator and that it shows only when the target has answered.
+// settleLimit is how long sysfs and /dev may differ. A device appears in one of them, and disappears from it, a moment
+// before the other.
+const settleLimit = 2 * time.Second
+
+// Connections lists the subsystems whose NQN begins with the prefix. The State is empty for a subsystem that has lost
+// every controller and still exists because its device is in use. The State is "new" for a connect of this Initiator
+// that the kernel hasn't answered yet. It returns ErrNoDevice if sysfs and /dev disagree for longer than two seconds,
+// or if a subsystem has several devices.
 func (i *Initiator) Connections(ctx context.Context, nqnPrefix string) ([]Connection, error) {
 	settled := time.Now().Add(settleLimit)
-	for delay := time.Duration(0); ; {
+	for delay := backOff(0); ; {
 		connections, err := i.connections(nqnPrefix)
 		if err == nil || !errors.Is(err, ErrNoDevice) || !time.Now().Before(settled) {
 			return connections, err
 		}
-		if delay = backOff(delay); !sleep(ctx, delay) {
+		if !delay.wait(ctx) {
 			return nil, err
 		}
 	}
 }
-
-// settleLimit is how long sysfs and /dev may differ. A device that comes or goes is in one of them a moment before the other.
-const settleLimit = 2 * time.Second
 
 func (i *Initiator) connections(nqnPrefix string) ([]Connection, error) {
 	found, err := i.sysfs.subsystems(func(nqn string) bool { return strings.HasPrefix(nqn, nqnPrefix) })
@@ -214,7 +220,7 @@ func (i *Initiator) connections(nqnPrefix string) ([]Connection, error) {
 		}
 		connections = append(connections, connection)
 	}
-	for _, nqn := range i.dials.underWay(nqnPrefix) {
+	for _, nqn := range i.connects.withPrefix(nqnPrefix) {
 		if !slices.ContainsFunc(connections, func(c Connection) bool { return c.SubsystemNQN == nqn && c.State != "" }) {
 			connections = append(connections, Connection{SubsystemNQN: nqn, State: "new"})
 		}
@@ -222,13 +228,14 @@ func (i *Initiator) connections(nqnPrefix string) ([]Connection, error) {
 	return connections, nil
 }
 
-// Disconnect ends every connection to the subsystem and to no other, also one that the kernel is still making; having none is
-// success. It can take a minute or two where the network swallows everything; if ctx ends first the kernel goes on.
+// Disconnect ends every connection to exactly this subsystem, including one that the kernel is still making; having
+// none is success. If the network drops every packet, that can take two minutes. If ctx ends first, the kernel goes on.
 func (i *Initiator) Disconnect(ctx context.Context, subsystemNQN string) error {
-	for delay := time.Duration(0); ; {
-		dialing := slices.Contains(i.dials.underWay(subsystemNQN), subsystemNQN) // what it makes is found now, or it is still making it
+	for delay := backOff(0); ; {
+		// Read before sysfs is: a connect that ends in between is then either pending here or found there.
+		connecting := slices.Contains(i.connects.withPrefix(subsystemNQN), subsystemNQN)
 		found, err := i.find(subsystemNQN)
-		if err != nil || len(found.controllers) == 0 && !dialing {
+		if err != nil || len(found.controllers) == 0 && !connecting {
 			return err
 		}
 		for _, c := range found.controllers {
@@ -240,20 +247,20 @@ func (i *Initiator) Disconnect(ctx context.Context, subsystemNQN string) error {
 			}
 			klog.FromContext(ctx).Info("Disconnected", "subsystem", subsystemNQN, "controller", c.name)
 		}
-		if delay = backOff(delay); !sleep(ctx, delay) {
+		if !delay.wait(ctx) {
 			return fmt.Errorf("disconnect %s: %w", subsystemNQN, ctx.Err())
 		}
 	}
 }
 
-// Rescan has the kernel look at the size of the subsystem's namespace again. It returns ErrUnreachable if no connection is
-// live.
+// Rescan has the kernel read the size of the subsystem's namespaces again. It returns ErrUnreachable if no connection
+// is live.
 func (i *Initiator) Rescan(ctx context.Context, subsystemNQN string) error {
 	found, err := i.find(subsystemNQN)
 	if err != nil {
 		return err
 	}
-	if found.state() != "live" {
+	if found.state() != stateLive {
 		return fmt.Errorf("rescan %s: %w: the connection is %q", subsystemNQN, ErrUnreachable, found.state())
 	}
 	for _, c := range found.controllers {
@@ -267,17 +274,14 @@ func (i *Initiator) Rescan(ctx context.Context, subsystemNQN string) error {
 	return nil
 }
 
-// backOff gives the time to wait before sysfs, which tells of nothing by itself, is looked at again: 5 to 100 ms.
-func backOff(last time.Duration) time.Duration {
-	return min(max(2*last, 5*time.Millisecond), 100*time.Millisecond)
-}
+// backOff is the time to wait before sysfs is read again, which announces no change: 5 ms at first, at most 100 ms.
+type backOff time.Duration
 
-// sleep tells whether it could wait so long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// wait doubles the time and waits for it. It reports whether the time was over before ctx ended.
+func (b *backOff) wait(ctx context.Context) bool {
+	*b = backOff(min(max(2*time.Duration(*b), 5*time.Millisecond), 100*time.Millisecond))
 	select {
-	case <-timer.C:
+	case <-time.After(time.Duration(*b)):
 		return true
 	case <-ctx.Done():
 		return false

@@ -61,30 +61,30 @@ func TestConnectAsksOnceAndFindsTheDevice(t *testing.T) {
 		host := HostOf("machine-a")
 		want := []string{"nqn=" + volume + ",transport=tcp,traddr=192.0.2.10,trsvcid=4420,hostnqn=" + host.NQN + ",hostid=" + host.ID +
 			",ctrl_loss_tmo=-1,reconnect_delay=2,keep_alive_tmo=5,queue_size=128"}
-		if diff := cmp.Diff(want, k.asked); diff != "" {
+		if diff := cmp.Diff(want, k.requests); diff != "" {
 			t.Errorf("asked of the kernel (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// Whatever state the controllers are in: Connect asks for a new one only if none of them may become live, returns as soon as
-// one is, and no later than its context ends.
+// Whatever state the controllers are in: Connect asks for a new one only if none of them may become live, returns as
+// soon as one is, and no later than its context ends.
 func TestConnectWaitsForWhatMayComeBack(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()
 		for n, state := range append(states(), "unheard of") {
 			nqn := fmt.Sprintf("%s-%d", volume, n)
 			k.connect(nqn, state)
-			k.asked = nil
+			k.requests = nil
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			err := k.initiator().Connect(ctx, targetOf(nqn))
 			cancel()
-			want := map[bool]error{true: ErrUnreachable, false: ErrRefused}[hopeful(state)]
+			want := map[bool]error{true: ErrUnreachable, false: ErrRefused}[mayBecomeLive(state)]
 			if state == "live" {
 				want = nil
 			}
-			if !errors.Is(err, want) || (err == nil) != (want == nil) || (len(k.asked) == 0) != hopeful(state) {
-				t.Errorf("%s: %v, asked the kernel %d times, want %v", state, err, len(k.asked), want)
+			if !errors.Is(err, want) || (err == nil) != (want == nil) || (len(k.requests) == 0) != mayBecomeLive(state) {
+				t.Errorf("%s: %v, asked the kernel %d times, want %v", state, err, len(k.requests), want)
 			}
 		}
 	})
@@ -95,8 +95,8 @@ func TestConnectReturnsWhenTheConnectionIsBack(t *testing.T) {
 		t.Helper()
 		name := k.connect(volume, "connecting")
 		time.AfterFunc(10*time.Second, func() { k.write(filepath.Join(k.root, "sys/class/nvme", name), "state", "live") })
-		if device, err := join(t.Context(), k.initiator()); err != nil || device == "" || len(k.asked) != 0 {
-			t.Errorf("Connect: %q, %v, asked %v", device, err, k.asked)
+		if device, err := join(t.Context(), k.initiator()); err != nil || device == "" || len(k.requests) != 0 {
+			t.Errorf("Connect: %q, %v, asked %v", device, err, k.requests)
 		}
 	})
 }
@@ -108,8 +108,8 @@ func TestConnectAsksAgainWhenTheKernelGaveUp(t *testing.T) {
 		name := k.connect(volume, "connecting")
 		k.exported[volume] = true
 		time.AfterFunc(10*time.Second, func() { k.remove(name) })
-		if err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || len(k.asked) != 1 {
-			t.Errorf("Connect: %v, asked %v", err, k.asked)
+		if err := k.initiator().Connect(t.Context(), targetOf(volume)); err != nil || len(k.requests) != 1 {
+			t.Errorf("Connect: %v, asked %v", err, k.requests)
 		}
 	})
 }
@@ -118,10 +118,10 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 	k := newTree(t, true)
 	for err, want := range map[error]error{
 		syscall.EIO: ErrRefused, syscall.ECONNREFUSED: ErrUnreachable, syscall.EHOSTUNREACH: ErrUnreachable,
-		syscall.ETIMEDOUT: ErrUnreachable, syscall.EINVAL: ErrUnwilling, fs.ErrNotExist: ErrNoModule, syscall.EKEYREJECTED: syscall.EKEYREJECTED,
+		syscall.ETIMEDOUT: ErrUnreachable, syscall.EINVAL: ErrKernelRefused, fs.ErrNotExist: ErrNoModule, syscall.EKEYREJECTED: syscall.EKEYREJECTED,
 	} {
 		i := k.initiator()
-		i.ask = func(string) (string, error) { return "", err }
+		i.addController = func(string) (string, error) { return "", err }
 		if got := i.Connect(t.Context(), targetOf(volume)); !errors.Is(got, want) || !errors.Is(got, err) || !strings.Contains(got.Error(), volume) {
 			t.Errorf("%v: got %v, want %v that names the subsystem", err, got, want)
 		}
@@ -129,7 +129,7 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 	// Somebody else's attempt, which comes to nothing.
 	answers := []error{syscall.EALREADY, syscall.EIO}
 	i := k.initiator()
-	i.ask = func(string) (_ string, err error) {
+	i.addController = func(string) (_ string, err error) {
 		err, answers = answers[0], answers[1:]
 		return "", err
 	}
@@ -148,7 +148,7 @@ func TestASilentKernelIsAskedOnce(t *testing.T) {
 		k := newTree(t, true)
 		i, answer := k.initiator(), make(chan error)
 		var asked atomic.Int32
-		i.ask = func(string) (string, error) { asked.Add(1); return "", <-answer }
+		i.addController = func(string) (string, error) { asked.Add(1); return "", <-answer }
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
@@ -201,7 +201,7 @@ func TestADeviceThatCannotBeOpenedYetIsWaitedFor(t *testing.T) {
 		t.Helper()
 		k.connect(volume, "live")
 		i, tries := k.initiator(), 0
-		i.open = func(path string) error {
+		i.openDevice = func(path string) error {
 			if tries++; tries < 10 {
 				return &os.PathError{Op: "open", Path: path, Err: syscall.ENXIO}
 			}
@@ -231,7 +231,7 @@ func TestANameInDevIsNotEnough(t *testing.T) {
 		k := newTree(t, true)
 		k.connect(volume, "live")
 		i := k.initiator()
-		i.check = isDevice
+		i.checkDevice = checkDevice
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := join(ctx, i); !errors.Is(err, ErrNoDevice) {
@@ -276,7 +276,7 @@ func TestDisconnectTouchesNothingElse(t *testing.T) {
 	})
 }
 
-// A controller's name may be another subsystem's by the time it is used.
+// The kernel may have given a controller's name to one of another subsystem.
 func TestANameThatWasGivenAwayIsLeftAlone(t *testing.T) {
 	k := newTree(t, true)
 	name := k.connect("nqn.2026-11.io.srvlab.csi.rds:other", "live")
@@ -300,7 +300,7 @@ func TestDisconnectEndsWithItsContext(t *testing.T) {
 func TestConnections(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()
-		k.subsystem(volume + "gone") // held by somebody who has its device open
+		k.subsystem(volume + "gone") // a process still has its device open
 		k.connect(volume+"one", "connecting")
 		k.connect("nqn.other", "live")
 		got, err := k.initiator().Connections(t.Context(), volume)
@@ -344,13 +344,14 @@ func TestConnectionsWaitForDev(t *testing.T) {
 	})
 }
 
-// While a network swallows everything, the kernel shows nothing of a connection that it is making. It must not be left behind.
+// While a network swallows everything, the kernel shows nothing of a connection that it is making. It must not be left
+// behind.
 func TestAConnectionThatIsBeingMadeIsEnded(t *testing.T) {
 	both(t, func(t *testing.T, k *tree) {
 		t.Helper()
 		k.exported[volume] = true
 		i, back := k.initiator(), make(chan struct{})
-		i.ask = func(wish string) (string, error) { <-back; return k.ask(wish) }
+		i.addController = func(options string) (string, error) { <-back; return k.addController(options) }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := i.Connect(ctx, targetOf(volume)); !errors.Is(err, ErrUnreachable) {
@@ -377,8 +378,8 @@ func TestAConnectionThatIsBeingMadeIsEnded(t *testing.T) {
 		if got, err := i.Connections(t.Context(), volume); err != nil || len(got) != 1 || got[0].State != "" {
 			t.Errorf("Connections: %+v, %v, want no controller", got, err)
 		}
-		if len(k.asked) != 1 {
-			t.Errorf("asked the kernel %d times, want once", len(k.asked))
+		if len(k.requests) != 1 {
+			t.Errorf("asked the kernel %d times, want once", len(k.requests))
 		}
 	})
 }

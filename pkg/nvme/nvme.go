@@ -1,8 +1,8 @@
 package nvme
 
-// Target is where one volume can be reached: the controller issues it, the node connects to it.
+// Target is the address of one volume. The controller issues it, and the node connects to it.
 type Target struct {
-	// SubsystemNQN names the subsystem; it carries the epoch of the holding it was issued for.
+	// SubsystemNQN names the subsystem. It contains the epoch under which the volume was published.
 	SubsystemNQN string
 	// Address is the appliance's IP address or DNS name on the storage network.
 	Address string
@@ -15,8 +15,9 @@ type Target struct {
 // Connection is a subsystem that this node is connected to.
 type Connection struct {
 	SubsystemNQN string
-	// Device is the path of the block device, empty while the namespace has none.
+	// Device is the path of the block device; empty while there is none.
 	Device string
-	// State is the kernel's word for the best of its controllers: "live", "connecting", "resetting", "deleting", "dead"…
+	// State is the kernel's name for the state of the best controller: "live", "connecting", "resetting", "deleting",
+	// "dead"… It is empty if the subsystem has no controller.
 	State string
 }

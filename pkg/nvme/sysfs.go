@@ -7,14 +7,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// subsystem is what the kernel has of one subsystem at the moment. Names such as nvme0 are given again as soon as they are
-// free, so nothing here may be kept: it is read anew each time, by the subsystem's NQN.
+// subsystem is the kernel's state of one subsystem at the time when it was read. It must not be kept: the kernel gives
+// a name such as nvme0 to another controller as soon as it is free.
 type subsystem struct {
 	nqn         string
 	controllers []controller
@@ -32,16 +31,19 @@ type blockDevice struct {
 
 var (
 	controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
-	// deviceName leaves the hidden paths of a multipath device (nvme0c1n1) and partitions out.
+	// deviceName matches neither the hidden paths of a multipath device (nvme0c1n1) nor partitions.
 	deviceName = regexp.MustCompile(`^nvme[0-9]+n[0-9]+$`)
 )
 
-// states are the kernel's words for a controller's state, best first.
+// stateLive is the kernel's name for the state of a controller that works.
+const stateLive = "live"
+
+// states returns the kernel's names for the states of a controller, best first.
 func states() []string {
-	return []string{"live", "resetting", "connecting", "new", "deleting", "deleting (no IO)", "dead"}
+	return []string{stateLive, "resetting", "connecting", "new", "deleting", "deleting (no IO)", "dead"}
 }
 
-// rank is a state's place among the states; an unknown one is the worst.
+// rank returns the index of a state in states. An unknown state ranks after all of them.
 func rank(state string) int {
 	if i := slices.Index(states(), state); i >= 0 {
 		return i
@@ -49,10 +51,10 @@ func rank(state string) int {
 	return len(states())
 }
 
-// hopeful tells whether a controller in that state is or may become live.
-func hopeful(state string) bool { return rank(state) < rank("deleting") }
+// mayBecomeLive reports whether a controller in this state is live or may become so.
+func mayBecomeLive(state string) bool { return rank(state) < rank("deleting") }
 
-// state is the best state of the subsystem's controllers, "" if it has none.
+// state returns the best state of the subsystem's controllers, or "" if it has none.
 func (s subsystem) state() string {
 	if len(s.controllers) == 0 {
 		return ""
@@ -60,7 +62,7 @@ func (s subsystem) state() string {
 	return slices.MinFunc(s.controllers, func(a, b controller) int { return rank(a.state) - rank(b.state) }).state
 }
 
-// device is the one block device. ErrNoDevice says that there is none yet, or more than one.
+// device returns the only block device. It returns ErrNoDevice if there is none yet, or more than one.
 func (s subsystem) device() (blockDevice, error) {
 	switch len(s.devices) {
 	case 1:
@@ -74,13 +76,13 @@ func (s subsystem) device() (blockDevice, error) {
 
 func (d blockDevice) String() string { return d.name }
 
-// sysfs reads what the kernel says of its NVMe controllers below a root, which is "/" but in tests.
+// sysfs reads and writes the NVMe part of sysfs below a root directory, which is "/" except in tests.
 type sysfs struct{ root string }
 
 func (s sysfs) controllers() string { return filepath.Join(s.root, "sys/class/nvme") }
 
-// subsystems lists all whose NQN fits. What vanishes meanwhile is left out.
-func (s sysfs) subsystems(fits func(nqn string) bool) ([]subsystem, error) {
+// subsystems returns the subsystems whose NQN matches. It leaves out what disappears while it reads.
+func (s sysfs) subsystems(matches func(nqn string) bool) ([]subsystem, error) {
 	folder := filepath.Join(s.root, "sys/class/nvme-subsystem")
 	entries, err := list(folder, nil)
 	if err != nil {
@@ -90,7 +92,7 @@ func (s sysfs) subsystems(fits func(nqn string) bool) ([]subsystem, error) {
 	for _, entry := range entries {
 		dir := filepath.Join(folder, entry)
 		nqn, err := attribute(dir, "subsysnqn")
-		if err == nil && fits(nqn) {
+		if err == nil && matches(nqn) {
 			var one subsystem
 			if one, err = s.subsystem(dir, nqn); err == nil {
 				found = append(found, one)
@@ -103,8 +105,8 @@ func (s sysfs) subsystems(fits func(nqn string) bool) ([]subsystem, error) {
 	return found, nil
 }
 
-// subsystem reads one. Its block device belongs to itself where the kernel was built and started with multipath, and
-// otherwise to a controller.
+// subsystem reads the subsystem in dir. sysfs has its block device below the subsystem if the kernel uses native
+// multipath, and otherwise below a controller.
 func (s sysfs) subsystem(dir, nqn string) (subsystem, error) {
 	result := subsystem{nqn: nqn}
 	names, err := list(dir, controllerName)
@@ -113,7 +115,8 @@ func (s sysfs) subsystem(dir, nqn string) (subsystem, error) {
 	}
 	folders := []string{dir}
 	for _, name := range names {
-		state, err := attribute(filepath.Join(s.controllers(), name), "state")
+		folder := filepath.Join(s.controllers(), name)
+		state, err := attribute(folder, "state")
 		if isGone(err) {
 			continue
 		}
@@ -121,7 +124,7 @@ func (s sysfs) subsystem(dir, nqn string) (subsystem, error) {
 			return subsystem{}, err
 		}
 		result.controllers = append(result.controllers, controller{name: name, state: state})
-		folders = append(folders, filepath.Join(s.controllers(), name))
+		folders = append(folders, folder)
 	}
 	for _, folder := range folders {
 		devices, err := devicesIn(folder)
@@ -147,18 +150,17 @@ func devicesIn(folder string) ([]blockDevice, error) {
 		if err != nil {
 			return nil, err
 		}
-		first, second, _ := strings.Cut(numbers, ":")
-		major, err1 := strconv.ParseUint(first, 10, 32)
-		minor, err2 := strconv.ParseUint(second, 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
+		device := blockDevice{name: name}
+		if _, err := fmt.Sscanf(numbers, "%d:%d", &device.major, &device.minor); err != nil {
 			return nil, fmt.Errorf("%s/%s/dev: %w", folder, name, err)
 		}
-		devices = append(devices, blockDevice{name: name, major: uint32(major), minor: uint32(minor)})
+		devices = append(devices, device)
 	}
 	return devices, nil
 }
 
-// list gives the names in a folder that match the pattern, all if it is nil. A folder that isn't there is empty.
+// list returns the names in a folder that match the pattern, or all names if the pattern is nil. A folder that doesn't
+// exist has none.
 func list(folder string, pattern *regexp.Regexp) ([]string, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !isGone(err) {
@@ -178,55 +180,52 @@ func attribute(folder, name string) (string, error) {
 	return strings.TrimSpace(string(value)), err
 }
 
-// control writes 1 to an attribute of exactly the controller that has this NQN: another one may have got its name since. It
-// returns when the kernel has done it, which for a deletion takes a minute if the network swallows everything. A
-// controller that is gone is success.
-func (s sysfs) control(name, nqn, attribute string) (err error) {
-	// The folder that is open stays that of the controller, whatever has its name by now.
-	folder, err := os.OpenRoot(filepath.Join(s.controllers(), name))
-	if isGone(err) {
-		return nil
+// control writes 1 to an attribute of a controller. A controller that is gone is success, and so is one of another NQN:
+// the kernel has given it the name since. The call blocks until the kernel is done. A deletion takes a minute if the
+// network drops every packet.
+func (s sysfs) control(name, nqn, attribute string) error {
+	if err := s.writeOne(name, nqn, attribute); !isGone(err) {
+		return err
 	}
+	return nil
+}
+
+func (s sysfs) writeOne(name, nqn, attribute string) (err error) {
+	// An open directory remains that of the same controller, even if the kernel gives the name to another one.
+	folder, err := os.OpenRoot(filepath.Join(s.controllers(), name))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	found, err := folder.ReadFile("subsysnqn")
-	if isGone(err) || err == nil && strings.TrimSpace(string(found)) != nqn {
-		return nil
-	}
-	if err != nil {
+	if err != nil || strings.TrimSpace(string(found)) != nqn {
 		return err
 	}
 	file, err := folder.OpenFile(attribute, os.O_WRONLY, 0)
-	if isGone(err) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := file.WriteString("1"); !isGone(err) {
-		return err
-	}
-	return nil
+	_, err = file.WriteString("1")
+	return err
 }
 
-// isDevice finds out whether a path is the block device with these numbers: what a name in /dev stands for is not to be
-// trusted.
-func isDevice(path string, device blockDevice) error {
+// checkDevice returns ErrNoDevice unless path is the block device with these numbers. A name in /dev alone proves
+// nothing.
+func checkDevice(path string, device blockDevice) error {
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrNoDevice, err)
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFBLK || unix.Major(stat.Rdev) != device.major || unix.Minor(stat.Rdev) != device.minor {
-		return fmt.Errorf("%s: %w: it isn't the block device %d:%d that the kernel says it is", path, ErrNoDevice, device.major, device.minor)
+		return fmt.Errorf("%s: %w: it isn't the block device %d:%d that sysfs shows", path, ErrNoDevice, device.major, device.minor)
 	}
 	return nil
 }
 
-// canBeOpened opens a device and closes it again. The kernel shows one a moment before it can be opened, and says ENXIO until then.
-func canBeOpened(path string) error {
+// openAndClose returns ErrNoDevice if the device can't be opened. A new device appears a moment before it can be
+// opened, and open fails with ENXIO until then.
+func openAndClose(path string) error {
 	file, err := os.Open(path) //nolint:gosec // sysfs names the device
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoDevice, err)

@@ -20,7 +20,7 @@ type tree struct {
 	exported map[string]bool
 	mu       sync.Mutex
 	next     int
-	asked    []string
+	requests []string
 }
 
 func newTree(t *testing.T, multipath bool) *tree {
@@ -33,8 +33,8 @@ func newTree(t *testing.T, multipath bool) *tree {
 // initiator is one whose kernel is the tree.
 func (k *tree) initiator() *Initiator {
 	i := New(Config{Host: HostOf("machine-a"), Root: k.root})
-	i.ask = k.ask
-	i.check = func(path string, _ blockDevice) error {
+	i.addController = k.addController
+	i.checkDevice = func(path string, _ blockDevice) error {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%w: %w", ErrNoDevice, err)
 		}
@@ -146,12 +146,12 @@ func (k *tree) remove(controller string) {
 	}
 }
 
-// ask is the kernel's answer to a wish.
-func (k *tree) ask(wish string) (string, error) {
+// addController plays /dev/nvme-fabrics.
+func (k *tree) addController(options string) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked = append(k.asked, wish)
-	nqn, _, _ := strings.Cut(strings.TrimPrefix(wish, "nqn="), ",")
+	k.requests = append(k.requests, options)
+	nqn, _, _ := strings.Cut(strings.TrimPrefix(options, "nqn="), ",")
 	if !k.exported[nqn] {
 		return "", syscall.EIO
 	}

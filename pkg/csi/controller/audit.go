@@ -9,8 +9,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// Inventory reads what the whole appliance has. Holders that can't be parsed can't be judged: they are left out, and
-// DeleteVolume still refuses the disk.
+// Inventory returns what the appliance has, of all clusters. It leaves out the holders of a disk if one of them can't
+// be parsed. DeleteVolume still refuses such a disk.
 func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
 	survey, err := c.appliance.Survey(ctx, c.config.Directory)
 	if err != nil {
@@ -20,7 +20,7 @@ func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
 	for _, disk := range survey.Disks {
 		holders, err := parseNodeIDs(disk.Record.Holding.Holders)
 		if err != nil {
-			klog.FromContext(ctx).Error(err, "The holders in a record can't be understood", "volume", disk.ID)
+			klog.FromContext(ctx).Error(err, "A record names a holder that can't be parsed", "volume", disk.ID)
 		}
 		inventory.Disks = append(inventory.Disks, attach.InventoryDisk{
 			Volume: disk.ID.String(), PV: disk.Record.PV, Holders: holders, Token: disk.Record.Token,
@@ -29,17 +29,17 @@ func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
 	return inventory, nil
 }
 
-// RemoveVolume does what DeleteVolume does.
+// RemoveVolume deletes a volume as DeleteVolume does.
 func (c *Service) RemoveVolume(ctx context.Context, handle string) error {
 	return c.ifOurs(handle, func(id rds.VolumeID) error { return c.remove(ctx, id) })
 }
 
-// RevokeAccess does what ControllerUnpublishVolume does.
+// RevokeAccess unpublishes a volume as ControllerUnpublishVolume does.
 func (c *Service) RevokeAccess(ctx context.Context, handle string, node attach.NodeID) error {
 	return c.unpublishFrom(ctx, handle, node.String())
 }
 
-// AuditScope returns the scope of an audit: the volumes of the CSI driver of this name.
+// AuditScope returns the scope of an audit of the volumes of this driver, which is named driver in Kubernetes.
 func AuditScope(driver string) attach.AuditScope {
 	return attach.AuditScope{Driver: driver, PoolOf: func(handle string) (string, error) {
 		id, err := rds.ParseVolumeID(handle)

@@ -135,7 +135,7 @@ func TestADiskIsRemovedOnlyIfEverythingSpeaksForIt(t *testing.T) {
 		"somebody took it since the inventory": {func(t *testing.T, w *auditWorld, volume string) {
 			t.Helper()
 			w.audit(t, 0)
-			w.standing(nodeA, attach.HolderAttached, time.Time{})
+			w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 			w.meanwhile = func() { w.mustPublish(t, volume, nodeA) }
 			w.clock = w.clock.Add(auditGrace)
 			if err := w.Audit(t.Context()); !errors.Is(err, rds.ErrHeld) {
@@ -264,7 +264,7 @@ func TestAHeldDiskTakesTwoGraces(t *testing.T) {
 	w := newAuditWorld(t)
 	volume := w.create(t)
 	w.mustPublish(t, volume, nodeA)
-	w.standing(nodeA, attach.HolderGone, time.Time{})
+	w.setHolder(nodeA, attach.HolderGone, time.Time{})
 	w.audit(t, 0)
 	w.audit(t, auditGrace)
 	if w.reachable() != "" || w.left(t) != "1 disks, 1 files" {

@@ -10,8 +10,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
-// auditWorld is an auditor of a simulated appliance, with the real client and the real controller between them, and of a
-// cluster that a test makes up.
+// auditWorld is an auditor of a simulated appliance, with the real client and the real controller between them, and of
+// a cluster that a test makes up.
 type auditWorld struct {
 	*controllerWorld
 	*attach.Auditor
@@ -56,7 +56,7 @@ func newAuditWorld(t *testing.T) *auditWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t)
 	w := &auditWorld{
-		controllerWorld: &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config},
+		controllerWorld: &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config},
 		clock:           time.Unix(1_700_000_000, 0), counts: map[attach.OrphanKind]int{}, meanwhile: func() {},
 		liveNodes: map[string]attach.Node{}, liveAttachments: map[string]attach.Attachment{},
 	}

@@ -13,13 +13,13 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// Appliance is what the controller service needs of the appliance; *rds.Client is one.
+// Appliance is what the controller service needs of the appliance. *rds.Client implements it.
 type Appliance interface {
 	Volumes
 	Stock
 }
 
-// Stock is what there is on the appliance as a whole.
+// Stock reads what the appliance has as a whole.
 type Stock interface {
 	List(ctx context.Context) ([]rds.Disk, error)
 	Health(ctx context.Context) ([]rds.Health, error)
@@ -27,7 +27,7 @@ type Stock interface {
 	Survey(ctx context.Context, directory string) (rds.Survey, error)
 }
 
-// Volumes is what is done to one volume at a time.
+// Volumes reads and writes one volume at a time.
 type Volumes interface {
 	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
@@ -39,9 +39,8 @@ type Volumes interface {
 	Delete(ctx context.Context, id rds.VolumeID, granted uint64) error
 }
 
-// Nodes is what the controller service needs to know of nodes, and of what is attached to them. *attach.Nodes asks
-// Kubernetes; attach.RecordNodes goes by the appliance's records alone. Volumes are named by their handle, which is the
-// volume ID as text.
+// Nodes is what the controller service needs to know about nodes and attachments. *attach.Nodes asks Kubernetes;
+// attach.RecordNodes uses the appliance's records only. A handle is a volume ID as text.
 type Nodes interface {
 	// Admit checks that the node may get the volume at all. Errors are those of package attach.
 	Admit(ctx context.Context, handle string, node attach.NodeID) (attach.Admission, error)
@@ -61,24 +60,25 @@ type Nodes interface {
 type Config struct {
 	// ClusterID is written into the record of every volume.
 	ClusterID string
-	// Directory, below each pool, holds the backing files.
+	// Directory is where the backing files are, below each pool.
 	Directory string
 	// Address and Port are where nodes reach the appliance's NVMe/TCP target.
 	Address string
 	Port    uint16
 	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
 	GracePeriod time.Duration
-	// AllowUnfenced lets a node join a volume that is shared although a host that departed may still be connected.
+	// AllowUnfenced lets a node join a shared volume although a departed host may still be connected to it.
 	AllowUnfenced bool
-	// ExpandPublished lets a volume grow while a node has it.
+	// ExpandPublished lets a volume grow while it has a holder.
 	ExpandPublished bool
 	// MaxWaiting is how many publish requests may wait at once for a conflict to end; 0 or more.
 	MaxWaiting int
-	// Await waits until the channel is closed or ctx ends, whose error it then returns; nil stands for just that.
+	// Await waits until the channel is closed, or until ctx ends, and then returns ctx's error. If it is nil, the service
+	// does just that; tests replace it.
 	Await func(ctx context.Context, signal <-chan struct{}) error
 }
 
-// Expansion returns when volumes grow, as the identity service says it.
+// Expansion returns when volumes can grow, for the identity service.
 func (c Config) Expansion() csi.PluginCapability_VolumeExpansion_Type {
 	if c.ExpandPublished {
 		return csi.PluginCapability_VolumeExpansion_ONLINE
@@ -86,17 +86,18 @@ func (c Config) Expansion() csi.PluginCapability_VolumeExpansion_Type {
 	return csi.PluginCapability_VolumeExpansion_OFFLINE
 }
 
-// Observer is called with what the controller service decides and does. Its functions must be set, and must not block.
+// Observer has the functions that are called with what the controller service decides and does. All must be set. They
+// are called concurrently, and must not block.
 type Observer struct {
 	// Decided is called with every decision on a publish request.
 	Decided func(attach.Verdict)
 	// Note is called with what people should know about a volume.
 	Note func(attach.Note)
-	// Restored is called whenever the appliance was given back what it had lost of a volume.
+	// Restored is called each time when a record or an export that the appliance had lost was restored.
 	Restored func(attach.RestoreReason)
 }
 
-// Service is the CSI controller service.
+// Service is the CSI controller service. It is safe for concurrent use.
 type Service struct {
 	csi.UnimplementedControllerServer
 	config    Config
@@ -107,7 +108,7 @@ type Service struct {
 	queue     *publishQueue
 }
 
-// New checks the configuration.
+// New returns an error if the configuration isn't valid.
 func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*Service, error) {
 	if config.Address == "" || config.Port == 0 {
 		return nil, fmt.Errorf("NVMe/TCP address %q and port %d: want where nodes reach the appliance", config.Address, config.Port)
@@ -127,9 +128,9 @@ func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*S
 	return &Service{config: config, appliance: appliance, nodes: nodes, observer: observer, queue: newPublishQueue(config.MaxWaiting, config.Await)}, nil
 }
 
-// ControllerGetCapabilities lists what this service can do. LIST_VOLUMES_PUBLISHED_NODES isn't among it: external-attacher
-// would compare every minute what it believes with what ListVolumes said, and publish again, on a cache that may be old, what
-// differs. The reconciler compares both with the API server's word instead.
+// ControllerGetCapabilities returns what this service offers. It doesn't offer LIST_VOLUMES_PUBLISHED_NODES: every
+// minute external-attacher would compare its cache, which may be old, with the reply to ListVolumes, and publish again
+// where they differ. The reconciler compares the appliance with the API server's live answers instead.
 func (c *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	response := &csi.ControllerGetCapabilitiesResponse{}
 	for _, capability := range []csi.ControllerServiceCapability_RPC_Type{
@@ -150,16 +151,22 @@ func (c *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetC
 	return response, nil
 }
 
-// ifOurs runs an operation on a volume that may be gone already, one operation a volume at a time. What can't be the ID
-// of a volume of ours never named one, so there is nothing to do.
-func (c *Service) ifOurs(volumeID string, operate func(rds.VolumeID) error) error {
-	if volumeID == "" {
+// ifOurs runs an operation on the volume with this handle, while the volume is locked. It does nothing if the handle
+// can't be a volume ID of this driver: then there never was such a volume.
+func (c *Service) ifOurs(handle string, operate func(rds.VolumeID) error) error {
+	if handle == "" {
 		return &failure.InvalidError{Field: "volume_id", Want: "one"}
 	}
-	id, err := rds.ParseVolumeID(volumeID)
+	id, err := rds.ParseVolumeID(handle)
 	if err != nil {
 		return nil
 	}
+	return c.whileLocked(id, operate)
+}
+
+// whileLocked runs an operation on a volume while it is locked. It returns failure.ErrBusy if the volume is locked
+// already.
+func (c *Service) whileLocked(id rds.VolumeID, operate func(rds.VolumeID) error) error {
 	unlock, err := c.locks.Lock(id)
 	if err != nil {
 		return err
@@ -168,8 +175,18 @@ func (c *Service) ifOurs(volumeID string, operate func(rds.VolumeID) error) erro
 	return operate(id)
 }
 
-// existingVolume returns the ID of the volume that a request is about, which must exist: one that isn't ours can't.
-func existingVolume(request interface{ GetVolumeId() string }) (rds.VolumeID, error) {
+// existingDisk returns the disk of the volume that a request is about. It returns rds.ErrNotFound if there is none.
+func (c *Service) existingDisk(ctx context.Context, request interface{ GetVolumeId() string }) (rds.Disk, error) {
+	id, err := parseExisting(request)
+	if err != nil {
+		return rds.Disk{}, err
+	}
+	return c.appliance.Get(ctx, id)
+}
+
+// parseExisting returns the ID of the volume that a request is about. It returns rds.ErrNotFound for an ID that isn't
+// one of this driver: such a volume can't exist.
+func parseExisting(request interface{ GetVolumeId() string }) (rds.VolumeID, error) {
 	if request.GetVolumeId() == "" {
 		return rds.VolumeID{}, &failure.InvalidError{Field: "volume_id", Want: "one"}
 	}

@@ -12,8 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Sidecars go by this list. LIST_VOLUMES_PUBLISHED_NODES would have external-attacher publish again, a minute later and on a
-// cache that may be old, whatever differs from ListVolumes: also to a node that another one has relieved since.
+// Sidecars go by this list. LIST_VOLUMES_PUBLISHED_NODES would have external-attacher publish again, a minute later and
+// on a cache that may be old, whatever differs from ListVolumes: also to a node that another one has relieved since.
 func TestWhatTheControllerOffers(t *testing.T) {
 	w := newControllerWorld(t)
 	response, err := w.ControllerGetCapabilities(t.Context(), &csi.ControllerGetCapabilitiesRequest{})
@@ -45,7 +45,7 @@ func TestReadWriteOncePod(t *testing.T) {
 	if again, err := w.publishAs(t, volume, nodeA, capability); err != nil || again != first {
 		t.Errorf("the same node again: %v, %v, want %v", again, err, first)
 	}
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	if _, err := w.publishAs(t, volume, nodeB, capability); failure.Code(err) != codes.FailedPrecondition || w.reachable() != first.Target.SubsystemNQN {
 		t.Errorf("a second node: %v, exported %q, want FAILED_PRECONDITION and the first one's export", err, w.reachable())
 	}
@@ -65,7 +65,7 @@ func TestGetVolume(t *testing.T) {
 		}
 	}
 	check("nobody has it")
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	for _, node := range []string{nodeA, nodeB} {
 		if _, err := w.publishAs(t, volume, node, sharedBlock()); err != nil {
 			t.Fatal(err)

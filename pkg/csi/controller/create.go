@@ -16,7 +16,7 @@ import (
 // maxNameLength is the longest volume name, in bytes, as CSI bounds it.
 const maxNameLength = 128
 
-// CreateVolume makes a disk that nobody holds and that isn't exported. The same name always means the same disk.
+// CreateVolume makes a disk that has no holder and isn't exported. The same name always stands for the same disk.
 func (c *Service) CreateVolume(ctx context.Context, request *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
 	wanted, err := c.parseCreate(request)
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *Service) CreateVolume(ctx context.Context, request *csi.CreateVolumeReq
 	if !sizeMatches(disk.Size, request.GetCapacityRange()) {
 		return nil, fmt.Errorf("volume %s: %w: it has %d bytes", disk.ID, rds.ErrExists, disk.Size)
 	}
-	klog.FromContext(ctx).V(2).Info("Volume is there", "volume", disk.ID, "name", request.GetName(), "bytes", disk.Size)
+	klog.FromContext(ctx).V(2).Info("Volume exists", "volume", disk.ID, "name", request.GetName(), "bytes", disk.Size)
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{VolumeId: disk.ID.String(), CapacityBytes: disk.Size, VolumeContext: wanted.options}}, nil
 }
 
@@ -46,7 +46,7 @@ type newVolume struct {
 	id     rds.VolumeID
 	size   int64
 	record rds.Record
-	// options are given to nodes with every request about the volume.
+	// options become the volume context, which nodes get with each request.
 	options map[string]string
 }
 
@@ -80,7 +80,8 @@ func (c *Service) parseCreate(request *csi.CreateVolumeRequest) (newVolume, erro
 	return newVolume{id: id, size: size, record: record, options: parameters.options}, nil
 }
 
-// checkCreate looks at the fields that need no parsing. One that isn't served is refused: it would silently not take effect.
+// checkCreate checks the fields that need no parsing. It refuses a field that isn't supported: the field would silently
+// have no effect.
 func checkCreate(request *csi.CreateVolumeRequest) error {
 	switch {
 	case request.GetName() == "":
@@ -97,7 +98,7 @@ func checkCreate(request *csi.CreateVolumeRequest) error {
 	return nil
 }
 
-// checkCapabilities judges a list that must not be empty.
+// checkCapabilities checks a list of capabilities, which must not be empty.
 func checkCapabilities(capabilities []*csi.VolumeCapability) error {
 	if len(capabilities) == 0 {
 		return &failure.InvalidError{Field: "volume_capabilities", Want: "at least one"}

@@ -12,7 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// DeleteVolume removes disk and backing file. A volume that somebody holds is kept, unless every holder is proven gone.
+// DeleteVolume removes the disk and the backing file. It returns rds.ErrHeld if the volume has a holder that isn't
+// proven gone. A volume that doesn't exist is success.
 func (c *Service) DeleteVolume(ctx context.Context, request *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	err := c.ifOurs(request.GetVolumeId(), func(id rds.VolumeID) error { return c.remove(ctx, id) })
 	if err != nil {
@@ -24,7 +25,7 @@ func (c *Service) DeleteVolume(ctx context.Context, request *csi.DeleteVolumeReq
 func (c *Service) remove(ctx context.Context, id rds.VolumeID) error {
 	err := c.deleteUnheld(ctx, id)
 	if errors.Is(err, rds.ErrHeld) || errors.Is(err, rds.ErrWentBack) {
-		if err = c.releaseGone(ctx, id); err == nil {
+		if err = c.unpublishGone(ctx, id); err == nil {
 			err = c.deleteUnheld(ctx, id)
 		}
 	}
@@ -34,14 +35,15 @@ func (c *Service) remove(ctx context.Context, id rds.VolumeID) error {
 	return err
 }
 
-// deleteUnheld asks what was granted before the appliance is looked at: only so does a lower generation prove anything.
+// deleteUnheld deletes a volume that has no holder. It returns rds.ErrHeld if it has one, and rds.ErrWentBack if the
+// record went back in time.
 func (c *Service) deleteUnheld(ctx context.Context, id rds.VolumeID) error {
 	return c.appliance.Delete(ctx, id, c.granted(id))
 }
 
-// releaseGone takes the volume from its holders if every one of them is proven gone. Who they are, a record that went back
-// in time doesn't know, so it is restored first.
-func (c *Service) releaseGone(ctx context.Context, id rds.VolumeID) error {
+// unpublishGone removes all holders if every one of them is proven gone. A record that went back in time doesn't name
+// the present holders, so it is restored first.
+func (c *Service) unpublishGone(ctx context.Context, id rds.VolumeID) error {
 	disk, err := c.restore(ctx, id)
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// ControllerExpandVolume grows the backing file; nothing ever shrinks. Unless the appliance is known to show the new size to
-// nodes that are connected, a published volume is refused.
+// ControllerExpandVolume grows the backing file; it never shrinks. A volume that has a holder is refused unless
+// ExpandPublished is set: the appliance may not show the new size to connected nodes.
 func (c *Service) ControllerExpandVolume(ctx context.Context, request *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
 	id, err := parseExpand(request)
 	if err != nil {
@@ -24,28 +24,22 @@ func (c *Service) ControllerExpandVolume(ctx context.Context, request *csi.Contr
 		return nil, err
 	}
 	if request.GetCapacityRange().GetRequiredBytes() == 0 {
-		size = 0 // only a limit: what is there is enough
+		size = 0 // with a limit only, the present size is enough
 	}
 	unlock, err := c.locks.Lock(id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	disk, err := c.appliance.Get(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	err = retryOnChange(disk, func(seen rds.Disk) error {
-		disk, err = c.expand(ctx, seen, size)
-		return err
-	})
+	disk, err := c.change(ctx, id, never, func(seen rds.Disk) (rds.Disk, error) { return c.expand(ctx, seen, size) })
 	if err != nil {
 		return nil, err
 	}
 	if limit := request.GetCapacityRange().GetLimitBytes(); limit > 0 && disk.Size > limit {
 		return nil, fmt.Errorf("volume %s: %w: it has %d bytes, more than the limit of %d", id, failure.ErrOutOfRange, disk.Size, limit)
 	}
-	// A node that has the volume must look at it again. One that gets it later sees it as it is, and grows what is on it.
+	// A node that has the volume must read its size again. A node that gets it later reads the new size anyway. Either way
+	// a filesystem must be grown by the node.
 	block := request.GetVolumeCapability().GetBlock() != nil
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: disk.Size, NodeExpansionRequired: !block || disk.Record.Held()}, nil
 }
@@ -59,11 +53,11 @@ func parseExpand(request *csi.ControllerExpandVolumeRequest) (rds.VolumeID, erro
 			return rds.VolumeID{}, err
 		}
 	}
-	return existingVolume(request)
+	return parseExisting(request)
 }
 
 func (c *Service) expand(ctx context.Context, disk rds.Disk, size int64) (rds.Disk, error) {
-	// A write on top of an old record would raise its generation, and hide that it is old.
+	// Writing would raise the generation of a record that went back in time, and so hide that it is old.
 	disk, err := c.restoreIfOld(ctx, disk)
 	if err != nil {
 		return rds.Disk{}, err

@@ -30,17 +30,18 @@ func (w *controllerWorld) lets(t *testing.T, subsystemNQN string) bool {
 }
 
 // While a volume is passed on, another session may switch its export on again, between any two statements. Whether an
-// exported disk then takes a new name at once or only at its next export, nobody outside the appliance can come back in.
+// exported disk then takes a new name at once or only at its next export, nobody outside the appliance can come back
+// in.
 func TestAFenceHoldsWhateverComesBetween(t *testing.T) {
 	for _, renameNeedsReexport := range []bool{false, true} {
 		for statements := range 4 {
 			t.Run(fmt.Sprint(renameNeedsReexport, statements), func(t *testing.T) {
 				simulator, config := simtest.Start(t, func(o *sim.Options) { o.Unknowns.RenameNeedsReexport = renameNeedsReexport })
-				w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+				w := &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config}
 				w.restart(t)
 				volume := w.create(t)
 				old := w.mustPublish(t, volume, nodeA)
-				w.standing(nodeA, attach.HolderGone, time.Time{})
+				w.setHolder(nodeA, attach.HolderGone, time.Time{})
 				simulator.Inject(sim.Fault{
 					Kind: sim.Interleave, Statements: statements, Lines: []string{`/disk set [find where slot="{slot}"] nvme-tcp-export=yes`},
 				}, sim.When{Times: 1, Command: regexp.MustCompile(`disk set`)})

@@ -6,12 +6,11 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/capability"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// GetCapacity says how much can be given to new volumes on the pool that the StorageClass's parameters name; without
-// parameters, on all pools together. Volumes that can't be made have none.
+// GetCapacity returns the free space for new volumes on the pool that the StorageClass's parameters name; without
+// parameters, on all pools together. It returns 0 for capabilities that no volume can have.
 func (c *Service) GetCapacity(ctx context.Context, request *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
 	if request.GetAccessibleTopology() != nil {
 		return nil, &failure.InvalidError{Field: "accessible_topology", Want: "none: every node reaches the appliance"}
@@ -27,10 +26,8 @@ func (c *Service) GetCapacity(ctx context.Context, request *csi.GetCapacityReque
 		}
 		pool, least = parameters.pool, max(least, leastWith(parameters.filesystem))
 	}
-	for _, wanted := range request.GetVolumeCapabilities() {
-		if _, err := capability.Parse(wanted); err != nil {
-			return &csi.GetCapacityResponse{}, nil //nolint:nilerr // "none" is the answer
-		}
+	if wanted := request.GetVolumeCapabilities(); len(wanted) > 0 && checkCapabilities(wanted) != nil {
+		return &csi.GetCapacityResponse{}, nil
 	}
 	capacity, err := c.appliance.Capacity(ctx, pool)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// The reasons that the controller's health RPCs give. They are read by machines: never change one.
+// The reasons that the controller's health RPCs return. Programs read them, so they must not change.
 const (
 	reasonPoolAway     = "PoolNotMounted"
 	reasonPoolState    = "PoolNotClean"
@@ -17,12 +17,12 @@ const (
 	reasonExportDiffer = "ExportDiffers"
 )
 
-// stateClean is the only word of RouterOS for a state that is known to be good.
+// stateClean is the only state of RouterOS that is known to be good.
 const stateClean = "clean"
 
-// ControllerGetVolumeHealth tells what the appliance finds wrong with a volume.
+// ControllerGetVolumeHealth returns what the appliance reports to be wrong with a volume.
 func (c *Service) ControllerGetVolumeHealth(ctx context.Context, request *csi.ControllerGetVolumeHealthRequest) (*csi.ControllerGetVolumeHealthResponse, error) {
-	id, err := existingVolume(request)
+	id, err := parseExisting(request)
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +35,14 @@ func (c *Service) ControllerGetVolumeHealth(ctx context.Context, request *csi.Co
 			return &csi.ControllerGetVolumeHealthResponse{VolumeHealth: healthOf(health)}, nil
 		}
 	}
-	// Whether it doesn't exist, or can't be told now, is for a look at this one alone to say.
+	// The list may be incomplete. Only a look at this one volume proves that it doesn't exist.
 	if _, err := c.appliance.Get(ctx, id); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("volume %s: %w: it was made just now", id, rds.ErrNotReady)
 }
 
-// ControllerListVolumeHealth lists the volumes that something is wrong with, in pages as ListVolumes does.
+// ControllerListVolumeHealth returns the volumes with which something is wrong, in pages as ListVolumes does.
 func (c *Service) ControllerListVolumeHealth(ctx context.Context, request *csi.ControllerListVolumeHealthRequest) (*csi.ControllerListVolumeHealthResponse, error) {
 	if err := checkPage(request); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (c *Service) ControllerListVolumeHealth(ctx context.Context, request *csi.C
 	return &csi.ControllerListVolumeHealthResponse{Entries: entries, NextToken: next}, nil
 }
 
-// healthOf judges what the appliance says. Words of RouterOS that aren't known to be good are passed on as they are.
+// healthOf returns what is wrong with a disk. States of RouterOS that aren't known to be good are quoted.
 func healthOf(health rds.Health) *csi.VolumeHealth {
 	disk := health.Disk
 	result := &csi.VolumeHealth{VolumeId: disk.ID.String()}
@@ -80,7 +80,7 @@ func healthOf(health rds.Health) *csi.VolumeHealth {
 	case health.PoolMounted && health.Empty:
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance shows disk %s as empty; look whether its backing file is there. %s", disk.ID.Slot(), health.About)
 	case health.About != "":
-		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance says about disk %s: %s", disk.ID.Slot(), health.About)
+		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "The appliance reports about disk %s: %s", disk.ID.Slot(), health.About)
 	case health.State != "" && health.State != stateClean:
 		add(csi.VolumeHealthErrorType_DEGRADED, reasonDisk, "Disk %s is %q; see /disk print on the appliance.", disk.ID.Slot(), health.State)
 	}

@@ -181,8 +181,8 @@ func controllerSpoilers(rpc string, request proto.Message) map[string]spoiler {
 	return spoilers
 }
 
-// Every field of every request, missing, unknown, over-long or contradicting another one: the error has the code that CSI
-// names, says which field, and leaves the appliance as it was.
+// Every field of every request, missing, unknown, over-long or contradicting another one: the error has the code that
+// CSI names, says which field, and leaves the appliance as it was.
 func TestBadRequestsToTheControllerChangeNothing(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)

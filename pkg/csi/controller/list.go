@@ -12,8 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// ListVolumes lists the volumes of this cluster in the order of their IDs, in pages. A token is the ID that the page before
-// ended with, so volumes that come and go between two pages neither repeat nor hide others.
+// ListVolumes returns the volumes of this cluster, sorted by ID, in pages. A token is the last ID of the page before.
+// So a volume that is made or deleted between two pages neither repeats nor hides another one.
 func (c *Service) ListVolumes(ctx context.Context, request *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
 	if err := checkPage(request); err != nil {
 		return nil, err
@@ -30,13 +30,9 @@ func (c *Service) ListVolumes(ctx context.Context, request *csi.ListVolumesReque
 	return response, nil
 }
 
-// ControllerGetVolume gives one volume and the nodes that have it.
+// ControllerGetVolume returns one volume and the nodes that have it.
 func (c *Service) ControllerGetVolume(ctx context.Context, request *csi.ControllerGetVolumeRequest) (*csi.ControllerGetVolumeResponse, error) {
-	id, err := existingVolume(request)
-	if err != nil {
-		return nil, err
-	}
-	disk, err := c.appliance.Get(ctx, id)
+	disk, err := c.existingDisk(ctx, request)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +48,7 @@ func volumeOf(disk rds.Disk) *csi.Volume {
 
 func idOfDisk(disk rds.Disk) string { return disk.ID.String() }
 
-// pageRequest is what requests for a part of a list have in common.
+// pageRequest is what requests for one page of a list have in common.
 type pageRequest interface {
 	GetMaxEntries() int32
 	GetStartingToken() string
@@ -70,7 +66,8 @@ func checkPage(request pageRequest) error {
 	return nil
 }
 
-// page sorts items by ID and gives those that the request asks for, and the token for what follows, if anything does.
+// page sorts the items by ID, and returns the requested ones. next is the token of the next page, or "" after the last
+// one.
 func page[T any](items []T, id func(T) string, request pageRequest) (part []T, next string) {
 	slices.SortFunc(items, func(a, b T) int { return cmp.Compare(id(a), id(b)) })
 	if token := request.GetStartingToken(); token != "" {

@@ -13,26 +13,27 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
-// parameters are what a StorageClass may say, and what external-provisioner adds with --extra-create-metadata.
+// parameters are those of a StorageClass, and those that external-provisioner adds with --extra-create-metadata.
 type parameters struct {
 	// pool is the mount point of the RouterOS filesystem that volumes are made on.
 	pool string
-	// pv and pvc ("namespace/name") are only for whoever reads the appliance; empty where they weren't told.
+	// pv and pvc ("namespace/name") are only for people who look at the appliance; empty if they weren't given.
 	pv, pvc string
-	// filesystem is what external-provisioner takes for itself and tells by the capabilities; other orchestrators may not.
+	// filesystem is "" if it wasn't given. external-provisioner doesn't pass it on, and puts it into the capabilities;
+	// other orchestrators may pass it on.
 	filesystem string
-	// options, by their names, are what nodes are told of how to connect; nil if the StorageClass says nothing.
+	// options are the NVMe options, by name.
 	options map[string]string
 }
 
 const (
 	parameterPool = "pool"
-	// reservedPrefix begins the keys that belong to the sidecars.
+	// reservedPrefix is the prefix of the keys that belong to the sidecars.
 	reservedPrefix      = "csi.storage.k8s.io/"
 	parameterFilesystem = reservedPrefix + "fstype"
 )
 
-// parseParameters refuses keys it doesn't know: a misspelt one would silently not take effect.
+// parseParameters refuses keys that it doesn't know: a misspelt one would silently have no effect.
 func parseParameters(values map[string]string) (parameters, error) {
 	known := append(nvme.OptionNames(), parameterPool)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
@@ -53,18 +54,12 @@ func parseParameters(values map[string]string) (parameters, error) {
 	if name := values[reservedPrefix+"pvc/name"]; name != "" {
 		result.pvc = fmt.Sprintf("%s/%s", values[reservedPrefix+"pvc/namespace"], name)
 	}
-	for _, name := range nvme.OptionNames() {
-		if value, given := values[name]; given {
-			if result.options == nil {
-				result.options = map[string]string{}
-			}
-			result.options[name] = value
-		}
-	}
+	result.options = maps.Clone(values)
+	maps.DeleteFunc(result.options, func(key, _ string) bool { return !slices.Contains(nvme.OptionNames(), key) })
 	return result, nil
 }
 
-// checkFilesystem compares the StorageClass's filesystem with the capabilities, which must not contradict it.
+// checkFilesystem checks the StorageClass's filesystem. The capabilities must not contradict it.
 func (p parameters) checkFilesystem(capabilities []*csi.VolumeCapability) error {
 	if !capability.SupportedFilesystem(p.filesystem) {
 		return &failure.InvalidError{Field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, Want: "ext4 or xfs"}
@@ -73,7 +68,7 @@ func (p parameters) checkFilesystem(capabilities []*csi.VolumeCapability) error 
 		if p.filesystem != "" && wanted.GetBlock() != nil {
 			return &failure.InvalidError{Field: "StorageClass parameter " + parameterFilesystem, Want: "none for a raw block volume"}
 		}
-		// Nodes go by the capability alone.
+		// Nodes only know the capability.
 		if other := capability.Filesystem(wanted.GetMount()); p.filesystem != "" && other != p.filesystem {
 			return &failure.InvalidError{Field: "StorageClass parameter " + parameterFilesystem + " " + p.filesystem, Want: other + ", as the capability's fs_type has it (ext4 if it is empty)"}
 		}

@@ -17,15 +17,12 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// changeAttempts bounds how often a request is decided anew because somebody else wrote to the disk in between.
-const changeAttempts = 4
+// errMayEndSoon is wrapped by a refusal whose cause may end in a moment.
+var errMayEndSoon = errors.New("about to change")
 
-// errEnding comes with a conflict that may end in a moment.
-var errEnding = errors.New("about to change")
-
-// ControllerPublishVolume makes a node the volume's holder, under a new epoch. Whoever held it before is fenced by the
-// same exec, so there is never a moment with two. A volume that may be shared is joined instead while its holder stays.
-// A conflict that is about to resolve is waited for, since an error would make the sidecars wait longer.
+// ControllerPublishVolume makes a node the volume's holder, under a new epoch. The same exec fences the earlier holder,
+// so the volume never has two. If the volume may be shared and its holder stays, the node joins the holder's epoch
+// instead. A conflict that may end soon is waited for: after an error the sidecars would wait longer.
 func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
 	id, wanted, err := parsePublish(request)
 	if err != nil {
@@ -36,11 +33,11 @@ func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.Cont
 		return nil, err
 	}
 	defer ticket.done()
-	disk, err := c.publishOnce(ctx, ticket, id, wanted)
-	for errors.Is(err, errEnding) {
-		// Taken before the volume is looked at again, so that no event between the two is missed.
+	disk, err := c.tryPublish(ctx, ticket, wanted)
+	for errors.Is(err, errMayEndSoon) {
+		// Requested before the volume is looked at again, so that no event in between is missed.
 		changed := c.nodes.Changed(id.String())
-		if disk, err = c.publishOnce(ctx, ticket, id, wanted); !errors.Is(err, errEnding) || ticket.wait(ctx, changed) != nil {
+		if disk, err = c.tryPublish(ctx, ticket, wanted); !errors.Is(err, errMayEndSoon) || ticket.wait(ctx, changed) != nil {
 			break
 		}
 	}
@@ -55,41 +52,35 @@ func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.Cont
 	return &csi.ControllerPublishVolumeResponse{PublishContext: publishcontext.Context{Target: target, Grant: grant}.Encode()}, nil
 }
 
-// publishOnce decides and acts once, with the volume locked. An error that is errEnding as well may be gone soon.
-func (c *Service) publishOnce(ctx context.Context, ticket *ticket, id rds.VolumeID, wanted attach.Request) (rds.Disk, error) {
+// tryPublish locks the volume, decides and acts once. It returns errMayEndSoon if another try may succeed soon.
+func (c *Service) tryPublish(ctx context.Context, ticket *ticket, wanted attach.Request) (rds.Disk, error) {
 	unlock, err := c.lockQueued(ctx, ticket)
 	if err != nil {
 		return rds.Disk{}, err
 	}
 	defer unlock()
-	admission, err := c.admission(ctx, id, &wanted)
+	admission, err := c.admission(ctx, ticket.id, &wanted)
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	disk, err := c.lastSeenIfFree(ctx, id)
-	if err != nil {
-		return rds.Disk{}, err
-	}
-	err = retryOnChange(disk, func(seen rds.Disk) error {
-		disk, err = c.publish(ctx, seen, wanted, admission)
-		if changed := (*rds.ChangedError)(nil); !errors.As(err, &changed) {
-			return err
+	return c.change(ctx, ticket.id, ifUnheld, func(seen rds.Disk) (rds.Disk, error) {
+		disk, err := c.publish(ctx, seen, wanted, admission)
+		if _, changed := errors.AsType[*rds.ChangedError](err); changed {
+			// The other write had a reason, which may supersede this request.
+			var refused error
+			if admission, refused = c.admission(ctx, ticket.id, &wanted); refused != nil {
+				return rds.Disk{}, refused
+			}
 		}
-		// Who was faster had a reason, and the request may be superseded by it.
-		var refused error
-		if admission, refused = c.admission(ctx, id, &wanted); refused != nil {
-			return refused
-		}
-		return err
+		return disk, err
 	})
-	return disk, err
 }
 
-// lockQueued locks the volume for a queued request. The operation that has the lock is most likely the detach that the
-// request would wait for anyway, so it waits for that as for every other conflict.
+// lockQueued locks the volume for a queued request. If the volume is locked, that is most likely by the detach for
+// which the request would wait anyway. So it waits for the volume to be unlocked as for any other conflict.
 func (c *Service) lockQueued(ctx context.Context, ticket *ticket) (unlock func(), err error) {
 	for {
-		// Taken before the lock is tried, so that unlocking isn't missed.
+		// Requested before the volume is locked, so that unlocking isn't missed.
 		unlocked := c.locks.Unlocked(ticket.id)
 		if unlock, err = c.locks.Lock(ticket.id); err == nil || ticket.wait(ctx, unlocked) != nil {
 			return unlock, err
@@ -97,26 +88,12 @@ func (c *Service) lockQueued(ctx context.Context, ticket *ticket) (unlock func()
 	}
 }
 
-// admission asks whether the node may get the volume, and completes the request by what was granted so far.
+// admission asks whether the node may get the volume. It also sets the request's Granted to the highest generation that
+// was granted so far.
 func (c *Service) admission(ctx context.Context, id rds.VolumeID, wanted *attach.Request) (attach.Admission, error) {
 	admission, err := c.nodes.Admit(ctx, id.String(), wanted.Node)
 	wanted.Granted = c.granted(id)
 	return admission, err
-}
-
-// retryOnChange has once decide and act on the disk as it was seen, and again on what it has become if somebody else wrote
-// to it first.
-func retryOnChange(seen rds.Disk, once func(rds.Disk) error) error {
-	var err error
-	for range changeAttempts {
-		err = once(seen)
-		changed := (*rds.ChangedError)(nil)
-		if !errors.As(err, &changed) {
-			return err
-		}
-		seen = changed.Now
-	}
-	return err
 }
 
 func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, attach.Request, error) {
@@ -127,7 +104,7 @@ func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, at
 	if err != nil {
 		return rds.VolumeID{}, attach.Request{}, err
 	}
-	id, err := existingVolume(request)
+	id, err := parseExisting(request)
 	if err != nil {
 		return rds.VolumeID{}, attach.Request{}, err
 	}
@@ -136,15 +113,6 @@ func parsePublish(request *csi.ControllerPublishVolumeRequest) (rds.VolumeID, at
 		return rds.VolumeID{}, attach.Request{}, fmt.Errorf("%w: %w", attach.ErrNoNode, err)
 	}
 	return id, attach.Request{Node: node, Access: access.Kind, Mode: access.Mode, ReadOnly: request.GetReadonly()}, nil
-}
-
-// lastSeenIfFree gives the disk as it was last seen if nobody held it then, which saves the common case one exec: the
-// write that follows is conditional on it. Anything else is only decided on what the appliance says now.
-func (c *Service) lastSeenIfFree(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
-	if disk, found := c.appliance.LastSeen(id); found && !disk.Record.Held() {
-		return disk, nil
-	}
-	return c.appliance.Get(ctx, id)
 }
 
 // publish decides once, on the disk as it was seen, and acts on the decision.
@@ -164,22 +132,22 @@ func (c *Service) publish(ctx context.Context, disk rds.Disk, wanted attach.Requ
 	ctx = klog.NewContext(ctx, logger)
 	switch decision.Verdict {
 	case attach.AlreadyPublished:
-		return c.repair(ctx, disk)
+		return c.repairExport(ctx, disk)
 	case attach.Publish, attach.HandOff, attach.TakeOver, attach.Join:
 		if admission.Attached {
 			return rds.Disk{}, fmt.Errorf("volume %s: %w: %w: its attachment to node %s counts as attached, but the appliance's record doesn't name the node; that attachment must be deleted first",
-				disk.ID, errEnding, attach.ErrUnknown, wanted.Node.Name)
+				disk.ID, errMayEndSoon, attach.ErrUnknown, wanted.Node.Name)
 		}
-		return c.admit(ctx, disk, wanted, decision)
+		return c.grantAccess(ctx, disk, wanted, decision)
 	default:
 		c.noteRefusal(disk.ID, wanted.Node, decision)
 		return rds.Disk{}, refusal(disk.ID, wanted.Node, decision)
 	}
 }
 
-// repair has export and subsystem NQN agree with the record of a disk, which they fail to do only after an interrupted
-// write or after somebody else's.
-func (c *Service) repair(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
+// repairExport returns a disk whose export and subsystem NQN agree with its record. They disagree only after an
+// interrupted write, or after a write by another program.
+func (c *Service) repairExport(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
 	if disk.Consistent() {
 		return disk, nil
 	}
@@ -191,12 +159,12 @@ func (c *Service) repair(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
 	return repaired, err
 }
 
-// admit writes the node into the record: under a new epoch, or under that of the holder that it joins.
-func (c *Service) admit(ctx context.Context, disk rds.Disk, wanted attach.Request, decision attach.Decision) (rds.Disk, error) {
+// grantAccess makes the node a holder, under a new epoch or under that of the holder that it joins.
+func (c *Service) grantAccess(ctx context.Context, disk rds.Disk, wanted attach.Request, decision attach.Decision) (rds.Disk, error) {
 	next := disk.Record.Publish(wanted.Node.String(), wanted.Access, wanted.Mode, wanted.ReadOnly)
 	if decision.Verdict == attach.Join {
 		var err error
-		if disk, err = c.repair(ctx, disk); err != nil {
+		if disk, err = c.repairExport(ctx, disk); err != nil {
 			return rds.Disk{}, err
 		}
 		next = disk.Record.Join(wanted.Node.String())
@@ -215,6 +183,7 @@ func (c *Service) admit(ctx context.Context, disk rds.Disk, wanted attach.Reques
 	return published, nil
 }
 
+// decide returns the decision on the request, and reports it to the observer.
 func (c *Service) decide(ctx context.Context, disk rds.Disk, wanted attach.Request) (attach.Decision, error) {
 	record, err := recordOf(disk)
 	if err != nil {
@@ -223,7 +192,7 @@ func (c *Service) decide(ctx context.Context, disk rds.Disk, wanted attach.Reque
 	policy := attach.Policy{Grace: c.config.GracePeriod, AllowUnfenced: c.config.AllowUnfenced}
 	decision := attach.Decide(wanted, record, nil, time.Now(), policy)
 	if decision.Verdict == attach.Unknown {
-		// Somebody else holds it: only now is it worth asking what became of them.
+		// Another node has the volume. Only this case needs live answers about the holders.
 		holders := c.nodes.HolderStates(ctx, disk.ID.String(), record.Holders)
 		decision = attach.Decide(wanted, record, holders, time.Now(), policy)
 	}

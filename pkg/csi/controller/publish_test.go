@@ -62,7 +62,7 @@ func TestPublishToAnotherNode(t *testing.T) {
 			w := newControllerWorld(t)
 			volume := w.create(t)
 			old := w.mustPublish(t, volume, nodeA)
-			w.standing(nodeA, test.standing, time.Now().Add(-test.since))
+			w.setHolder(nodeA, test.standing, time.Now().Add(-test.since))
 			_, err := w.publish(t, volume, nodeB)
 			if got := failure.Code(err); test.want == codes.OK && err != nil || test.want != codes.OK && got != test.want {
 				t.Fatalf("got %v (%s), want %s", err, got, test.want)
@@ -85,9 +85,9 @@ func TestGraceIsNotAnOpenDoor(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
 	w.mustPublish(t, volume, nodeA)
-	w.standing(nodeA, attach.HolderDetaching, time.Now())
+	w.setHolder(nodeA, attach.HolderDetaching, time.Now())
 	b := w.mustPublish(t, volume, nodeB)
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, volume, nodeC); failure.Code(err) != codes.FailedPrecondition {
 		t.Errorf("c: got %v, want a conflict with b", err)
 	}
@@ -106,21 +106,22 @@ func TestTheRecordOutlivesTheController(t *testing.T) {
 		t.Errorf("after a restart: got %+v, want %+v", again, first)
 	}
 	w.restart(t)
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, volume, nodeB); failure.Code(err) != codes.FailedPrecondition {
 		t.Errorf("after a restart, b while a holds: got %v, want a conflict", err)
 	}
 }
 
-// Two controllers act on one volume, each with its own memory of it. One holder comes out, and it is what the record says.
+// Two controllers act on one volume, each with its own memory of it. One holder comes out, and it is what the record
+// says.
 func TestTwoControllersAgreeOnOneHolder(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
 	first := w.Service
 	w.restart(t)
 	second := w.Service
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	results := make(chan error, 2)
 	for node, controller := range map[string]*Service{nodeA: first, nodeB: second} {
 		go func() {
@@ -176,7 +177,8 @@ func TestARequestThatIsDecidedAgainIsAdmittedAgain(t *testing.T) {
 	}
 }
 
-// An attachment that counts as attached, to a node that the record doesn't name, belongs to an earlier life of the node.
+// An attachment that counts as attached, to a node that the record doesn't name, belongs to an earlier life of the
+// node.
 func TestAnAttachedAttachmentWithoutHoldingIsNotPublished(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
@@ -248,7 +250,7 @@ func TestUnpublish(t *testing.T) {
 			volume := w.create(t)
 			published := w.mustPublish(t, volume, nodeA)
 			before := w.record(t, volume)
-			w.standing(nodeA, test.standing, test.since)
+			w.setHolder(nodeA, test.standing, test.since)
 			err := w.unpublish(t, volume, test.leaver)
 			if got := failure.Code(err); (test.want == codes.OK) != (err == nil) || err != nil && got != test.want {
 				t.Fatalf("got %v, want %s", err, test.want)

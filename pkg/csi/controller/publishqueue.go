@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// waitMargin is kept of a call's deadline for what is left to do after waiting: a few requests and one exec.
+	// waitMargin is the part of a call's deadline that is kept for what follows the wait: a few requests and one exec.
 	waitMargin = 3 * time.Second
-	// maxWait is how long a call without a deadline may wait; external-attacher's own deadline is 15 s.
+	// maxWait is how long a call without a deadline may wait. external-attacher's own deadline is 15 s.
 	maxWait = 12 * time.Second
 )
 
-// publishQueue has publish requests wait whose conflict is about to end: an error would make the sidecars back off for up
-// to minutes. Requests for one volume are served in the order in which they came. The number that may wait is bounded:
-// detaching ends the conflicts, and needs workers of the same external-attacher.
+// publishQueue is where publish requests wait for a conflict to end. After an error, the sidecars would back off for up
+// to minutes. Requests for one volume are served in the order of their arrival. The number that may wait is bounded:
+// each one occupies a worker of external-attacher, and detaching, which ends the conflicts, needs workers too.
 type publishQueue struct {
 	limit int
 	await func(context.Context, <-chan struct{}) error
@@ -54,8 +54,8 @@ func awaitSignal(ctx context.Context, signal <-chan struct{}) error {
 	}
 }
 
-// join adds a request, and returns when it is the first of its volume. It returns failure.ErrBusy if the request would have
-// to wait and may not. The caller calls done on the ticket.
+// join adds a request, and returns when it is the first of its volume. It returns failure.ErrBusy if the request must
+// not wait, or has waited too long. The caller must call done on the ticket.
 func (q *publishQueue) join(ctx context.Context, id rds.VolumeID) (*ticket, error) {
 	q.mu.Lock()
 	t := &ticket{queue: q, id: id, first: make(chan struct{})}
@@ -72,8 +72,8 @@ func (q *publishQueue) join(ctx context.Context, id rds.VolumeID) (*ticket, erro
 	return t, nil
 }
 
-// wait returns when the signal is closed. It returns an error when the time is up, or at once if too many requests wait
-// already.
+// wait waits until the signal is closed. It returns an error when the time is over, or at once if too many requests
+// wait already.
 func (t *ticket) wait(ctx context.Context, signal <-chan struct{}) error {
 	if !t.count() {
 		return fmt.Errorf("%w: %d requests wait already", failure.ErrBusy, t.queue.limit)

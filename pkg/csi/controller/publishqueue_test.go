@@ -173,7 +173,7 @@ func TestPublishWaitsUntilTheHolderHasLeft(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
 	w.mustPublish(t, volume, nodeA)
-	w.standing(nodeA, attach.HolderDetaching, time.Now().Add(-time.Hour))
+	w.setHolder(nodeA, attach.HolderDetaching, time.Now().Add(-time.Hour))
 	w.nodes.changed = make(chan struct{})
 	waiting := make(chan struct{})
 	w.await = func(ctx context.Context, signal <-chan struct{}) error {
@@ -196,7 +196,8 @@ func TestPublishWaitsUntilTheHolderHasLeft(t *testing.T) {
 	}
 }
 
-// The detach that a publish would wait for may be under way when it comes: it keeps its place, and the detach isn't disturbed.
+// The detach that a publish would wait for may be under way when it comes: it keeps its place, and the detach isn't
+// disturbed.
 func TestPublishWaitsForTheOperationThatHasTheVolume(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
@@ -248,7 +249,7 @@ func TestPublishDoesNotWaitForAHolderThatStays(t *testing.T) {
 	w.restart(t)
 	volume := w.create(t)
 	w.mustPublish(t, volume, nodeA)
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, volume, nodeB); err == nil || strings.Contains(err.Error(), "waited for nothing") {
 		t.Errorf("got %v, want a conflict at once", err)
 	}

@@ -9,8 +9,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// recordOf gives a disk's record in the words of package attach. A holder that can't be understood can't be judged
-// either: the error is attach.ErrUnknown.
+// recordOf returns a disk's record as package attach has it. It returns attach.ErrUnknown if a holder can't be parsed.
 func recordOf(disk rds.Disk) (attach.Record, error) {
 	holding := disk.Record.Holding
 	record := attach.Record{
@@ -39,9 +38,10 @@ func parseNodeIDs(texts []string) ([]attach.NodeID, error) {
 	return ids, nil
 }
 
-// Record reads the appliance's record of a volume. Not found means proven absent, or that the handle can't be ours.
-func (c *Service) Record(ctx context.Context, volumeID string) attach.Answer[attach.Record] {
-	id, err := rds.ParseVolumeID(volumeID)
+// Record reads the appliance's record of a volume. Found is false without an error if the volume is proven absent, or
+// if the handle is none of this driver.
+func (c *Service) Record(ctx context.Context, handle string) attach.Answer[attach.Record] {
+	id, err := rds.ParseVolumeID(handle)
 	if err != nil {
 		return attach.Answer[attach.Record]{}
 	}
@@ -56,9 +56,10 @@ func (c *Service) Record(ctx context.Context, volumeID string) attach.Answer[att
 	return attach.Answer[attach.Record]{Value: record, Found: err == nil, Err: err}
 }
 
-// SeenRecord gives the record as it was last seen, at no cost. It only helps to choose what to ask.
-func (c *Service) SeenRecord(volumeID string) (attach.Record, bool) {
-	id, err := rds.ParseVolumeID(volumeID)
+// SeenRecord returns the record as this process saw it last, without I/O. It returns false if there is none. The record
+// may be old, so nothing may be decided on it.
+func (c *Service) SeenRecord(handle string) (attach.Record, bool) {
+	id, err := rds.ParseVolumeID(handle)
 	if err != nil {
 		return attach.Record{}, false
 	}
@@ -70,15 +71,16 @@ func (c *Service) SeenRecord(volumeID string) (attach.Record, bool) {
 	return record, err == nil
 }
 
-// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. A volume that was granted, or seen by
-// this process, at a higher generation is restored: somebody who was shut out may have been let in again by it. That can't wait
-// until the appliance lists everything, so what it lists while it boots counts, and the error says that there may be more.
+// Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. It restores each volume whose
+// record went back in time: its export may admit a node that was fenced. That can't wait until the appliance has
+// booted. So Refresh restores what the list has, even if the list is incomplete and it returns an error because of
+// that.
 func (c *Service) Refresh(ctx context.Context) error {
 	disks, err := c.appliance.List(ctx)
 	failed := []error{err}
 	for _, disk := range disks {
 		if disk.WentBack(c.granted(disk.ID)) {
-			failed = append(failed, c.Restore(ctx, disk.ID.String()))
+			failed = append(failed, c.whileLocked(disk.ID, func(id rds.VolumeID) error { return c.restoreLost(ctx, id) }))
 		}
 	}
 	return errors.Join(failed...)

@@ -7,7 +7,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// refusal is the error of a request that is refused: why the node doesn't get the volume, and what would change that.
+// refusal returns the error of a publish request that is refused: the reason, and what would change it.
 func refusal(id rds.VolumeID, node attach.NodeID, decision attach.Decision) error {
 	over := decision.Over.ID
 	switch decision.Verdict {
@@ -15,13 +15,13 @@ func refusal(id rds.VolumeID, node attach.NodeID, decision attach.Decision) erro
 		err := fmt.Errorf("volume %s can't be published to node %s: %w: node %s (machine %s) is %s; delete the pod there, or its Node if the machine is dead",
 			id, node.Name, attach.ErrConflict, over.Name, over.Machine, decision.Over.State)
 		if decision.Detaching != (attach.NodeID{}) {
-			return fmt.Errorf("%w: %w", errEnding, err)
+			return fmt.Errorf("%w: %w", errMayEndSoon, err)
 		}
 		return err
 	case attach.Incompatible:
 		return fmt.Errorf("volume %s on node %s: %w; unpublish it first", id, node.Name, attach.ErrIncompatible)
 	case attach.Unfenced:
-		return fmt.Errorf("volume %s can't be shared with node %s: %w: node %s (machine %s) left without letting go; detach the volume everywhere first, or allow it with --rwx-allow-unfenced",
+		return fmt.Errorf("volume %s can't be shared with node %s: %w: node %s (machine %s) left, and it isn't proven that it stopped using the volume; detach the volume everywhere first, or allow it with --rwx-allow-unfenced",
 			id, node.Name, attach.ErrUnfenced, over.Name, over.Machine)
 	case attach.WentBack:
 		return fmt.Errorf("volume %s can't be published to node %s yet: %w: the appliance's record is older than what was granted", id, node.Name, attach.ErrUnknown)
@@ -30,7 +30,7 @@ func refusal(id rds.VolumeID, node attach.NodeID, decision attach.Decision) erro
 	}
 }
 
-// noteRefusal records an event for a refusal that only people can end.
+// noteRefusal reports a refusal that doesn't end before an operator acts.
 func (c *Service) noteRefusal(id rds.VolumeID, node attach.NodeID, decision attach.Decision) {
 	note := attach.Note{Warning: true, Volume: id.String(), Node: decision.Over.ID.Name, Message: refusal(id, node, decision).Error()}
 	switch {

@@ -12,29 +12,34 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// lostDeparted stands in a restored record for hosts that may have departed from its epoch while the appliance still
-// remembered it: no further node may join before there is a new epoch.
-const lostDeparted = "unknown/unknown"
+// unknownDeparted is the departed host in the restored record of a shared volume. The lost record may have named
+// departed hosts, and they are unknown now. So no further node may join before there is a new epoch.
+const unknownDeparted = "unknown/unknown"
 
-// Restore gives a volume back to whom it was granted to last, if the appliance went back in time and has forgotten it: a
-// power cut before the configuration reached its flash, or a backup that was restored. Until it is, an older holder would
-// be let in. And it gives an export back that was lost while the record stayed. Errors: those of rds.Client.Get and
-// Publish, and attach.ErrUnknown.
-func (c *Service) Restore(ctx context.Context, volumeID string) error {
-	return c.ifOurs(volumeID, func(id rds.VolumeID) error {
-		disk, err := c.restore(ctx, id)
-		if err != nil || !disk.Record.Held() || disk.Consistent() {
-			return err
-		}
-		holding, err := c.grantedHolding(ctx, id)
-		if err == nil && holding.Epoch == disk.Record.Holding.Epoch {
-			_, err = c.repair(ctx, disk)
-		}
-		return err
-	})
+// Restore restores what the appliance has lost of a volume. A record goes back in time if the power fails before the
+// appliance has written it to its flash, or if a backup is restored. Then Restore publishes the volume again to the
+// holders to which it was granted last; until then the appliance may admit an older holder. If only the export was
+// lost, Restore exports the volume again. Errors are those of rds.Client.Get and Publish, failure.ErrBusy, and
+// attach.ErrUnknown.
+func (c *Service) Restore(ctx context.Context, handle string) error {
+	return c.ifOurs(handle, func(id rds.VolumeID) error { return c.restoreLost(ctx, id) })
 }
 
-// restoreIfOld returns the disk, restored if its record went back in time.
+// restoreLost restores the record or the export of a volume. The caller has locked the volume.
+func (c *Service) restoreLost(ctx context.Context, id rds.VolumeID) error {
+	disk, err := c.restore(ctx, id)
+	if err != nil || !disk.Record.Held() || disk.Consistent() {
+		return err
+	}
+	holding, err := c.grantedHolding(ctx, id)
+	if err == nil && holding.Epoch == disk.Record.Holding.Epoch {
+		_, err = c.repairExport(ctx, disk)
+	}
+	return err
+}
+
+// restoreIfOld returns the disk as it is, or restored if its record went back in time. The caller has locked the
+// volume.
 func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
 	if !disk.WentBack(c.granted(disk.ID)) {
 		return disk, nil
@@ -42,36 +47,38 @@ func (c *Service) restoreIfOld(ctx context.Context, disk rds.Disk) (rds.Disk, er
 	return c.restore(ctx, disk.ID)
 }
 
-// restore gives the disk as it is now, after having repaired it if it went back in time. The caller holds the volume's lock.
+// restore reads the disk and returns it, restored if its record went back in time. The caller has locked the volume.
 func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
-	// What was granted is read before the disk is: only so does a lower generation prove anything.
+	// Read before the disk is: only then does a lower generation of the disk prove anything.
 	granted := c.granted(id)
 	disk, err := c.appliance.Get(ctx, id)
 	if err != nil || !disk.WentBack(granted) {
 		return disk, err
 	}
 	granted = max(granted, disk.Highest)
-	klog.FromContext(ctx).Info("The appliance went back in time; taking the volume's export away until it is restored",
+	klog.FromContext(ctx).Info("The appliance went back in time; the volume isn't exported until it is restored",
 		"volume", id, "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
 	c.observer.Note(attach.Note{
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
-		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was taken away and goes back to the last holder.", disk.Record.Generation, granted),
+		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was revoked, and goes back to the last holder.", disk.Record.Generation, granted),
 	})
-	disk, err = c.giveBack(ctx, disk, granted)
+	disk, err = c.restoreGranted(ctx, disk, granted)
 	if err == nil {
 		c.observer.Restored(attach.RestoredWentBack)
 	}
 	return disk, err
 }
 
-// giveBack replaces the record of a disk that went back in time by one that stands for what was granted last.
-func (c *Service) giveBack(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
+// restoreGranted replaces a record that went back in time by one with the holding that was granted last. granted is the
+// generation of that holding. The new record has a higher one.
+func (c *Service) restoreGranted(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
 	holding, unknown := c.grantedHolding(ctx, disk.ID)
 	if unknown == nil && disk.Consistent() && holding.Epoch == disk.Record.Holding.Epoch && holding.Epoch != "" {
-		// Only who shares the epoch was forgotten, not the epoch: whoever is connected stays.
+		// The epoch is the same, only its holders may differ. Nodes that are connected stay connected.
 		return c.appliance.Publish(ctx, disk, disk.Record.Restore(holding, granted))
 	}
-	// The record stays as it is until it can be replaced in one step, so that whoever comes next still sees what is wrong.
+	// Withdraw ends the export and leaves the record old. If what follows fails, the next request still sees that the
+	// record went back in time.
 	disk, err := c.appliance.Withdraw(ctx, disk)
 	if err != nil {
 		return rds.Disk{}, err
@@ -86,7 +93,8 @@ func (c *Service) giveBack(ctx context.Context, disk rds.Disk, granted uint64) (
 	return c.appliance.Publish(ctx, disk, next)
 }
 
-// grantedHolding is the newest holding of the volume that the API server itself vouches for; zero if there is none.
+// grantedHolding returns the newest holding among the volume's attachments, as the API server has them now. It returns
+// an empty one if the volume is attached to no node, and attach.ErrUnknown if an attachment can't be read.
 func (c *Service) grantedHolding(ctx context.Context, id rds.VolumeID) (rds.Holding, error) {
 	grants, err := c.nodes.Grants(ctx, id.String())
 	if err != nil {
@@ -107,7 +115,7 @@ func (c *Service) grantedHolding(ctx context.Context, id rds.VolumeID) (rds.Hold
 		}
 	}
 	if attach.Shared(holding.Access, holding.Mode) {
-		holding.Departed = []string{lostDeparted}
+		holding.Departed = []string{unknownDeparted}
 	}
 	return holding, nil
 }

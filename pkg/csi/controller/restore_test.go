@@ -25,7 +25,7 @@ const flashDelay = time.Minute
 func newForgetful(t *testing.T) *controllerWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	return w
 }
@@ -55,7 +55,7 @@ func wentBack(t *testing.T) past {
 	volume := w.create(t)
 	old := w.mustPublish(t, volume, nodeA)
 	w.sim.Advance(2 * flashDelay)
-	w.standing(nodeA, attach.HolderGone, time.Time{})
+	w.setHolder(nodeA, attach.HolderGone, time.Time{})
 	lost := w.mustPublish(t, volume, nodeB)
 	w.cutPower(t)
 	w.sim.Advance(time.Hour)
@@ -140,7 +140,7 @@ func TestRestoreWithoutALivingHolderLeavesNobody(t *testing.T) {
 // Whoever asks for a volume that went back, it is restored before anything is decided on it.
 func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
 	w := wentBack(t)
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, w.volume, nodeA); failure.Code(err) != codes.FailedPrecondition || w.reachable() != w.lost.Target.SubsystemNQN {
 		t.Errorf("the old holder asks: got %v, exported %q, want a conflict with the restored holder", err, w.reachable())
 	}
@@ -151,8 +151,9 @@ func TestPublishAndUnpublishRestoreFirst(t *testing.T) {
 	}
 }
 
-// A controller that has seen the appliance further on needs no attachment to notice: here the volume was taken from a dead
-// node, nobody has it, and the power cut let the dead one in again. It doesn't wait until the appliance lists everything.
+// A controller that has seen the appliance further on needs no attachment to notice: here the volume was taken from a
+// dead node, nobody has it, and the power cut let the dead one in again. It doesn't wait until the appliance lists
+// everything.
 func TestARefreshShutsOutWhoWasLetInByThePast(t *testing.T) {
 	for name, up := range map[string]time.Duration{"still booting": 0, "up for long": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -179,8 +180,8 @@ func TestARefreshShutsOutWhoWasLetInByThePast(t *testing.T) {
 	}
 }
 
-// What an attachment says was granted is enough, whatever becomes of the attachment: nobody may be left to look at it as one that
-// is attached.
+// What an attachment says was granted is enough, whatever becomes of the attachment: nobody may be left to look at it
+// as one that is attached.
 func TestARefreshComparesWithWhatWasGranted(t *testing.T) {
 	w := wentBack(t)
 	w.nodes.grants = nil
@@ -189,8 +190,8 @@ func TestARefreshComparesWithWhatWasGranted(t *testing.T) {
 	}
 }
 
-// A controller that has just started knows from the attachments alone what was granted. It hears of the old record at once, but
-// nothing is concluded from what isn't listed.
+// A controller that has just started knows from the attachments alone what was granted. It hears of the old record at
+// once, but nothing is concluded from what isn't listed.
 func TestRecordsAreSeenWhileTheApplianceBoots(t *testing.T) {
 	w := newForgetful(t)
 	volume := w.create(t)
@@ -218,7 +219,7 @@ func TestAnOldMemoryIsNotTakenForThePast(t *testing.T) {
 	b := w.mustPublish(t, volume, nodeB)
 	w.Service = behind
 	w.nodes.granted = b.Grant.Generation
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, volume, nodeA); failure.Code(err) != codes.FailedPrecondition || w.reachable() != b.Target.SubsystemNQN || w.noted(attach.ApplianceWentBack) {
 		t.Errorf("got %v, exported %q, notes %+v", err, w.reachable(), w.notes)
 	}
@@ -234,7 +235,7 @@ func TestASharedHoldingIsRestoredButNotJoined(t *testing.T) {
 	if err := w.Restore(t.Context(), w.volume); err != nil {
 		t.Fatal(err)
 	}
-	if holding := w.record(t, w.volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{lostDeparted}) {
+	if holding := w.record(t, w.volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{unknownDeparted}) {
 		t.Errorf("got %+v", holding)
 	}
 }

@@ -54,7 +54,7 @@ func migrating(t *testing.T) (w *controllerWorld, volume string, epoch publishco
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	second, err := w.publishAs(t, volume, nodeB, sharedBlock())
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func migrating(t *testing.T) (w *controllerWorld, volume string, epoch publishco
 	if second.Target != first.Target || second.Grant.Generation <= first.Grant.Generation {
 		t.Errorf("the second node was given %+v, want the epoch of %+v", second, first)
 	}
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	return w, volume, second
 }
 
@@ -80,13 +80,13 @@ func TestASecondNodeJoinsWithoutAnyBounce(t *testing.T) {
 func TestAJoinWritesTheRecordAndNothingElse(t *testing.T) {
 	var commands []string
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.Observe = func(e sim.Execution) { commands = append(commands, e.Command) } })
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	volume := w.create(t)
 	if _, err := w.publishAs(t, volume, nodeA, sharedBlock()); err != nil {
 		t.Fatal(err)
 	}
-	w.standing(nodeA, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 	commands = nil
 	if _, err := w.publishAs(t, volume, nodeB, sharedBlock()); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestAThirdNodeIsRefusedAndTheHolderNamed(t *testing.T) {
 func TestEitherEndMayStay(t *testing.T) {
 	for stays, leaves := range map[string]string{nodeA: nodeB, nodeB: nodeA} {
 		w, volume, epoch := migrating(t)
-		w.nodes.letGo = map[string]bool{leaves: true}
+		w.nodes.stoppedUsing = map[string]bool{leaves: true}
 		if err := w.unpublish(t, volume, leaves); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestAHolderThatChangedItsIdentityIsNeverFenced(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
 	before := w.mustPublish(t, volume, nodeA)
-	w.standing(nodeA, attach.HolderInUse, time.Time{})
+	w.setHolder(nodeA, attach.HolderInUse, time.Time{})
 	_, err := w.publish(t, volume, "node-a/machine-new")
 	if failure.Code(err) != codes.FailedPrecondition || w.reachable() != before.Target.SubsystemNQN || !w.noted(attach.MachineIdentityChanged) {
 		t.Errorf("got %v, exported %q, notes %+v", err, w.reachable(), w.notes)

@@ -11,19 +11,20 @@ import (
 
 const (
 	mebibyte = int64(1) << 20
-	// sizeStep is what sizes are rounded up to: NVMe drops what doesn't fill a block, and people think in MiB.
+	// sizeStep is what sizes are rounded up to. NVMe would drop what doesn't fill a block, and people think in MiB.
 	sizeStep = mebibyte
 	// minimumSize leaves room for a filesystem with a journal.
 	minimumSize = 16 * mebibyte
-	// minimumXFS is the least that mkfs.xfs makes a filesystem on, since xfsprogs 5.19. It refuses on the node, too late.
+	// minimumXFS is the smallest device on which mkfs.xfs makes a filesystem, since xfsprogs 5.19. On the node the refusal
+	// would come too late.
 	minimumXFS = 300 * mebibyte
-	// maximumSize, 1 PiB, is beyond any pool of the appliance and far from where sums of sizes would overflow.
+	// maximumSize, 1 PiB, is larger than any pool of the appliance, and sums of such sizes don't overflow.
 	maximumSize = int64(1) << 50
-	// defaultSize is for a request that names none.
+	// defaultSize is the size of a volume whose request names none.
 	defaultSize = 1024 * mebibyte
 )
 
-// leastFor is the least size in bytes of a volume that must serve these capabilities.
+// leastFor returns the smallest size in bytes of a volume with these capabilities.
 func leastFor(capabilities []*csi.VolumeCapability) int64 {
 	least := minimumSize
 	for _, wanted := range capabilities {
@@ -32,7 +33,7 @@ func leastFor(capabilities []*csi.VolumeCapability) int64 {
 	return least
 }
 
-// leastWith is the least size in bytes of a volume that gets this filesystem; an empty one stands for any or none.
+// leastWith returns the smallest size in bytes of a volume with this filesystem; "" stands for the default or none.
 func leastWith(filesystem string) int64 {
 	if filesystem == capability.XFS {
 		return minimumXFS
@@ -40,8 +41,8 @@ func leastWith(filesystem string) int64 {
 	return minimumSize
 }
 
-// sizeOf gives the size in bytes of a new volume: at least what is required and at least least, within the limit, in
-// whole steps.
+// sizeOf returns the size in bytes of a volume: a multiple of sizeStep that is at least the required size and at least
+// least. It returns failure.ErrOutOfRange if that is more than the limit.
 func sizeOf(capacity *csi.CapacityRange, least int64) (int64, error) {
 	required, limit := capacity.GetRequiredBytes(), capacity.GetLimitBytes()
 	switch {

@@ -261,7 +261,7 @@ func TestOnlyTheHoldersHostIsAllowed(t *testing.T) {
 	}
 	join := func(node string) {
 		t.Helper()
-		w.standing(nodeA, attach.HolderAttached, time.Time{})
+		w.setHolder(nodeA, attach.HolderAttached, time.Time{})
 		if _, err := w.publishAs(t, volume, node, sharedBlock()); err != nil {
 			t.Fatal(err)
 		}

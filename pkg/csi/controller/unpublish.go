@@ -12,9 +12,9 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// ControllerUnpublishVolume takes a node's access to the volume away; an empty node_id stands for every node. A volume
-// or node that is gone is success. It writes to the record even when there was nobody to remove, so that a publish
-// still in flight, whose caller has given up on it, misses its condition.
+// ControllerUnpublishVolume revokes a node's access to the volume; an empty node_id stands for every node. A volume or
+// a node that is gone is success. The record is written even if no holder is removed: a publish may still be in flight
+// although its caller has given up, and must miss its condition.
 func (c *Service) ControllerUnpublishVolume(ctx context.Context, request *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
 	if err := c.unpublishFrom(ctx, request.GetVolumeId(), request.GetNodeId()); err != nil {
 		return nil, err
@@ -22,16 +22,10 @@ func (c *Service) ControllerUnpublishVolume(ctx context.Context, request *csi.Co
 	return &csi.ControllerUnpublishVolumeResponse{}, nil
 }
 
-func (c *Service) unpublishFrom(ctx context.Context, volumeID, nodeID string) error {
-	err := c.ifOurs(volumeID, func(id rds.VolumeID) error {
-		disk, found := c.appliance.LastSeen(id)
-		if !found {
-			var err error
-			if disk, err = c.appliance.Get(ctx, id); err != nil {
-				return err
-			}
-		}
-		return retryOnChange(disk, func(seen rds.Disk) error { return c.unpublish(ctx, seen, nodeID) })
+func (c *Service) unpublishFrom(ctx context.Context, handle, nodeID string) error {
+	err := c.ifOurs(handle, func(id rds.VolumeID) error {
+		_, err := c.change(ctx, id, always, func(seen rds.Disk) (rds.Disk, error) { return c.unpublish(ctx, seen, nodeID) })
+		return err
 	})
 	if errors.Is(err, rds.ErrNotFound) {
 		return nil
@@ -39,32 +33,31 @@ func (c *Service) unpublishFrom(ctx context.Context, volumeID, nodeID string) er
 	return err
 }
 
-// unpublish decides once which holder is removed, on the disk as it was seen, and writes it.
-func (c *Service) unpublish(ctx context.Context, disk rds.Disk, nodeID string) error {
+// unpublish decides once which holder is removed, on the disk as it was seen, and writes the record.
+func (c *Service) unpublish(ctx context.Context, disk rds.Disk, nodeID string) (rds.Disk, error) {
 	disk, err := c.restoreIfOld(ctx, disk)
 	if err != nil {
-		return err
+		return rds.Disk{}, err
 	}
 	removed, err := c.holderToRemove(ctx, disk, nodeID)
 	if err != nil {
-		return fmt.Errorf("volume %s: %w", disk.ID, err)
+		return rds.Disk{}, fmt.Errorf("volume %s: %w", disk.ID, err)
 	}
 	logger := klog.FromContext(ctx).WithValues("leaver", removed, "holders", disk.Record.Holding.Holders)
 	if removed == "" && nodeID != "" {
-		logger.Info("Left the holder alone: the request is about an earlier machine of the same name")
-		return nil
+		logger.Info("Kept the holder: the request is about an earlier machine of the same name")
+		return disk, nil
 	}
 	next := disk.Record.Unpublish(removed)
 	if next.Held() && disk.Record.HeldBy(removed) && !c.stoppedUsing(ctx, disk.ID, removed) {
-		logger.Info("The node left a shared volume, and no living kubelet proves that it stopped using it; it can't be cut off before the other holder leaves")
+		logger.Info("No living kubelet proves that the node stopped using the shared volume; its access can't be revoked before the other holder is unpublished")
 		next = disk.Record.Depart(removed)
 	}
 	after, err := c.appliance.Unpublish(ctx, disk, next)
-	if err != nil {
-		return err
+	if err == nil {
+		logger.Info("Unpublished volume", "exported", after.Exported, "generation", after.Record.Generation)
 	}
-	logger.Info("Unpublished volume", "exported", after.Exported, "generation", after.Record.Generation)
-	return nil
+	return after, err
 }
 
 func (c *Service) stoppedUsing(ctx context.Context, id rds.VolumeID, nodeID string) bool {
@@ -72,29 +65,29 @@ func (c *Service) stoppedUsing(ctx context.Context, id rds.VolumeID, nodeID stri
 	return err == nil && c.nodes.StoppedUsing(ctx, id.String(), node)
 }
 
-// holderToRemove returns the holder that a request to unpublish from nodeID is about. external-attacher takes the node ID
-// from the CSINode, so for the attachment of an earlier machine it may send the ID of its successor. Then the earlier
-// machine is meant, if it is proven gone. The result is empty if no holder is to be removed; for an empty nodeID, that
-// stands for all of them.
+// holderToRemove returns the holder that a request to unpublish from nodeID is about. external-attacher takes the node
+// ID from the CSINode. So for the attachment of an earlier machine it may send the ID of the machine that has the
+// node's name now. The earlier machine is meant then, if it is proven gone. The result is empty if no holder is to be
+// removed. For an empty nodeID it is empty too, and stands for all holders.
 func (c *Service) holderToRemove(ctx context.Context, disk rds.Disk, nodeID string) (string, error) {
 	if nodeID == "" || disk.Record.HeldBy(nodeID) {
 		return nodeID, nil
 	}
 	node, err := attach.ParseNodeID(nodeID)
 	if err != nil {
-		// Such a node never held anything.
-		return nodeID, nil //nolint:nilerr // there is nobody to remove
+		// Such a node never had a volume.
+		return nodeID, nil //nolint:nilerr // there is no holder to remove
 	}
 	for _, text := range disk.Record.Holding.Holders {
 		if holder, err := attach.ParseNodeID(text); err == nil && holder.Name == node.Name {
-			return c.namesake(ctx, disk.ID, node, holder)
+			return c.sameNameHolder(ctx, disk.ID, node, holder)
 		}
 	}
 	return nodeID, nil
 }
 
-// namesake returns the holder to remove, where the holder has the node name of the request and is another machine.
-func (c *Service) namesake(ctx context.Context, id rds.VolumeID, node, holder attach.NodeID) (string, error) {
+// sameNameHolder returns the holder to remove if a holder has the requested node's name, and is another machine.
+func (c *Service) sameNameHolder(ctx context.Context, id rds.VolumeID, node, holder attach.NodeID) (string, error) {
 	known := c.nodes.HolderStates(ctx, id.String(), []attach.NodeID{holder})[0]
 	switch {
 	case known.State == attach.HolderUnknown:
@@ -103,7 +96,7 @@ func (c *Service) namesake(ctx context.Context, id rds.VolumeID, node, holder at
 		known.State == attach.HolderInUse && !known.DetachingSince.IsZero(): // Kubernetes knows, and asks for it
 		return holder.String(), nil
 	case known.State == attach.HolderInUse:
-		klog.FromContext(ctx).Info("Left the holder alone: its node reports another machine and the volume as in use, and its detach is no longer asked for", "holder", holder.String())
+		klog.FromContext(ctx).Info("Kept the holder: its node reports another machine and the volume as in use, and its detach is no longer requested", "holder", holder.String())
 		// No holder is removed, but the record is written: a publish to this node may be in flight.
 		return node.String(), nil
 	default:

@@ -11,21 +11,17 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// ValidateVolumeCapabilities confirms capabilities that this driver can give to an existing volume.
+// ValidateVolumeCapabilities confirms the capabilities that an existing volume supports.
 func (c *Service) ValidateVolumeCapabilities(ctx context.Context, request *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
 	if len(request.GetVolumeCapabilities()) == 0 {
 		return nil, &failure.InvalidError{Field: "volume_capabilities", Want: "at least one"}
 	}
-	id, err := existingVolume(request)
+	disk, err := c.existingDisk(ctx, request)
 	if err != nil {
 		return nil, err
 	}
-	disk, err := c.appliance.Get(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := confirm(disk, request); err != nil {
-		// "Not confirmed" is an answer, not an error: the message says why.
+	if err := checkSupported(disk, request); err != nil {
+		// CSI demands a response that confirms nothing; its message is the reason.
 		return &csi.ValidateVolumeCapabilitiesResponse{Message: err.Error()}, nil //nolint:nilerr // see above
 	}
 	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
@@ -35,8 +31,9 @@ func (c *Service) ValidateVolumeCapabilities(ctx context.Context, request *csi.V
 	}}, nil
 }
 
-// confirm returns nil if everything that the request names is true of the volume, or can be had of it.
-func confirm(disk rds.Disk, request *csi.ValidateVolumeCapabilitiesRequest) error {
+// checkSupported returns nil if the volume supports the request's capabilities, and was made with its parameters and
+// volume context.
+func checkSupported(disk rds.Disk, request *csi.ValidateVolumeCapabilitiesRequest) error {
 	capabilities := request.GetVolumeCapabilities()
 	if err := checkCapabilities(capabilities); err != nil {
 		return err

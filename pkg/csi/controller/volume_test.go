@@ -38,7 +38,7 @@ func TestDeleteOfAHeldVolume(t *testing.T) {
 			w := newControllerWorld(t)
 			volume := w.create(t)
 			w.mustPublish(t, volume, nodeA)
-			w.standing(nodeA, standing, time.Time{})
+			w.setHolder(nodeA, standing, time.Time{})
 			_, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume})
 			if (err == nil) != (want == codes.OK) || err != nil && failure.Code(err) != want {
 				t.Errorf("got %v, want %s", err, want)
@@ -138,7 +138,8 @@ func TestXFSGetsWhatItNeeds(t *testing.T) {
 	}
 }
 
-// external-provisioner adds them with --extra-create-metadata, for whoever reads the appliance. They never stand in a volume's way.
+// external-provisioner adds them with --extra-create-metadata, for whoever reads the appliance. They never stand in a
+// volume's way.
 func TestNamesOfClaimAndVolumeInTheComment(t *testing.T) {
 	for name, test := range map[string]struct{ pv, pvc, namespace, wantPV, wantPVC string }{
 		"all fit":           {"pvc-1", "data-db-0", "shop", "pvc-1", "shop/data-db-0"},
@@ -212,7 +213,8 @@ func TestCreateAgainWithAnotherSize(t *testing.T) {
 	}
 }
 
-// A handle that somebody wrote by hand, or of a directory that was renamed: the error says where the disk is, and what to do.
+// A handle that somebody wrote by hand, or of a directory that was renamed: the error says where the disk is, and what
+// to do.
 func TestAVolumeInAnotherPlace(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)

@@ -19,7 +19,7 @@ func forgotten(t *testing.T) past {
 	t.Helper()
 	const flashDelay = time.Minute
 	simulator, config := simtest.Start(t, func(o *sim.Options) { o.FlashDelay = flashDelay })
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	volume := w.create(t)
 	simulator.Advance(2 * flashDelay)
@@ -36,7 +36,7 @@ func forgotten(t *testing.T) past {
 		t.Fatal("the appliance did not go back")
 	}
 	w.nodes.granted, w.nodes.grants = lost.Grant.Generation, []attach.Grant{lost.Grant}
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	return past{controllerWorld: w, volume: volume, lost: lost}
 }
 
@@ -53,13 +53,13 @@ func TestDeleteRestoresFirst(t *testing.T) {
 		t.Errorf("while the API server is silent: got %v, %d disks, want UNAVAILABLE and the disk", err, len(w.sim.Disks()))
 	}
 	w.nodes.failed = nil
-	w.standing(nodeB, attach.HolderGone, time.Time{})
+	w.setHolder(nodeB, attach.HolderGone, time.Time{})
 	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: w.volume}); err != nil || len(w.sim.Disks()) != 0 {
 		t.Errorf("once b is gone: %v, %d disks", err, len(w.sim.Disks()))
 	}
 	// The record names a, who is gone, but b was the last to get the volume.
 	w = wentBack(t)
-	w.standing(nodeB, attach.HolderAttached, time.Time{})
+	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: w.volume}); failure.Code(err) != codes.FailedPrecondition || len(w.sim.Disks()) != 1 {
 		t.Errorf("after a hand-over: got %v, %d disks, want FAILED_PRECONDITION and the disk", err, len(w.sim.Disks()))
 	}

@@ -26,18 +26,18 @@ type fakeNodes struct {
 	admission attach.Admission
 	refusal   error
 	// refuseLater is why nodes aren't admitted any more once one was.
-	refuseLater error
-	standings   map[string]attach.Holder
-	failed      error
-	asked       int
-	letGo       map[string]bool
-	granted     uint64
-	grants      []attach.Grant
-	changed     chan struct{}
+	refuseLater  error
+	holderStates map[string]attach.Holder
+	failed       error
+	asked        int
+	stoppedUsing map[string]bool
+	granted      uint64
+	grants       []attach.Grant
+	changed      chan struct{}
 }
 
 func (f *fakeNodes) StoppedUsing(_ context.Context, _ string, node attach.NodeID) bool {
-	return f.letGo[node.String()]
+	return f.stoppedUsing[node.String()]
 }
 
 func (f *fakeNodes) Granted(string) uint64 { return f.granted }
@@ -60,7 +60,7 @@ func (f *fakeNodes) HolderStates(_ context.Context, _ string, holders []attach.N
 	f.asked++
 	var known []attach.Holder
 	for _, id := range holders {
-		holder := f.standings[id.String()]
+		holder := f.holderStates[id.String()]
 		holder.ID = id
 		known = append(known, holder)
 	}
@@ -84,7 +84,7 @@ type controllerWorld struct {
 func newControllerWorld(t *testing.T) *controllerWorld {
 	t.Helper()
 	simulator, config := simtest.Start(t)
-	w := &controllerWorld{nodes: &fakeNodes{standings: map[string]attach.Holder{}}, sim: simulator, config: config}
+	w := &controllerWorld{nodes: &fakeNodes{holderStates: map[string]attach.Holder{}}, sim: simulator, config: config}
 	w.restart(t)
 	return w
 }
@@ -191,6 +191,6 @@ func (w *controllerWorld) reachable() string {
 	return ""
 }
 
-func (w *controllerWorld) standing(node string, standing attach.HolderState, since time.Time) {
-	w.nodes.standings[node] = attach.Holder{State: standing, DetachingSince: since}
+func (w *controllerWorld) setHolder(node string, state attach.HolderState, since time.Time) {
+	w.nodes.holderStates[node] = attach.Holder{State: state, DetachingSince: since}
 }

@@ -61,7 +61,8 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 	}
 }
 
-// Nothing may be forced: without force, mkfs itself refuses a device that is in use, and mkfs.xfs one that has a filesystem.
+// Nothing may be forced: without force, mkfs itself refuses a device that is in use, and mkfs.xfs one that has a
+// filesystem.
 func TestFormatForcesNothing(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		w := newNodeWorld(t)

@@ -69,7 +69,7 @@ func TestBlockVolumeLivesTwice(t *testing.T) {
 		if got := failure.Code(w.unstage(t)); got != codes.FailedPrecondition || len(w.connector.devices) != 1 {
 			t.Errorf("unstage under a pod: %v, connections %v, want FailedPrecondition and the connection kept", got, w.connector.devices)
 		}
-		w.letGo(t)
+		w.mustRemove(t)
 	}
 	life()
 	life()

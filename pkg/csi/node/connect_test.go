@@ -51,8 +51,8 @@ func TestNewEpochIsStagedAgain(t *testing.T) {
 	}
 }
 
-// The kernel shows no device as long as a pod has the dead one of the same identity. Staging, which isn't told where, takes
-// nothing from a pod; it succeeds once that is unpublished.
+// The kernel shows no device as long as a pod has the dead one of the same identity. Staging, which isn't told where,
+// takes nothing from a pod; it succeeds once that is unpublished.
 func TestStagingWaitsForAPodOnTheDeadEpoch(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)

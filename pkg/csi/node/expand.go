@@ -16,19 +16,16 @@ import (
 )
 
 const (
-	// growthLimit is how long NodeExpandVolume waits for the device to show its new size before it lets kubelet ask again.
+	// growthLimit is how long NodeExpandVolume waits for the device to have its new size. After it, kubelet calls again.
 	growthLimit = 10 * time.Second
-	// growthInterval is how often it looks. A rescan was measured to take less than 50 ms.
+	// growthInterval is the time between two reads of the size. A rescan was measured to take less than 50 ms.
 	growthInterval = 50 * time.Millisecond
 )
 
-// NodeExpandVolume lets the kernel look at the volume's size again and grows the filesystem, if it has one.
+// NodeExpandVolume has the kernel read the volume's size again, and grows the filesystem if there is one.
 func (n *Service) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
-	id, path, err := placeOf(request.GetVolumeId(), request.GetVolumePath())
+	id, path, err := parseMounted(request.GetVolumeId(), request.GetVolumePath(), request.GetStagingTargetPath())
 	if err != nil {
-		return nil, err
-	}
-	if err := checkOptionalPath("staging_target_path", request.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
 	wanted := request.GetCapacityRange()
@@ -36,27 +33,23 @@ func (n *Service) NodeExpandVolume(ctx context.Context, request *csi.NodeExpandV
 		return nil, fmt.Errorf("capacity_range: %w: required_bytes %d, limit_bytes %d", failure.ErrOutOfRange, required, limit)
 	}
 	if capability := request.GetVolumeCapability(); capability != nil {
-		if _, err := useOf(capability); err != nil {
+		if _, err := parseUse(capability); err != nil {
 			return nil, err
 		}
 	}
-	var size int64
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) (err error) {
-		size, err = n.expand(ctx, id, path, wanted)
-		return err
+	return run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeExpandVolumeResponse, error) {
+		size, err := n.expand(ctx, id, path, wanted)
+		return &csi.NodeExpandVolumeResponse{CapacityBytes: size}, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeExpandVolumeResponse{CapacityBytes: size}, nil
 }
 
+// expand grows the filesystem to the size of its device, and returns that size in bytes.
 func (n *Service) expand(ctx context.Context, id rds.VolumeID, path string, wanted *csi.CapacityRange) (int64, error) {
-	connection, err := n.connected(ctx, id)
+	connection, err := n.liveConnection(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	live, err := n.open(ctx, connection.SubsystemNQN, connection.Device)
+	live, err := n.openDevice(ctx, connection.SubsystemNQN, connection.Device)
 	if err != nil {
 		return 0, err
 	}
@@ -86,13 +79,14 @@ func (n *Service) expand(ctx context.Context, id rds.VolumeID, path string, want
 	return size, nil
 }
 
-// connected gives the volume's connection, which must be alive and have a device; failure.ErrNotHere if there is none.
-func (n *Service) connected(ctx context.Context, id rds.VolumeID) (nvme.Connection, error) {
+// liveConnection returns the volume's connection, which is live and has a device. It returns failure.ErrNotHere if the
+// volume isn't connected, and failure.ErrConnection if the connection doesn't work.
+func (n *Service) liveConnection(ctx context.Context, id rds.VolumeID) (nvme.Connection, error) {
 	connections, err := n.connections(ctx, id)
 	if err != nil {
 		return nvme.Connection{}, err
 	}
-	switch best := bestOf(connections); {
+	switch best := bestConnection(connections); {
 	case best.State == "":
 		return nvme.Connection{}, fmt.Errorf("%w: %s is not connected; stage it first", failure.ErrNotHere, id)
 	case best.State != stateLive, best.Device == "":
@@ -102,12 +96,13 @@ func (n *Service) connected(ctx context.Context, id rds.VolumeID) (nvme.Connecti
 	}
 }
 
-// awaitSize waits until the device has at least the required size, and gives the one that it has.
+// awaitSize waits until the device has at least the required size in bytes, and returns the size that it has. After
+// growthLimit it returns failure.ErrNotGrown.
 func (n *Service) awaitSize(ctx context.Context, path string, required int64) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, growthLimit)
 	defer cancel()
-	look := time.NewTicker(growthInterval)
-	defer look.Stop()
+	poll := time.NewTicker(growthInterval)
+	defer poll.Stop()
 	for {
 		size, err := n.host.Size(path)
 		if err != nil {
@@ -117,7 +112,7 @@ func (n *Service) awaitSize(ctx context.Context, path string, required int64) (i
 			return size, nil
 		}
 		select {
-		case <-look.C:
+		case <-poll.C:
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%w: %s has %d bytes, %d are required; was the volume expanded at the appliance?", failure.ErrNotGrown, path, size, required)
 		}

@@ -16,7 +16,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// The reasons that NodeGetVolumeHealth gives. They are read by machines: never change one.
+// The reasons that NodeGetVolumeHealth returns. Programs read them, so they must not change.
 const (
 	reasonLost       = "ConnectionLost"
 	reasonBroken     = "ConnectionBroken"
@@ -25,8 +25,7 @@ const (
 	reasonUnwritable = "FilesystemReadOnly"
 )
 
-// NodeGetVolumeHealth tells what keeps pods of this node from using the volume, as far as the kernel knows: it asks
-// nobody else.
+// NodeGetVolumeHealth returns what keeps pods of this node from using the volume, as far as the kernel knows.
 func (n *Service) NodeGetVolumeHealth(ctx context.Context, request *csi.NodeGetVolumeHealthRequest) (*csi.NodeGetVolumeHealthResponse, error) {
 	if err := checkVolumeID(request.GetVolumeId()); err != nil {
 		return nil, err
@@ -44,66 +43,62 @@ func (n *Service) NodeGetVolumeHealth(ctx context.Context, request *csi.NodeGetV
 	if err != nil {
 		return nil, fmt.Errorf("%w: volume_id: %w", failure.ErrNotHere, err)
 	}
-	health := &csi.VolumeHealth{VolumeId: request.GetVolumeId()}
-	err = n.look(ctx, request.GetVolumeId(), func(ctx context.Context) (err error) {
-		health.HealthStatuses, err = n.diagnose(ctx, id, paths)
-		return err
+	return run(ctx, &n.looks, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeGetVolumeHealthResponse, error) {
+		found, err := n.diagnose(ctx, id, paths)
+		return &csi.NodeGetVolumeHealthResponse{VolumeHealth: &csi.VolumeHealth{VolumeId: request.GetVolumeId(), HealthStatuses: found}}, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeGetVolumeHealthResponse{VolumeHealth: health}, nil
 }
 
-// diagnose says what is wrong with a volume that is, or should be, at these paths. A lost connection is also counted and
-// restored. It returns failure.ErrNotHere if this node knows nothing of the volume.
-func (n *Service) diagnose(ctx context.Context, id rds.VolumeID, paths []string) ([]*csi.VolumeHealth_VolumeHealthEntry, error) {
+// diagnose returns what is wrong with a volume that is, or should be, mounted at these paths. It also counts a lost
+// connection, and reconnects it in the background. It returns failure.ErrNotHere if this node knows nothing of the
+// volume.
+func (n *Service) diagnose(ctx context.Context, id rds.VolumeID, paths []string) (healthEntries, error) {
 	connections, err := n.connections(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	var mounts []mount.MountInfo
 	for _, path := range paths {
-		found, err := n.host.MountsAt(path)
+		top, err := n.host.TopMountAt(path)
 		if err != nil {
 			return nil, err
 		}
-		if last := len(found) - 1; last >= 0 {
-			mounts = append(mounts, found[last])
+		if top != nil {
+			mounts = append(mounts, *top)
 		}
 	}
 	_, staged := n.staged.target(id)
-	best := bestOf(connections)
+	best := bestConnection(connections)
 	if !staged && best.State == "" && len(mounts) == 0 {
 		return nil, fmt.Errorf("%w: %s is neither staged nor connected", failure.ErrNotHere, id)
 	}
-	found := wrongWithConnection(best)
 	if best.State == "" {
-		n.noteLoss(ctx, id)
+		n.countLoss(ctx, id)
+		if staged {
+			n.reconnect(ctx, id)
+		}
 	}
+	found := connectionHealth(best)
 	for _, m := range mounts {
-		entry, err := n.wrongWithMount(m, best)
+		entries, err := n.mountHealth(m, best)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, entry...)
+		found = append(found, entries...)
 	}
-	return unrepeated(found), nil
+	return uniqueByReason(found), nil
 }
 
-// noteLoss says once that a connection is gone, and tries each time to restore it.
-func (n *Service) noteLoss(ctx context.Context, id rds.VolumeID) {
+// countLoss counts and logs a lost connection, once each time it is lost.
+func (n *Service) countLoss(ctx context.Context, id rds.VolumeID) {
 	if n.staged.markLost(id) {
 		n.observer.CountConnectionLost()
-		klog.FromContext(ctx).Info("The kernel gave the connection of a staged volume up", "volume", id)
-	}
-	if _, known := n.staged.target(id); known {
-		n.reconnect(ctx, id)
+		klog.FromContext(ctx).Info("The kernel gave up the connection of a staged volume", "volume", id)
 	}
 }
 
-// bestOf gives the connection that is most alive; one without a state stands for none.
-func bestOf(connections []nvme.Connection) nvme.Connection {
+// bestConnection returns the connection that is live, or else any of them. Its State is empty if there is none.
+func bestConnection(connections []nvme.Connection) nvme.Connection {
 	var best nvme.Connection
 	for _, connection := range connections {
 		if best.State == "" || connection.State == stateLive && best.State != stateLive {
@@ -119,7 +114,7 @@ func entry(status csi.VolumeHealthErrorType, reason, message string) healthEntri
 	return healthEntries{{Status: status, Reason: reason, Message: message}}
 }
 
-func wrongWithConnection(best nvme.Connection) healthEntries {
+func connectionHealth(best nvme.Connection) healthEntries {
 	switch {
 	case best.State == "":
 		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonLost,
@@ -132,8 +127,8 @@ func wrongWithConnection(best nvme.Connection) healthEntries {
 	}
 }
 
-// wrongWithMount judges a mount whose volume is reached by the given connection, if by any.
-func (n *Service) wrongWithMount(m mount.MountInfo, best nvme.Connection) (healthEntries, error) {
+// mountHealth returns what is wrong with a mount of a volume, whose best connection is given.
+func (n *Service) mountHealth(m mount.MountInfo, best nvme.Connection) (healthEntries, error) {
 	var found healthEntries
 	if best.Device != "" {
 		live, err := n.host.Number(best.Device)
@@ -146,7 +141,7 @@ func (n *Service) wrongWithMount(m mount.MountInfo, best nvme.Connection) (healt
 		}
 		if shown != live {
 			found = append(found, entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonDead,
-				"What is mounted is a device that was given up; the volume has another one by now. Delete the pod, so that it gets the new device.")...)
+				"The mounted device was given up; the volume has another one by now. Delete the pod, so that it gets the new device.")...)
 		}
 	}
 	failed := slices.Contains(m.SuperOptions, "ro") || slices.Contains(m.SuperOptions, "emergency_ro")
@@ -162,8 +157,9 @@ func (n *Service) wrongWithMount(m mount.MountInfo, best nvme.Connection) (healt
 	return found, nil
 }
 
-// unrepeated drops entries that say the same again, as CSI demands: a volume is mounted in two places.
-func unrepeated(found healthEntries) healthEntries {
+// uniqueByReason drops entries whose reason is there already: a volume may be mounted at two paths, and CSI forbids
+// duplicates.
+func uniqueByReason(found healthEntries) healthEntries {
 	var unique healthEntries
 	for _, entry := range found {
 		if !slices.ContainsFunc(unique, func(other *csi.VolumeHealth_VolumeHealthEntry) bool { return other.GetReason() == entry.GetReason() }) {

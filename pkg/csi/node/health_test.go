@@ -205,8 +205,8 @@ func TestStatsOfABlockVolume(t *testing.T) {
 	}
 }
 
-// A dead mount hangs whoever looks at it. The caller is told in time, one look at most hangs, and others aren't kept from
-// unpublishing.
+// A dead mount hangs whoever looks at it. The caller is told in time, one look at most hangs, and others aren't kept
+// from unpublishing.
 func TestStatsOfADeadMountEnd(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)

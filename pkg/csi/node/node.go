@@ -15,47 +15,52 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/volumelock"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// callLimit bounds a call whose caller set no deadline of its own; kubelet's is as long.
-const callLimit = 2 * time.Minute
+const (
+	// callLimit bounds a call that changes a volume. kubelet's own deadline is as long.
+	callLimit = 2 * time.Minute
+	// lookLimit bounds a call that only looks at a volume. Looking hangs if the volume's device does.
+	lookLimit = 10 * time.Second
+)
 
-// stateLive is the kernel's word for a connection that works.
+// stateLive is the kernel's name for the state of a connection that works.
 const stateLive = "live"
 
-// Connector connects this node to subsystems. Implementations are safe for concurrent use, and none of the methods
-// waits longer than its context.
+// Connector connects this node to subsystems. Implementations are safe for concurrent use, and each method returns when
+// its context ends.
 type Connector interface {
-	// Connect returns once the target has let this node in; being connected already is success. An error means that the target
-	// may not be used now.
+	// Connect returns once the target has accepted this node; being connected already is success. After an error the
+	// target must not be used.
 	Connect(ctx context.Context, target nvme.Target) error
-	// Device returns the path of the block device of a connected subsystem, once it is there. That may take until no other
-	// device of the same identity is left, such as the one of an earlier epoch.
+	// Device returns the path of the block device of a connected subsystem, once the device exists. The kernel may not
+	// make it while another device has the same identity, such as the device of an earlier epoch.
 	Device(ctx context.Context, subsystemNQN string) (path string, err error)
-	// Connections lists what this node is connected to, of the subsystems whose NQN begins with nqnPrefix.
+	// Connections returns this node's connections to subsystems whose NQN begins with nqnPrefix.
 	Connections(ctx context.Context, nqnPrefix string) ([]nvme.Connection, error)
-	// Disconnect ends the connection to a subsystem; having none is success. What is still to be written is lost, so
-	// nothing of it may be mounted any more unless the target is gone too.
+	// Disconnect ends the connection to a subsystem; having none is success. What isn't written yet is lost. So the device
+	// must not be mounted any more, unless the target is away.
 	Disconnect(ctx context.Context, subsystemNQN string) error
-	// Rescan has the kernel look at the size of the subsystem's namespaces again. It may return before the device shows
-	// the new one.
+	// Rescan has the kernel read the size of the subsystem's namespaces again. It may return before the device has the new
+	// size.
 	Rescan(ctx context.Context, subsystemNQN string) error
 }
 
-// Config says which node this is.
+// Config is how the node service works.
 type Config struct {
 	// NodeName is the name of the Node object.
 	NodeName string
-	// MachineIdentity is what the Node object reports as this machine's identity.
+	// MachineIdentity is this machine's identity as the Node object reports it.
 	MachineIdentity string
 	// MaxVolumes is how many volumes may be attached to this node at once, 1 or more.
 	MaxVolumes int64
-	// FlushTimeout is how long unmounting waits for a target that is away before it gives up what was never written; 0
-	// stands for DefaultFlushTimeout. It must be less than callLimit.
+	// FlushTimeout is how long unmounting waits for a target that is away. After it, what wasn't written yet is lost. 0
+	// stands for DefaultFlushTimeout; it must be less than two minutes.
 	FlushTimeout time.Duration
 }
 
-// Service is the CSI node service.
+// Service is the CSI node service. It is safe for concurrent use.
 type Service struct {
 	csi.UnimplementedNodeServer
 	id        attach.NodeID
@@ -63,14 +68,15 @@ type Service struct {
 	host      *host.Host
 	observer  Observer
 	staged    stagedVolumes
-	// locks are for what changes a volume's connections or mounts, looks for what only looks at it. They are by the volume
-	// ID as the request has it: one that isn't ours can still be unmounted.
-	locks, looks volumelock.Locks[string]
-	maxVolumes   int64
-	flushTimeout time.Duration
+	// changes are the operations that change a volume's connections or mounts; looks only read. A look must not keep a
+	// volume from being staged or unstaged, so each has locks of its own.
+	changes, looks operations
+	maxVolumes     int64
+	flushTimeout   time.Duration
 }
 
-// NewNode returns an error if name and identity don't make a valid CSI node ID, or if anything is missing.
+// New returns an error if the node's name and machine identity don't make a valid CSI node ID, if another field of the
+// configuration is out of range, or if an argument is nil.
 func New(config Config, connector Connector, mounter host.Mounter, commands utilexec.Interface, observer Observer) (*Service, error) {
 	if connector == nil || mounter == nil || commands == nil || observer == nil {
 		return nil, errors.New("node service: want a connector, a mounter, commands and an observer")
@@ -86,17 +92,21 @@ func New(config Config, connector Connector, mounter host.Mounter, commands util
 		return nil, fmt.Errorf("node service: want a patience of less than %s, not %s", callLimit, config.FlushTimeout)
 	}
 	return &Service{
-		id: id, maxVolumes: config.MaxVolumes, flushTimeout: cmp.Or(config.FlushTimeout, DefaultFlushTimeout), connector: connector, host: host.New(host.Linux{}, mounter, commands), observer: observer,
+		id: id, maxVolumes: config.MaxVolumes, flushTimeout: cmp.Or(config.FlushTimeout, DefaultFlushTimeout),
+		connector: connector, host: host.New(host.Linux{}, mounter, commands), observer: observer,
+		staged:  stagedVolumes{targets: map[rds.VolumeID]nvme.Target{}, lost: map[rds.VolumeID]bool{}},
+		changes: operations{limit: callLimit}, looks: operations{limit: lookLimit},
 	}, nil
 }
 
-// NodeGetInfo gives the node ID, "<node name>/<machine identity>", and how many volumes the node takes. Every node that
-// reaches the appliance reaches every volume, so there is no topology.
+// NodeGetInfo returns the node ID, "<node name>/<machine identity>", and the number of volumes that may be attached to
+// the node at once. A node that reaches the appliance reaches every volume, so there is no topology.
 func (n *Service) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	return &csi.NodeGetInfoResponse{NodeId: n.id.String(), MaxVolumesPerNode: n.maxVolumes}, nil
 }
 
-// NodeGetCapabilities says what this service offers. VOLUME_MOUNT_GROUP is not among it: kubelet itself gives files to a pod's group (CSIDriver fsGroupPolicy).
+// NodeGetCapabilities returns what this service offers. It doesn't offer VOLUME_MOUNT_GROUP: kubelet itself changes the
+// group of a pod's files (fsGroupPolicy of the CSIDriver).
 func (n *Service) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
 	response := &csi.NodeGetCapabilitiesResponse{}
 	for _, capability := range []csi.NodeServiceCapability_RPC_Type{
@@ -113,32 +123,40 @@ func (n *Service) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesR
 	return response, nil
 }
 
-// whileLocked runs one operation that changes a volume, and returns when it is done or the context ends, whichever comes
-// first. The volume stays locked until the operation really ends, so that no second one starts beside it.
-func (n *Service) whileLocked(ctx context.Context, volumeID string, operate func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	return bounded(ctx, &n.locks, volumeID, operate)
+// operations admits one operation per volume at a time, and bounds the time that a call waits for it.
+type operations struct {
+	// Locks are keyed by the volume ID as the request has it: a volume whose ID isn't ours can still be unmounted.
+	volumelock.Locks[string]
+	limit time.Duration
 }
 
-// bounded runs an operation under a volume's lock and returns when it is done or the context ends, whichever comes
-// first: a system call on a device that went away can't be interrupted, and the caller must not hang with it. The lock
-// is held until the operation really ends.
-func bounded(ctx context.Context, locks *volumelock.Locks[string], volumeID string, operate func(context.Context) error) error {
-	unlock, err := locks.Lock(volumeID)
+// run runs an operation on a volume and returns its result. It returns an error when the context ends or the time limit
+// is over: a system call on a device that went away can't be interrupted, and the caller must not hang with it. The
+// volume stays locked until the operation really ends, so that no second one runs beside it.
+func run[T any](ctx context.Context, o *operations, volumeID string, operate func(context.Context) (T, error)) (T, error) {
+	var result, none T
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	unlock, err := o.Lock(volumeID)
 	if err != nil {
-		return err
+		return none, err
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := failure.Recover(ctx, func() error { return operate(ctx) })
+		err := failure.Recover(ctx, func() (err error) {
+			result, err = operate(ctx)
+			return err
+		})
 		unlock()
 		done <- err
 	}()
 	select {
 	case err := <-done:
-		return err
+		if err != nil {
+			return none, err
+		}
+		return result, nil
 	case <-ctx.Done():
-		return fmt.Errorf("volume %s: gave up waiting for the kernel: %w", volumeID, ctx.Err())
+		return none, fmt.Errorf("volume %s: gave up waiting for the kernel: %w", volumeID, ctx.Err())
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// A machine that is made anew finds pods bound to its name, and the attachment of its predecessor, who may be writing still.
+// A machine that is made anew finds pods bound to its name, and the attachment of its predecessor, who may be writing
+// still.
 func TestAnotherMachinesGrantIsNotUsed(t *testing.T) {
 	w := newNodeWorld(t)
 	stage, publish := w.stageRequest(t, epochA), w.publishRequest(t, epochA)

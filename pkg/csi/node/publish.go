@@ -11,14 +11,14 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 )
 
-// NodePublishVolume shows the staged volume at the target path. Kubelet may call it with a newer epoch than the one that
-// is staged and without staging again, so it stages again by itself where that is needed; it never formats.
+// NodePublishVolume mounts the staged volume at the target path too. Kubelet may publish a newer epoch than the staged
+// one without staging it first, so this call stages where that is needed. It never formats.
 func (n *Service) NodePublishVolume(ctx context.Context, request *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
-	path, err := checkedPath("target_path", request.GetTargetPath())
+	path, err := cleanPath("target_path", request.GetTargetPath())
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.stagingOf(request, failure.ErrNotStaged)
+	s, err := n.parseStaging(request, failure.ErrNotStaged)
 	if err != nil {
 		return nil, err
 	}
@@ -26,14 +26,12 @@ func (n *Service) NodePublishVolume(ctx context.Context, request *csi.NodePublis
 		return nil, &failure.InvalidError{Field: "target_path", Want: "a path apart from staging_target_path"}
 	}
 	p := publication{staging: s, path: path, readOnly: request.GetReadonly() || s.use.ReadOnly}
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error { return n.publish(ctx, p) })
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodePublishVolumeResponse{}, nil
+	return run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodePublishVolumeResponse, error) {
+		return &csi.NodePublishVolumeResponse{}, n.publish(ctx, p)
+	})
 }
 
-// publication is a staged volume at one more place.
+// publication is a staged volume, and the path where it is to be mounted too.
 type publication struct {
 	staging  staging
 	path     string
@@ -41,7 +39,7 @@ type publication struct {
 }
 
 func (n *Service) publish(ctx context.Context, p publication) error {
-	live, err := n.reach(ctx, p.staging, p.path)
+	live, err := n.connectVolume(ctx, p.staging, p.path)
 	if err != nil {
 		return err
 	}
@@ -53,7 +51,7 @@ func (n *Service) publish(ctx context.Context, p publication) error {
 	if err != nil || published {
 		return err
 	}
-	if err := n.checkSingle(live, p); err != nil {
+	if err := n.checkSinglePod(live, p); err != nil {
 		return err
 	}
 	if p.staging.use.block {
@@ -62,37 +60,31 @@ func (n *Service) publish(ctx context.Context, p publication) error {
 	return n.bind(ctx, p.staging.path, p)
 }
 
+// isPublished reports whether the volume is mounted at the target path, where connectVolume left only the live device.
+// It returns failure.ErrIncompatible if it is mounted in another way.
 func (n *Service) isPublished(p publication) (bool, error) {
-	mounts, err := n.host.MountsAt(p.path)
-	if err != nil || len(mounts) == 0 {
+	top, err := n.host.TopMountAt(p.path)
+	if err != nil || top == nil {
 		return false, err
 	}
-	if readOnly := host.ReadOnly(mounts[len(mounts)-1]); readOnly != p.readOnly {
+	if readOnly := host.ReadOnly(*top); readOnly != p.readOnly {
 		return false, fmt.Errorf("%w: %s is mounted read-only=%t at %s, read-only=%t was asked for", failure.ErrIncompatible, p.staging.id, readOnly, p.path, p.readOnly)
 	}
 	return true, nil
 }
 
-// checkSingle keeps a volume that one pod only may write from being published a second time. For SINGLE_NODE_WRITER CSI
-// suggests the same, but older kubelets use that for ReadWriteOnce, where two pods of one node are as usual.
-func (n *Service) checkSingle(live host.Device, p publication) error {
-	if !p.staging.use.single {
+// checkSinglePod returns failure.ErrInUse if the volume is for one pod only, and is published already. CSI suggests the
+// same for SINGLE_NODE_WRITER. But older kubelets use that mode for ReadWriteOnce, which two pods of one node may
+// share.
+func (n *Service) checkSinglePod(live host.Device, p publication) error {
+	if !p.staging.use.singlePod {
 		return nil
 	}
-	mounts, err := n.host.MountsOf(live.Number)
-	if err != nil {
-		return err
+	published, err := n.host.MountedElsewhere(live.Number, p.staging.path)
+	if err == nil && published != "" {
+		err = fmt.Errorf("%w: %s is for one pod only (ReadWriteOncePod), and published at %s", failure.ErrInUse, p.staging.id, published)
 	}
-	staged, err := host.Resolve(p.staging.path)
-	if err != nil {
-		return err
-	}
-	for _, m := range mounts {
-		if m.MountPoint != staged {
-			return fmt.Errorf("%w: %s is for one pod only (ReadWriteOncePod), and published at %s", failure.ErrInUse, p.staging.id, m.MountPoint)
-		}
-	}
-	return nil
+	return err
 }
 
 func (n *Service) bind(ctx context.Context, source string, p publication) error {

@@ -12,32 +12,30 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// reconnectLimit bounds one attempt to connect a lost volume again; the next one comes when kubelet looks again.
+// reconnectLimit bounds one attempt to reconnect a volume. The next call for its stats or its health starts another
+// one.
 const reconnectLimit = 30 * time.Second
 
 // Observer counts what happens to the connections of staged volumes. It must not block, and is called concurrently.
 type Observer interface {
-	// CountConnectionLost counts a staged volume that was found without a connection, once each time it is lost.
+	// CountConnectionLost counts a staged volume that has lost its connection, once each time.
 	CountConnectionLost()
-	// CountReconnect counts an attempt to connect such a volume again; err is what it failed with, or nil.
+	// CountReconnect counts an attempt to reconnect such a volume; err is nil if it succeeded.
 	CountReconnect(err error)
 }
 
-// stagedVolumes are the volumes that this process staged, and how to reach them again. A new process doesn't know them: a
-// volume that lost its connection stays without one until it is published again. The zero value is ready for use.
+// stagedVolumes are the volumes that this process staged, and their targets. A new process knows none: a volume that
+// loses its connection then stays without one until it is published again. It is safe for concurrent use.
 type stagedVolumes struct {
 	mu      sync.Mutex
 	targets map[rds.VolumeID]nvme.Target
 	lost    map[rds.VolumeID]bool
 }
 
-// add notes where a volume was just reached.
+// add records the target that a volume is connected to now.
 func (s *stagedVolumes) add(id rds.VolumeID, target nvme.Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.targets == nil {
-		s.targets = map[rds.VolumeID]nvme.Target{}
-	}
 	s.targets[id] = target
 	delete(s.lost, id)
 }
@@ -49,7 +47,7 @@ func (s *stagedVolumes) remove(id rds.VolumeID) {
 	delete(s.lost, id)
 }
 
-// target returns where the volume was reached last.
+// target returns the target that the volume was connected to last. It returns false if this process didn't stage it.
 func (s *stagedVolumes) target(id rds.VolumeID) (nvme.Target, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,28 +55,23 @@ func (s *stagedVolumes) target(id rds.VolumeID) (nvme.Target, bool) {
 	return target, known
 }
 
-// markLost notes that a volume's connection is gone, and reports whether that is new.
+// markLost records that a volume has lost its connection, and reports whether that is new.
 func (s *stagedVolumes) markLost(id rds.VolumeID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lost[id] {
-		return false
-	}
-	if s.lost == nil {
-		s.lost = map[rds.VolumeID]bool{}
-	}
+	known := s.lost[id]
 	s.lost[id] = true
-	return true
+	return !known
 }
 
-// reconnect connects a volume again whose connection the kernel gave up, in the background. It touches no mount: what is
-// mounted shows a dead device for good, and only staging or publishing again mends that. But the device is there by then,
-// and the log tells a target that refuses from one that is away. A volume that was given to another node meanwhile has
-// another subsystem NQN, so the target refuses this one.
+// reconnect connects a volume in the background whose connection the kernel gave up. It touches no mount. A mount of
+// the dead device stays dead until the volume is staged or published again, but by then the new device is there. The
+// log also shows whether the target refuses or is away. It refuses if the volume was published to another node
+// meanwhile, because the subsystem NQN has changed then.
 func (n *Service) reconnect(ctx context.Context, id rds.VolumeID) {
-	unlock, err := n.locks.Lock(id.String())
+	unlock, err := n.changes.Lock(id.String())
 	if err != nil {
-		return // another operation connects it, or takes it away
+		return // another operation connects or disconnects the volume
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reconnectLimit)
 	go func() {
@@ -91,10 +84,10 @@ func (n *Service) reconnect(ctx context.Context, id rds.VolumeID) {
 		err := failure.Recover(ctx, func() error { return n.connect(ctx, target) })
 		n.observer.CountReconnect(err)
 		if err != nil {
-			klog.FromContext(ctx).Error(err, "A staged volume has no connection, and can't be connected again now", "subsystem", target.SubsystemNQN)
+			klog.FromContext(ctx).Error(err, "A staged volume has no connection, and can't be reconnected now", "subsystem", target.SubsystemNQN)
 			return
 		}
 		n.staged.add(id, target)
-		klog.FromContext(ctx).Info("Connected a lost volume again; pods that use it must be started again", "subsystem", target.SubsystemNQN)
+		klog.FromContext(ctx).Info("Reconnected a staged volume; pods that use it must be restarted", "subsystem", target.SubsystemNQN)
 	}()
 }

@@ -17,7 +17,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// staging is what NodeStageVolume and NodePublishVolume both ask for: a volume, how it is reached, and where it is staged.
+// staging is what NodeStageVolume and NodePublishVolume requests have in common: the volume, its target, the staging
+// path, and how the volume is to be used.
 type staging struct {
 	id     rds.VolumeID
 	target nvme.Target
@@ -27,11 +28,12 @@ type staging struct {
 
 // use is how a volume is to be used: as a raw block device, or with a filesystem.
 type use struct {
-	// Filesystem has neither kind nor options for a block device. ReadOnly counts for both: no publication may write then.
+	// Filesystem has no kind and no options for a raw block device. ReadOnly applies to both: it forbids every publication
+	// to write.
 	host.Filesystem
 	block bool
-	// single is set if the volume may be published at one path of this node only (ReadWriteOncePod).
-	single bool
+	// singlePod is set if the volume may be published at one path of this node only (ReadWriteOncePod).
+	singlePod bool
 }
 
 type stagingRequest interface {
@@ -42,20 +44,20 @@ type stagingRequest interface {
 	GetVolumeContext() map[string]string
 }
 
-// stagingOf judges a request before anything is touched. Errors are *failure.InvalidError, *nvme.OptionError,
-// *rds.FieldError, failure.ErrOtherMachine, or noPath if the request names no staging path.
-func (n *Service) stagingOf(request stagingRequest, noPath error) (staging, error) {
+// parseStaging parses and checks a request. Errors are *failure.InvalidError, *nvme.OptionError, *rds.FieldError,
+// failure.ErrOtherMachine, or noPath if the request names no staging path.
+func (n *Service) parseStaging(request stagingRequest, noPath error) (staging, error) {
 	if err := checkVolumeID(request.GetVolumeId()); err != nil {
 		return staging{}, err
 	}
-	wanted, err := useOf(request.GetVolumeCapability())
+	wanted, err := parseUse(request.GetVolumeCapability())
 	if err != nil {
 		return staging{}, err
 	}
 	if request.GetStagingTargetPath() == "" {
 		return staging{}, noPath
 	}
-	path, err := checkedPath("staging_target_path", request.GetStagingTargetPath())
+	path, err := cleanPath("staging_target_path", request.GetStagingTargetPath())
 	if err != nil {
 		return staging{}, err
 	}
@@ -77,7 +79,7 @@ func (n *Service) stagingOf(request stagingRequest, noPath error) (staging, erro
 	return staging{id: id, target: published.Target, path: path, use: wanted}, nil
 }
 
-// checkGrant compares what the controller granted with this machine and with the rest of the request.
+// checkGrant checks that the grant is for this volume, this machine and the requested access type.
 func (n *Service) checkGrant(grant attach.Grant, id rds.VolumeID, wanted use) error {
 	if _, ours := id.Epoch(grant.SubsystemNQN); !ours {
 		return &failure.InvalidError{Field: "publish_context " + attach.KeySubsystemNQN, Want: "a subsystem of this volume, " + id.SubsystemPrefix() + "<epoch>"}
@@ -86,14 +88,14 @@ func (n *Service) checkGrant(grant attach.Grant, id rds.VolumeID, wanted use) er
 		return &failure.InvalidError{Field: "volume_capability access_type", Want: "what the volume was published for, " + grant.Access}
 	}
 	if grant.Node != n.id {
-		// Only its own machine may connect: the other one may be running still, and writing.
+		// The other machine may still be running, and writing.
 		return fmt.Errorf("volume %s: %w: it is for %s, this is %s; delete the pod, so that the volume is attached anew", id, failure.ErrOtherMachine, grant.Node, n.id)
 	}
 	return nil
 }
 
-// useOf reads from a capability how the volume is to be used.
-func useOf(requested *csi.VolumeCapability) (use, error) {
+// parseUse returns how the volume is to be used according to its capability. Errors are *failure.InvalidError.
+func parseUse(requested *csi.VolumeCapability) (use, error) {
 	access, err := capability.Parse(requested)
 	if err != nil {
 		return use{}, err
@@ -102,7 +104,7 @@ func useOf(requested *csi.VolumeCapability) (use, error) {
 	wanted := use{
 		Filesystem: host.Filesystem{ReadOnly: mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY},
 		block:      access.Kind == attach.AccessBlock,
-		single:     mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
+		singlePod:  mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
 	}
 	if wanted.block {
 		return wanted, nil
@@ -117,12 +119,13 @@ func useOf(requested *csi.VolumeCapability) (use, error) {
 	return wanted, nil
 }
 
-// longestPath is the kernel's PATH_MAX without the byte that ends it.
+// longestPath is the kernel's PATH_MAX without the terminating byte.
 const longestPath = 4095
 
-// checkedPath accepts paths as the mount table spells them, so that a lookup there can't miss: it writes white space
-// and backslashes in another way.
-func checkedPath(field, path string) (string, error) {
+// cleanPath checks a path and returns it cleaned. The path must be spelled as in the mount table, where it is looked
+// up. So it may have neither white space nor backslashes, which the mount table escapes. Errors are
+// *failure.InvalidError.
+func cleanPath(field, path string) (string, error) {
 	switch clean := filepath.Clean(path); {
 	case path == "":
 		return "", &failure.InvalidError{Field: field, Want: "one"}
@@ -135,7 +138,7 @@ func checkedPath(field, path string) (string, error) {
 	}
 }
 
-// checkVolumeID refuses what no volume ID can be; whether it is one of ours is another question.
+// checkVolumeID returns an error for a volume ID that is missing or too long. It may still be none of this driver.
 func checkVolumeID(volumeID string) error {
 	switch {
 	case volumeID == "":
@@ -147,12 +150,12 @@ func checkVolumeID(volumeID string) error {
 	}
 }
 
-// checkRemoval judges the fields of NodeUnstageVolume and NodeUnpublishVolume.
+// checkRemoval checks the fields of NodeUnstageVolume and NodeUnpublishVolume requests, and returns the cleaned path.
 func checkRemoval(volumeID, field, path string) (string, error) {
 	if err := checkVolumeID(volumeID); err != nil {
 		return "", err
 	}
-	return checkedPath(field, path)
+	return cleanPath(field, path)
 }
 
 // within reports whether path is folder, or below it.
@@ -160,35 +163,31 @@ func within(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-// checkOptionalPath is checkedPath for a field that may be empty.
+// checkOptionalPath checks a path as cleanPath does, but it may be empty.
 func checkOptionalPath(field, path string) error {
 	if path == "" {
 		return nil
 	}
-	_, err := checkedPath(field, path)
+	_, err := cleanPath(field, path)
 	return err
 }
 
-// placeOf judges a request about a volume that should be staged or published at a path. CSI wants NOT_FOUND, failure.ErrNotHere,
-// for everything that can't be there.
-func placeOf(volumeID, path string) (rds.VolumeID, string, error) {
+// parseMounted parses a request about a volume that should be mounted at volume_path, and returns the volume ID and the
+// cleaned path. CSI demands NOT_FOUND, which is failure.ErrNotHere, if the volume can't be there.
+func parseMounted(volumeID, path, stagingPath string) (rds.VolumeID, string, error) {
 	if err := checkVolumeID(volumeID); err != nil {
 		return rds.VolumeID{}, "", err
 	}
-	if path == "" {
-		return rds.VolumeID{}, "", &failure.InvalidError{Field: "volume_path", Want: "one"}
-	}
-	if filepath.IsAbs(path) {
-		if _, err := checkedPath("volume_path", path); err != nil {
-			return rds.VolumeID{}, "", err
-		}
+	clean, invalid := cleanPath("volume_path", path)
+	if invalid != nil && (path == "" || filepath.IsAbs(path)) {
+		return rds.VolumeID{}, "", invalid
 	}
 	id, err := rds.ParseVolumeID(volumeID)
 	if err != nil {
 		return rds.VolumeID{}, "", fmt.Errorf("%w: volume_id: %w", failure.ErrNotHere, err)
 	}
-	if !filepath.IsAbs(path) {
+	if invalid != nil {
 		return rds.VolumeID{}, "", fmt.Errorf("%w: volume_path %q is not absolute", failure.ErrNotHere, path)
 	}
-	return id, filepath.Clean(path), nil
+	return id, clean, checkOptionalPath("staging_target_path", stagingPath)
 }

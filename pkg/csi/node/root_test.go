@@ -99,7 +99,8 @@ func newRealWorld(t *testing.T, commands ...string) (*nodeWorld, *loopConnector)
 // realSize is the least that mkfs.xfs takes, and a bit, in bytes.
 const realSize = 320 << 20
 
-// TestRealFilesystem formats, mounts, grows, unmounts and mounts again with the commands and the kernel that a node has.
+// TestRealFilesystem formats, mounts, grows, unmounts and mounts again with the commands and the kernel that a node
+// has.
 func TestRealFilesystem(t *testing.T) {
 	for kind, commands := range map[string][]string{"ext4": {"mkfs.ext4", "e2fsck", "resize2fs"}, "xfs": {"mkfs.xfs", "xfs_growfs"}} {
 		t.Run(kind, func(t *testing.T) {

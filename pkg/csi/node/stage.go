@@ -11,22 +11,20 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 )
 
-// NodeStageVolume connects the volume, makes its filesystem if the device is proven blank, and mounts it at the staging
-// path. It is the only call that ever formats.
+// NodeStageVolume connects the volume, formats the device if it is proven blank, and mounts it at the staging path. No
+// other call ever formats.
 func (n *Service) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	s, err := n.stagingOf(request, &failure.InvalidError{Field: "staging_target_path", Want: "one"})
+	s, err := n.parseStaging(request, &failure.InvalidError{Field: "staging_target_path", Want: "one"})
 	if err != nil {
 		return nil, err
 	}
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error { return n.stage(ctx, s) })
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeStageVolumeResponse{}, nil
+	return run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeStageVolumeResponse, error) {
+		return &csi.NodeStageVolumeResponse{}, n.stage(ctx, s)
+	})
 }
 
 func (n *Service) stage(ctx context.Context, s staging) error {
-	live, err := n.reach(ctx, s)
+	live, err := n.connectVolume(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -34,13 +32,17 @@ func (n *Service) stage(ctx context.Context, s staging) error {
 	return n.stageOn(ctx, live, s, func() error { return n.host.Format(ctx, live.Path, s.use.Filesystem) })
 }
 
-// stageOn stages the volume on its device. prepare is called before a filesystem is mounted.
+// stageOn stages the volume, whose device is live. It calls prepare before it mounts a filesystem.
 func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prepare func() error) error {
 	if err := n.checkUse(live, s); err != nil {
 		return err
 	}
 	if s.use.block {
-		return n.setWritable(live, s.use)
+		// Set in both cases: an earlier stage may have chosen the other one.
+		if err := n.host.SetReadOnly(live.Path, s.use.ReadOnly); err != nil {
+			return fmt.Errorf("stage: %w", err)
+		}
+		return nil
 	}
 	staged, err := n.isStaged(s)
 	if err != nil {
@@ -59,8 +61,9 @@ func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prep
 	return nil
 }
 
-// growStaged grows the staged filesystem to its device, unless it is to be read only. If that fails, the volume is usable
-// all the same and only smaller. NodeExpandVolume, which kubelet calls when a size was asked for, returns the reason.
+// growStaged grows the staged filesystem to the size of its device, unless it is to be read only. A failure is only
+// logged: the volume is usable, and only smaller. If a new size was requested, kubelet calls NodeExpandVolume, which
+// returns the error.
 func (n *Service) growStaged(ctx context.Context, live host.Device, s staging) {
 	if s.use.ReadOnly {
 		return
@@ -70,20 +73,8 @@ func (n *Service) growStaged(ctx context.Context, live host.Device, s staging) {
 	}
 }
 
-// setWritable makes a raw block device read only or writable for everybody who opens it. It sets both, so that the choice
-// of an earlier stage doesn't remain.
-func (n *Service) setWritable(live host.Device, wanted use) error {
-	set := n.host.Unprotect
-	if wanted.ReadOnly {
-		set = n.host.Protect
-	}
-	if err := set(live.Path); err != nil {
-		return fmt.Errorf("stage: %w", err)
-	}
-	return nil
-}
-
-// checkUse refuses to use a device as filesystem and as raw block device at once: writing the latter destroys the former.
+// checkUse returns failure.ErrIncompatible if the device is mounted as a filesystem and requested as a raw block
+// device, or the other way round: writing to the latter would destroy the former.
 func (n *Service) checkUse(live host.Device, s staging) error {
 	mounts, err := n.host.MountsOf(live.Number)
 	if err != nil {
@@ -97,15 +88,15 @@ func (n *Service) checkUse(live host.Device, s staging) error {
 	return nil
 }
 
-// isStaged reports whether the staging path is mounted; reach has left nothing but the live host.Device there.
+// isStaged reports whether the volume is mounted at the staging path, where connectVolume left only the live device. It
+// returns failure.ErrIncompatible if it is mounted in another way.
 func (n *Service) isStaged(s staging) (bool, error) {
-	mounts, err := n.host.MountsAt(s.path)
-	if err != nil || len(mounts) == 0 {
+	top, err := n.host.TopMountAt(s.path)
+	if err != nil || top == nil {
 		return false, err
 	}
-	top := mounts[len(mounts)-1]
-	if top.FsType != s.use.Kind || host.ReadOnly(top) != s.use.ReadOnly {
-		return false, fmt.Errorf("%w: %s is staged as %s, read-only=%t; %s, read-only=%t was asked for", failure.ErrIncompatible, s.id, top.FsType, host.ReadOnly(top), s.use.Kind, s.use.ReadOnly)
+	if top.FsType != s.use.Kind || host.ReadOnly(*top) != s.use.ReadOnly {
+		return false, fmt.Errorf("%w: %s is staged as %s, read-only=%t; %s, read-only=%t was asked for", failure.ErrIncompatible, s.id, top.FsType, host.ReadOnly(*top), s.use.Kind, s.use.ReadOnly)
 	}
 	return true, nil
 }

@@ -39,7 +39,7 @@ func TestWholeLifeTwice(t *testing.T) {
 		if staged, published := w.mountedAt(w.staging), w.mountedAt(w.target); len(staged) != 1 || !cmp.Equal(staged, published) {
 			t.Fatalf("mounted: staged %v, published %v, want one and the same device once", staged, published)
 		}
-		w.letGo(t)
+		w.mustRemove(t)
 	}
 	if got := w.commands.count("mkfs"); got != 1 {
 		t.Errorf("formatted %d times, want once: %v", got, w.commands.ran)

@@ -8,20 +8,17 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 )
 
-// NodeUnpublishVolume takes away the mount at the target path and the empty directory or file below it, nothing else.
+// NodeUnpublishVolume removes the mount at the target path, and the empty directory or file that it was on; nothing
+// else.
 func (n *Service) NodeUnpublishVolume(ctx context.Context, request *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	path, err := checkRemoval(request.GetVolumeId(), "target_path", request.GetTargetPath())
 	if err != nil {
 		return nil, err
 	}
-	err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
+	return run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeUnpublishVolumeResponse, error) {
 		if err := n.host.Unmount(ctx, path); err != nil {
-			return err
+			return nil, err
 		}
-		return host.RemoveMountPoint(path)
+		return &csi.NodeUnpublishVolumeResponse{}, host.RemoveMountPoint(path)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeUnpublishVolumeResponse{}, nil
 }

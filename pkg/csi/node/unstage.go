@@ -16,12 +16,21 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// DefaultFlushTimeout is how long unmounting waits for a target that is away. It is more than a short outage takes and less
-// than kubelet's patience with one call. What is lost after it was never synced, and no pod is there to miss it; what it
-// buys is that a node whose storage network is broken lets go of the volume.
+// DefaultFlushTimeout is how long unmounting waits for a target that is away. It is longer than a short outage and
+// shorter than kubelet's deadline for one call. Writes that are lost after it were never synced, and no pod is there to
+// miss them. In return, a node whose storage network is broken stops using the volume.
 const DefaultFlushTimeout = 90 * time.Second
 
-// NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch.
+// unstaging is the volume of a NodeUnstageVolume request, and where it is staged.
+type unstaging struct {
+	id rds.VolumeID
+	// foreign is the reason why the request's volume ID is none of this driver; nil if it is one.
+	foreign error
+	path    string
+}
+
+// NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch. It
+// waits for another operation on the volume to end.
 func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
 	path, err := checkRemoval(request.GetVolumeId(), "staging_target_path", request.GetStagingTargetPath())
 	if err != nil {
@@ -29,92 +38,116 @@ func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstag
 	}
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
+	id, foreign := rds.ParseVolumeID(request.GetVolumeId())
+	u := unstaging{id: id, foreign: foreign, path: path}
 	for {
-		err = n.whileLocked(ctx, request.GetVolumeId(), func(ctx context.Context) error {
-			return n.unstage(ctx, request.GetVolumeId(), path)
+		response, err := run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeUnstageVolumeResponse, error) {
+			return &csi.NodeUnstageVolumeResponse{}, n.unstage(ctx, u)
 		})
-		if err == nil {
-			return &csi.NodeUnstageVolumeResponse{}, nil
-		}
-		if !errors.Is(err, failure.ErrBusy) || !n.outlast(ctx, request.GetVolumeId(), path) {
-			return nil, err
+		// Staging hangs while its target is away, and keeps the volume locked. It must not do so now that the volume isn't
+		// wanted here any more.
+		if !errors.Is(err, failure.ErrBusy) ||
+			!n.waitFor(ctx, n.changes.Unlocked(request.GetVolumeId()), u, "Still waiting for another operation on the volume") {
+			return response, err
 		}
 	}
 }
 
-// outlast waits for another operation on the volume, and tells whether it ended. Staging hangs when its target goes away
-// meanwhile, and holds the volume until it is back, however long that takes. Now that nobody wants the volume here any more,
-// it is ended as flush ends unmounting.
-func (n *Service) outlast(ctx context.Context, volumeID, path string) bool {
+func (n *Service) unstage(ctx context.Context, u unstaging) error {
+	if u.foreign != nil {
+		// The PersistentVolume was edited. Its pod must be able to end all the same, and no connection belongs to this ID.
+		klog.FromContext(ctx).Error(u.foreign, "Unmounting without disconnecting: the volume ID isn't ours", "path", u.path)
+		return n.host.Unmount(ctx, u.path)
+	}
+	connections, err := n.unusedConnections(ctx, u)
+	if err != nil {
+		return err
+	}
+	if err := n.flush(ctx, u); err != nil {
+		return err
+	}
+	// Removed before the volume is disconnected, so that it isn't reconnected.
+	n.staged.remove(u.id)
+	return n.disconnect(context.WithoutCancel(ctx), connections)
+}
+
+// flush unmounts the staging path, and the kernel writes what is in memory. While the target is connected, flush waits
+// as long as that takes, even after ctx ended; the volume stays locked meanwhile. While the target is away, writing
+// would never end. So after flushTimeout the connections are deleted: the writes fail, and unmounting ends.
+func (n *Service) flush(ctx context.Context, u unstaging) (err error) {
+	ctx = context.WithoutCancel(ctx)
+	unmounted := make(chan struct{})
+	go func() {
+		defer close(unmounted)
+		err = failure.Recover(ctx, func() error { return n.host.Unmount(ctx, u.path) })
+	}()
+	n.waitFor(ctx, unmounted, u, "Still unmounting")
+	return err
+}
+
+// waitFor waits until done is closed, and reports whether it was before ctx ended. Each time flushTimeout is over, it
+// disconnects the volume if the target is away, because the operation that is waited for may hang on it.
+func (n *Service) waitFor(ctx context.Context, done <-chan struct{}, u unstaging, stillWaiting string) bool {
 	patience := time.NewTicker(n.flushTimeout)
 	defer patience.Stop()
 	for {
 		select {
-		case <-n.locks.Unlocked(volumeID):
+		case <-done:
 			return true
 		case <-ctx.Done():
 			return false
 		case <-patience.C:
-			id, err := rds.ParseVolumeID(volumeID)
-			if err == nil {
-				err = n.giveUp(ctx, id, path)
-			}
-			if err != nil {
-				klog.FromContext(ctx).Error(err, "Still waiting for another operation on the volume", "path", path)
+			if err := n.disconnectIfTargetAway(ctx, u); err != nil {
+				klog.FromContext(ctx).Error(err, stillWaiting, "path", u.path)
 			}
 		}
 	}
 }
 
-func (n *Service) unstage(ctx context.Context, volumeID, path string) error {
-	id, err := rds.ParseVolumeID(volumeID)
+// disconnectIfTargetAway disconnects the volume. It returns an error instead if the target is connected, or if the
+// volume is mounted elsewhere than at the staging path.
+func (n *Service) disconnectIfTargetAway(ctx context.Context, u unstaging) error {
+	if u.foreign != nil {
+		return u.foreign
+	}
+	connections, err := n.unusedConnections(ctx, u)
 	if err != nil {
-		// The PersistentVolume was edited. It must not keep its pod from ending, and it can't name a connection of ours.
-		klog.FromContext(ctx).Error(err, "Unmounting without disconnecting: the volume ID isn't ours", "path", path)
-		return n.host.Unmount(ctx, path)
-	}
-	connections, err := n.connections(ctx, id)
-	if err != nil {
 		return err
 	}
-	if err := n.checkUnused(connections, path); err != nil {
-		return err
+	for _, connection := range connections {
+		if connection.State == stateLive {
+			return fmt.Errorf("%s is connected and may be writing", connection.SubsystemNQN)
+		}
 	}
-	if err := n.flush(ctx, id, path); err != nil {
-		return err
-	}
-	// Forgotten before it is disconnected, so that nobody connects it again.
-	n.staged.remove(id)
-	return n.disconnect(context.WithoutCancel(ctx), connections)
+	klog.FromContext(ctx).Info("The target is away; disconnecting the volume so that it can be unmounted: what was not yet written is lost", "waited", n.flushTimeout)
+	return n.disconnect(ctx, connections)
 }
 
-// checkUnused makes sure that nothing is taken away under a pod: what is staged, and what is connected, may be mounted
-// at the staging path only.
-func (n *Service) checkUnused(connections []nvme.Connection, stagingPath string) error {
-	devices, err := n.devicesOf(connections, stagingPath)
+// unusedConnections returns the connections of every epoch of the volume. It returns failure.ErrInUse if one of their
+// devices, or a device at the staging path, is mounted elsewhere: a pod may use it.
+func (n *Service) unusedConnections(ctx context.Context, u unstaging) ([]nvme.Connection, error) {
+	connections, err := n.connections(ctx, u.id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	own, err := host.Resolve(stagingPath)
+	devices, err := n.devicesOf(connections, u.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for device, name := range devices {
-		mounts, err := n.host.MountsOf(device)
+		elsewhere, err := n.host.MountedElsewhere(device, u.path)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, m := range mounts {
-			if m.MountPoint != own {
-				return fmt.Errorf("%w: %s is mounted at %s too; unpublish it there first", failure.ErrInUse, name, m.MountPoint)
-			}
+		if elsewhere != "" {
+			return nil, fmt.Errorf("%w: %s is mounted at %s too; unpublish it there first", failure.ErrInUse, name, elsewhere)
 		}
 	}
-	return nil
+	return connections, nil
 }
 
-// devicesOf names the devices of connections and those mounted at the staging path, which may be another one's whose
-// connection is gone.
+// devicesOf returns the names of the connections' devices and of those that are mounted at the staging path, which may
+// have lost their connection.
 func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (map[host.DeviceNumber]string, error) {
 	devices := map[host.DeviceNumber]string{}
 	for _, connection := range connections {
@@ -144,46 +177,7 @@ func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (
 	return devices, nil
 }
 
-// flush unmounts the staging path, for which the kernel writes what is still in memory. While the target is away that
-// takes for ever; then, after flushTimeout, its controllers are deleted, which lets the writes fail and unmounting end.
-// A target that is connected is waited for as long as it takes. So flush outlives its caller, and holds the volume.
-func (n *Service) flush(ctx context.Context, id rds.VolumeID, path string) error {
-	ctx = context.WithoutCancel(ctx)
-	unmounted := make(chan error, 1)
-	go func() { unmounted <- failure.Recover(ctx, func() error { return n.host.Unmount(ctx, path) }) }()
-	patience := time.NewTicker(n.flushTimeout)
-	defer patience.Stop()
-	for {
-		select {
-		case err := <-unmounted:
-			return err
-		case <-patience.C:
-			if err := n.giveUp(ctx, id, path); err != nil {
-				klog.FromContext(ctx).Error(err, "Still unmounting", "path", path)
-			}
-		}
-	}
-}
-
-// giveUp disconnects the volume unless its target is connected, or it is mounted elsewhere than at the staging path.
-func (n *Service) giveUp(ctx context.Context, id rds.VolumeID, stagingPath string) error {
-	connections, err := n.connections(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := n.checkUnused(connections, stagingPath); err != nil {
-		return err
-	}
-	for _, connection := range connections {
-		if connection.State == stateLive {
-			return fmt.Errorf("%s is connected and may be writing", connection.SubsystemNQN)
-		}
-	}
-	klog.FromContext(ctx).Info("The target is away: what was never written to it is given up, so that the volume can be unmounted", "waited", n.flushTimeout)
-	return n.disconnect(ctx, connections)
-}
-
-// disconnectLimit bounds one disconnection: the kernel itself gives up its farewell to a silent target after 60 s.
+// disconnectLimit bounds the disconnection of a volume. The kernel itself stops waiting for a silent target after 60 s.
 const disconnectLimit = 75 * time.Second
 
 func (n *Service) disconnect(ctx context.Context, connections []nvme.Connection) error {

@@ -46,7 +46,8 @@ func TestUnstageEndsThoughTheTargetIsGone(t *testing.T) {
 	}
 }
 
-// A target that is connected gets all the time it needs to write what is in memory, although the caller is told in time.
+// A target that is connected gets all the time it needs to write what is in memory, although the caller is told in
+// time.
 func TestUnstageNeverCutsALiveTargetOff(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
@@ -90,8 +91,8 @@ func TestUnstageWaitsForATargetThatComesBack(t *testing.T) {
 	})
 }
 
-// A target that goes away while a volume is staged keeps the volume locked, also when the pod is gone. Then unstaging lets go of
-// it, unless somebody uses it or the target may be writing.
+// A target that goes away while a volume is staged keeps the volume locked, also when the pod is gone. Then unstaging
+// lets go of it, unless somebody uses it or the target may be writing.
 func TestUnstageEndsAStagingThatHangs(t *testing.T) {
 	for name, c := range map[string]struct {
 		state string

@@ -78,9 +78,9 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 	}
 	w.Service.host = host.New(w.mounts, w.mounts, w.commands)
 	t.Cleanup(func() {
-		for path, times := range w.mounts.held {
+		for path, times := range w.mounts.opened {
 			if times != 0 {
-				t.Errorf("%s is still held %d times", path, times)
+				t.Errorf("%s is still open %d times", path, times)
 			}
 		}
 	})
@@ -134,7 +134,8 @@ func (w *nodeWorld) mountedAt(path string) []string {
 	return devices
 }
 
-// fakeMounts is a kernel with a mount table and numbered devices. It can fail to be read, to mount, and to end unmounting.
+// fakeMounts is a kernel with a mount table and numbered devices. It can fail to be read, to mount, and to end
+// unmounting.
 type fakeMounts struct {
 	host.Linux
 	mutex                 sync.Mutex // of the table, which may be read beside a change
@@ -143,7 +144,7 @@ type fakeMounts struct {
 	nodes                 map[string]host.DeviceNumber // by path, of mounted device nodes
 	unwritable            map[string]bool              // by path
 	sizes                 map[string]int64             // by path, where it isn't the file's
-	held                  map[string]int               // by path: how often a device is open
+	opened                map[string]int               // by path: how often a device is open
 	fullness              func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
 	hang                  chan struct{} // unmounting waits until it is closed
@@ -152,7 +153,7 @@ type fakeMounts struct {
 }
 
 func newFakeMounts() *fakeMounts {
-	return &fakeMounts{numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, held: map[string]int{}}
+	return &fakeMounts{numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, opened: map[string]int{}}
 }
 
 func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
@@ -177,11 +178,11 @@ func (m *fakeMounts) Number(path string) (host.DeviceNumber, error) {
 	return 0, host.ErrNoDevice
 }
 
-// holding is a device that is open until it is closed.
-type holding func()
+// openDevice is a device that is open until it is closed.
+type openDevice func()
 
-func (h holding) Close() error {
-	h()
+func (d openDevice) Close() error {
+	d()
 	return nil
 }
 
@@ -190,25 +191,26 @@ func (m *fakeMounts) Open(path string) (io.Closer, host.DeviceNumber, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	m.hold(path, 1)
+	m.countOpen(path, 1)
 	if m.onOpen != nil {
 		m.onOpen(path)
 	}
-	return holding(func() { m.hold(path, -1) }), number, nil
+	return openDevice(func() { m.countOpen(path, -1) }), number, nil
 }
 
-func (m *fakeMounts) hold(path string, change int) {
+func (m *fakeMounts) countOpen(path string, change int) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.held[path] += change
+	m.opened[path] += change
 }
 
-// loose tells whether path is that of a device that nobody holds: a kernel might have given it to another volume by now.
-func (m *fakeMounts) loose(path string) bool {
+// reusable reports whether path is that of a device that isn't open: a kernel might have given it to another volume by
+// now.
+func (m *fakeMounts) reusable(path string) bool {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	_, isDevice := m.numbers[path]
-	return isDevice && m.held[path] == 0
+	return isDevice && m.opened[path] == 0
 }
 
 func (m *fakeMounts) Size(device string) (int64, error) {
@@ -225,13 +227,8 @@ func (m *fakeMounts) Usage(path string) (unix.Statfs_t, error) {
 	return unix.Statfs_t{}, nil
 }
 
-func (m *fakeMounts) Protect(device string) error {
-	m.unwritable[device] = true
-	return nil
-}
-
-func (m *fakeMounts) Unprotect(device string) error {
-	m.unwritable[device] = false
+func (m *fakeMounts) SetReadOnly(device string, readOnly bool) error {
+	m.unwritable[device] = readOnly
 	return nil
 }
 
@@ -239,7 +236,7 @@ func (m *fakeMounts) Mount(source, target, kind string, options []string) error 
 	if resolved, err := filepath.EvalSymlinks(target); err == nil {
 		target = resolved
 	}
-	if m.loose(source) {
+	if m.reusable(source) {
 		return fmt.Errorf("%s may be another volume's by now", source)
 	}
 	m.mutex.Lock()
@@ -287,7 +284,8 @@ func (m *fakeMounts) Unmount(path string) error {
 
 func sameMount(a, b mount.MountInfo) bool { return gocmp.Equal(a, b) }
 
-// fakeCommands plays blkid, mkfs, e2fsck, the commands that grow a filesystem, and umount; answers overrides one of them.
+// fakeCommands plays blkid, mkfs, e2fsck, the commands that grow a filesystem, and umount; answers overrides one of
+// them.
 type fakeCommands struct {
 	utilexec.Interface
 	mounts  *fakeMounts
@@ -330,7 +328,7 @@ func (c *fakeCommands) Command(name string, arguments ...string) utilexec.Cmd {
 
 func (c *fakeCommands) play(name string, arguments []string) answer {
 	last := arguments[len(arguments)-1]
-	if c.mounts.loose(last) {
+	if c.mounts.reusable(last) {
 		return answer{output: last + " may be another volume's by now", status: 8}
 	}
 	switch name {
@@ -386,8 +384,8 @@ func (o *fakeNodeObserver) CountReconnect(err error) {
 	o.reconnected++
 }
 
-// letGo unpublishes and unstages the volume, each once more than needed, and leaves nothing behind.
-func (w *nodeWorld) letGo(t *testing.T) {
+// mustRemove unpublishes and unstages the volume, each once more than needed, and leaves nothing behind.
+func (w *nodeWorld) mustRemove(t *testing.T) {
 	t.Helper()
 	for range 2 {
 		if err := w.unpublish(t); err != nil {

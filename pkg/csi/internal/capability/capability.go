@@ -2,6 +2,7 @@ package capability
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -10,12 +11,12 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Access is a volume capability reduced to what decides: the access type and mode, as a record has them.
+// Access is the access type and mode of a volume capability, as a record has them.
 type Access struct{ Kind, Mode string }
 
-// Parse judges one volume capability. A filesystem takes single-node modes only: two nodes that mount it destroy it,
-// read-only or not. A raw block volume may also be written by two nodes, while a virtual machine moves from one to the
-// other. Errors are *failure.InvalidError.
+// Parse checks one volume capability. A filesystem supports single-node modes only: two nodes that mount it destroy it,
+// even if they mount it read only. A raw block volume may also be written by two nodes, while a virtual machine
+// migrates. Errors are *failure.InvalidError.
 func Parse(capability *csi.VolumeCapability) (Access, error) {
 	mode := capability.GetAccessMode().GetMode()
 	judged := Access{Kind: attach.AccessMount, Mode: strings.ReplaceAll(strings.ToLower(mode.String()), "_", "-")}
@@ -45,21 +46,18 @@ func Parse(capability *csi.VolumeCapability) (Access, error) {
 }
 
 func singleNode(mode csi.VolumeCapability_AccessMode_Mode) bool {
-	switch mode {
-	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER,
+	return slices.Contains([]csi.VolumeCapability_AccessMode_Mode{
+		csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER,
 		csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
-		csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:
-		return true
-	default:
-		return false
-	}
+		csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER,
+	}, mode)
 }
 
 // The filesystems that volumes may have.
 const (
 	XFS = "xfs"
-	// defaultFilesystem is made where no other one is asked for.
+	// defaultFilesystem is used if the request names none.
 	defaultFilesystem = "ext4"
 )
 

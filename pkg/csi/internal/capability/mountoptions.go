@@ -3,17 +3,18 @@ package capability
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// longestOptions is what the kernel takes of mount options, in bytes: a page without the byte that ends it.
+// longestOptions is the kernel's limit for mount options, in bytes: a page without the terminating byte.
 const longestOptions = 4095
 
-// MountOptions splits mount flags into single options. Each flag may hold several, separated by commas; commas
-// within double quotes separate nothing, and SELinux's categories (context=…:s0:c1,c2) belong to the context even without
-// quotes. Errors are *failure.InvalidError.
+// MountOptions splits mount flags into single options. A flag may contain several, separated by commas. A comma within
+// double quotes separates nothing, and neither does one between SELinux categories (context=…:s0:c1,c2). Errors are
+// *failure.InvalidError.
 func MountOptions(flags []string) ([]string, error) {
 	var options []string
 	for _, flag := range flags {
@@ -44,17 +45,12 @@ func MountOptions(flags []string) ([]string, error) {
 	return options, nil
 }
 
-// otherMount reports whether an option mounts something else than was asked for, or in another place.
+// otherMount reports whether an option makes mount(8) do something else than mount the device.
 func otherMount(option string) bool {
-	switch option {
-	case "bind", "rbind", "move", "remount", "loop":
-		return true
-	default:
-		return strings.HasPrefix(option, "loop=")
-	}
+	return slices.Contains([]string{"bind", "rbind", "move", "remount", "loop"}, option) || strings.HasPrefix(option, "loop=")
 }
 
-// splitAtCommas splits at commas outside of double quotes; closed is false if a quote is left open.
+// splitAtCommas splits at commas outside of double quotes. closed is false if a quote isn't closed.
 func splitAtCommas(flag string) (options []string, closed bool) {
 	quoted, start := false, 0
 	for i := range len(flag) {
@@ -75,13 +71,13 @@ func isContext(option string) bool {
 	return found && (name == "context" || name == "fscontext" || name == "defcontext" || name == "rootcontext")
 }
 
-// isCategory reports whether an option is what follows the first comma of an SELinux label: c5, or a range c1.c5.
+// isCategory reports whether an option is an SELinux category, c5, or a range of them, c1.c5.
 func isCategory(option string) bool {
 	matched, err := regexp.MatchString(`^c[0-9]+(\.c[0-9]+)?$`, option)
 	return err == nil && matched
 }
 
-// quoted puts the value of an option in double quotes, where mount(8) leaves commas alone.
+// quoted puts the value of an option in double quotes, within which a comma doesn't end an option.
 func quoted(option string) string {
 	name, value, _ := strings.Cut(unquoted(option), "=")
 	return name + `="` + value + `"`

@@ -12,8 +12,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// Code returns the gRPC code of an error, OK for none. A refusal by the appliance gets a final code. Where it isn't known whether
-// something was done, the code makes the sidecars ask again (UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED).
+// Code returns the gRPC code of an error, OK for nil. A refusal by the appliance has a final code. If the outcome isn't
+// known, the code makes the sidecars call again (UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED).
 func Code(err error) codes.Code {
 	if err == nil {
 		return codes.OK
@@ -23,20 +23,19 @@ func Code(err error) codes.Code {
 			return row.code
 		}
 	}
-	var (
-		invalid *InvalidError
-		field   *rds.FieldError
-		option  *nvme.OptionError
-		changed *rds.ChangedError
-	)
 	switch {
-	case errors.As(err, &invalid), errors.As(err, &field), errors.As(err, &option):
+	case is[*InvalidError](err), is[*rds.FieldError](err), is[*nvme.OptionError](err):
 		return codes.InvalidArgument
-	case errors.As(err, &changed):
+	case is[*rds.ChangedError](err):
 		return codes.Aborted
 	default:
 		return codes.Internal
 	}
+}
+
+func is[E error](err error) bool {
+	_, found := errors.AsType[E](err)
+	return found
 }
 
 type codeRow struct {
@@ -44,7 +43,7 @@ type codeRow struct {
 	code codes.Code
 }
 
-// codeTable is searched from the top: the outer meaning of a wrapped error stands above the inner one.
+// codeTable is searched from the top. An error that wraps another one stands above it.
 func codeTable() []codeRow {
 	return []codeRow{
 		{ErrBusy, codes.Aborted},
@@ -86,7 +85,7 @@ func codeTable() []codeRow {
 	}
 }
 
-// Status returns the error that leaves the process: code and text, no details, as CSI demands.
+// Status returns the error as a gRPC status: code and text, without details, as CSI demands. A status stays as it is.
 func Status(err error) error {
 	if _, done := status.FromError(err); done {
 		return err

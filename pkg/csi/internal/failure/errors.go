@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// What both services fail with by themselves. The errors of packages attach, nvme and rds pass through unchanged.
+// The errors of both services. Those of packages attach, nvme and rds are returned as well.
 var (
 	ErrBusy       = errors.New("another operation on this volume is under way")
 	ErrOutOfRange = errors.New("size out of range")
@@ -13,16 +13,16 @@ var (
 	ErrPanic = errors.New("the driver failed in a way that nobody foresaw; please report it with the log")
 )
 
-// What the controller service fails with.
+// The errors of the controller service.
 var (
-	// ErrInService is returned for a change that needs a volume which no node has.
+	// ErrInService is returned for a change that isn't possible while a node has the volume.
 	ErrInService = errors.New("the volume is published, and may not change while it is")
-	// ErrNameTaken is returned by CreateVolume: a second volume of one name can't be made.
+	// ErrNameTaken is returned by CreateVolume if a volume of this name exists in another place.
 	ErrNameTaken = errors.New("a volume of this name exists already")
 	ErrBadToken  = errors.New("starting_token is not one that was given")
 )
 
-// What the node service fails with.
+// The errors of the node service.
 var (
 	ErrConnection      = errors.New("the subsystem can't be reached from this node now")
 	ErrNotBlank        = errors.New("the device is not proven blank, so it is not formatted")
@@ -36,8 +36,8 @@ var (
 	ErrNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
 )
 
-// InvalidError says which field of a request can't be accepted, and what was expected. It shows the first 200 bytes of the
-// field, which may carry the value.
+// InvalidError is about a field of a request that isn't accepted. Want is what was expected. Field may contain the
+// value; only its first 200 bytes are shown.
 type InvalidError struct{ Field, Want string }
 
 // Error names the field and the expectation.

@@ -8,8 +8,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Recover runs operate and returns a panic of it as ErrPanic. One request that nobody foresaw must not end the others, nor
-// the process that every volume depends on. Each goroutine has to call it itself: no other one can recover for it.
+// Recover runs operate and returns its error, or ErrPanic if it panics. A bug in one call must not end the process.
+// Each goroutine must call Recover itself, because a panic can only be recovered within its goroutine.
 func Recover(ctx context.Context, operate func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {

@@ -1,4 +1,4 @@
-// Package publishcontext is what the controller tells a node about a volume, as both ends encode it.
+// Package publishcontext encodes and decodes what the controller passes to a node about a volume.
 package publishcontext
 
 import (
@@ -11,8 +11,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
-// Context is what the controller tells the node through publish_context. external-attacher also stores it as the
-// VolumeAttachment's attachmentMetadata, where the grant lets us notice an appliance that went back in time.
+// Context is what the controller passes to the node as publish_context. external-attacher also stores it as the
+// VolumeAttachment's attachmentMetadata. There the grant proves later whether the appliance went back in time.
 type Context struct {
 	Target nvme.Target
 	Grant  attach.Grant
@@ -50,7 +50,7 @@ func Decode(values map[string]string) (Context, error) {
 // longestHost is the longest DNS name, in bytes.
 const longestHost = 253
 
-// isHost reports whether text can be an IP address or a DNS name; whether the name is known is another question.
+// isHost reports whether text is an IP address or has the form of a DNS name.
 func isHost(text string) bool {
 	if _, err := netip.ParseAddr(text); err == nil {
 		return true

@@ -1,4 +1,4 @@
-// Package volumelock admits one operation per volume at a time within a process.
+// Package volumelock lets one operation per volume run at a time within a process.
 package volumelock
 
 import (
@@ -8,14 +8,16 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Locks are the locks of all volumes, each named by a key. The zero value is ready for use. It is safe for concurrent use.
+// Locks are the locks of all volumes, each named by a key. The zero value is ready for use. It is safe for concurrent
+// use.
 type Locks[K comparable] struct {
 	mu sync.Mutex
 	// locked has a channel for every volume that is locked. It is closed when the volume is unlocked.
 	locked map[K]chan struct{}
 }
 
-// Lock returns the function that unlocks the volume again, or failure.ErrBusy; it never waits.
+// Lock locks the volume and returns the function that unlocks it. If the volume is locked already, it returns
+// failure.ErrBusy. It never waits.
 func (l *Locks[K]) Lock(volume K) (unlock func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

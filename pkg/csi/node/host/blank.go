@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// edgeLength is how much at either end of a device must read as zero, in bytes. Every filesystem, partition table and
-// volume manager writes something there.
+// edgeLength is the number of bytes at either end of a blank device that must be zero. Every filesystem, partition
+// table and volume manager writes something there.
 const edgeLength = 1 << 20
 
 // edge is one end of a device.
@@ -18,7 +18,7 @@ type edge struct {
 	content []byte
 }
 
-// readEdges reads the first and the last MiB of a device. A device of size 0 is an error.
+// readEdges reads the first and the last MiB of a device. It returns an error for a device of size 0.
 func readEdges(device string) (_ []edge, err error) {
 	file, err := os.Open(device) //nolint:gosec // the caller names the device
 	if err != nil {
@@ -43,7 +43,7 @@ func readEdges(device string) (_ []edge, err error) {
 	return edges, nil
 }
 
-// proveBlank returns nil only if the whole first and last MiB of the device could be read and are zero.
+// proveBlank returns nil only if the first and the last MiB of the device could be read, and all their bytes are zero.
 func proveBlank(device string) error {
 	edges, err := readEdges(device)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Device is a block device that is kept open. Meanwhile the kernel gives neither its path nor its number to another device,
-// even if the connection is lost: then the path leads nowhere, and the volume gets another device when it is connected
-// again. So mkfs, mount and other tools that are given a path can't hit another volume by it.
+// Device is an open block device. While it is open, the kernel gives neither its path nor its number to another device,
+// even if the connection is lost. So mkfs, mount and other commands that take the path can't hit another volume. After
+// a loss the path leads nowhere, and the volume gets another device when it is connected again.
 type Device struct {
 	Path   string
 	Number DeviceNumber
@@ -25,7 +25,7 @@ func (h *Host) OpenDevice(path string) (Device, error) {
 	return Device{Path: path, Number: number, file: file}, nil
 }
 
-// Close lets the kernel give path and number to another device.
+// Close closes the device. From then on the kernel may give its path and number to another one.
 func (d Device) Close(ctx context.Context) {
 	if err := d.file.Close(); err != nil {
 		klog.FromContext(ctx).Error(err, "Could not close a device", "device", d.Path)

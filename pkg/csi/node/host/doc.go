@@ -1,5 +1,5 @@
-// Package host is what a node does to a block device and to mounts, with the kernel and the tools of the machine. It knows
-// no CSI message.
+// Package host is what a node does to a block device and to mounts, with the kernel and the tools of the machine. It
+// knows no CSI message.
 //
 //   - host.go        Host: the kernel, a mounter, and commands
 //   - kernel.go      system calls; devices are told apart by their numbers

@@ -13,15 +13,16 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// formatLimit bounds mkfs, which goes on when the call that began it has ended.
+// formatLimit bounds mkfs, which goes on after the call that started it has ended.
 const formatLimit = 5 * time.Minute
 
-// blkidNothing is the exit status of blkid when it found nothing. It is also the status when blkid couldn't open the
-// device, sometimes without a message. So it counts only if blkid was silent and the device could be read otherwise.
+// blkidNothing is the exit status of blkid if it found nothing. blkid also exits with it if it couldn't open the
+// device, sometimes without a message. So it proves something only if blkid was silent, and the device could be read
+// before.
 const blkidNothing = 2
 
-// probe names what is on the device: a filesystem, something else, or "" for nothing that blkid recognises. It reads the
-// device itself, past every cache.
+// probe returns the name of the filesystem on the device, a description of anything else that blkid recognises, or ""
+// for nothing. It reads the device itself, not blkid's cache.
 func (h *Host) probe(ctx context.Context, device string) (string, error) {
 	if _, err := readEdges(device); err != nil {
 		return "", err
@@ -45,8 +46,8 @@ func (h *Host) probe(ctx context.Context, device string) (string, error) {
 	}
 }
 
-// Format makes the wanted filesystem on a device that is proven blank, and leaves the device alone if it is there already.
-// Everything else may be somebody's data and is an error: failure.ErrNotBlank or failure.ErrOtherFilesystem.
+// Format makes the wanted filesystem on a device that is proven blank. It changes nothing if the filesystem exists
+// already. Anything else on the device may be data, and is an error: failure.ErrNotBlank or failure.ErrOtherFilesystem.
 func (h *Host) Format(ctx context.Context, device string, wanted Filesystem) error {
 	found, err := h.probe(ctx, device)
 	switch {
@@ -65,9 +66,8 @@ func (h *Host) Format(ctx context.Context, device string, wanted Filesystem) err
 	return h.mkfs(ctx, device, wanted.Kind)
 }
 
-// mkfs runs to its end even if the caller gives up: half a filesystem is neither blank nor usable. No option forces
-// anything, so mkfs itself refuses a device that is in use. Nothing is discarded, since a blank device has nothing to
-// discard.
+// mkfs isn't interrupted when ctx ends: half a filesystem is neither blank nor usable. It has no option that forces
+// anything, so it refuses a device that is in use. It discards nothing, because a blank device has nothing to discard.
 func (h *Host) mkfs(ctx context.Context, device, kind string) error {
 	command, arguments := "mkfs.ext4", []string{
 		"-q",

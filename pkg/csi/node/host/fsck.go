@@ -12,19 +12,19 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// fsckLimit bounds e2fsck, which goes on when the call that began it has ended: the check of a large filesystem would never
-// end if each call began it anew. Meanwhile other calls for the volume get ABORTED.
+// fsckLimit bounds e2fsck, which goes on after the call that started it has ended. If each call started anew, the check
+// of a large filesystem would never end. Meanwhile other calls for the volume get ABORTED.
 const fsckLimit = 30 * time.Minute
 
-// What e2fsck's exit status says, as its manual page has it. Bits may come together.
+// The bits of e2fsck's exit status, as in its manual page. Several may be set.
 const (
 	e2fsckCorrected   = 1
 	e2fsckUncorrected = 4
 )
 
-// fsck has e2fsck replay the journal of an ext4 and mend what can be mended without losing anything (-p). It leaves out
-// what is mounted somewhere or is to be read only. It also leaves out xfs, which replays its log when it is mounted, and
-// whose other repairs are for people to decide on. Its error is failure.ErrDamaged if e2fsck can't mend it.
+// fsck has e2fsck replay the journal of an ext4 filesystem, and repair what can be repaired without loss (-p). It
+// returns failure.ErrDamaged if e2fsck can't repair it. It does nothing if the filesystem is mounted or is to be read
+// only. Nor does it check xfs, which replays its log when it is mounted; other repairs of it need a decision by people.
 func (h *Host) fsck(ctx context.Context, device Device, wanted Filesystem) error {
 	if wanted.Kind != ext4 || wanted.ReadOnly {
 		return nil
@@ -50,7 +50,7 @@ func (h *Host) fsck(ctx context.Context, device Device, wanted Filesystem) error
 	}
 }
 
-// adviceOn says what people can do about a filesystem that can't be mounted.
+// adviceOn returns what an operator can do about a filesystem that can't be mounted.
 func adviceOn(device, kind string) string {
 	command := "e2fsck -f " + device
 	if kind == xfs {

@@ -8,7 +8,7 @@ import (
 	"k8s.io/mount-utils"
 )
 
-// Grow makes a mounted filesystem as large as its device. One that is so already stays as it is.
+// Grow grows a mounted filesystem to the size of its device, if it is smaller.
 func (h *Host) Grow(ctx context.Context, device, mountPoint string) error {
 	if _, err := mount.NewResizeFs(h.commands).Resize(device, mountPoint); err != nil {
 		return fmt.Errorf("grow the filesystem at %s: %w", mountPoint, err)

@@ -9,20 +9,20 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// Mounter mounts and unmounts; package mount has the real one.
+// Mounter mounts and unmounts. k8s.io/mount-utils has an implementation.
 type Mounter interface {
 	Mount(source, target, kind string, options []string) error
 	Unmount(target string) error
 }
 
-// Host is the machine that a node service runs on. It is safe for concurrent use.
+// Host is the machine that the node service runs on. It is safe for concurrent use.
 type Host struct {
 	Kernel
 	mounter  Mounter
 	commands utilexec.Interface
 }
 
-// New returns a host with this kernel and these tools.
+// New returns a host that uses this kernel, mounter and commands.
 func New(kernel Kernel, mounter Mounter, commands utilexec.Interface) *Host {
 	return &Host{Kernel: kernel, mounter: mounter, commands: commands}
 }
@@ -37,9 +37,9 @@ const (
 type Filesystem struct {
 	// Kind is ext4 or xfs.
 	Kind string
-	// Options are those of mount -o, without "ro".
+	// Options are options of mount -o, except "ro".
 	Options []string
-	// ReadOnly is set if it is never to be written.
+	// ReadOnly is set if it must not be written.
 	ReadOnly bool
 }
 
@@ -50,14 +50,14 @@ func (f Filesystem) mountOptions() []string {
 		options = append(options, "ro")
 	}
 	if f.Kind == xfs {
-		// A pod may still have the dead mount of an earlier epoch. xfs refuses to mount a second filesystem of the same
-		// UUID beside it otherwise.
+		// A pod may still use the dead mount of an earlier epoch. Without nouuid, xfs refuses to mount a second filesystem
+		// with the same UUID.
 		options = append(options, "nouuid")
 	}
 	return options
 }
 
-// run returns what a command wrote, without white space around it. The end of ctx ends the command.
+// run runs a command and returns its output without white space around it. The command is killed when ctx ends.
 func (h *Host) run(ctx context.Context, name string, arguments ...string) (string, error) {
 	output, err := h.commands.CommandContext(ctx, name, arguments...).CombinedOutput()
 	klog.FromContext(ctx).V(5).Info("Ran a command", "command", name, "arguments", arguments, "output", string(output), "err", err)

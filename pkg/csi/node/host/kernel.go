@@ -10,30 +10,29 @@ import (
 	"k8s.io/mount-utils"
 )
 
-// mountTable is this process's view of what is mounted.
+// mountTable is the mount table of this process.
 const mountTable = "/proc/self/mountinfo"
 
-// DeviceNumber is the major and minor number of a device, as stat(2) and the mount table have it. Unlike a name it can be
-// compared: the kernel gives it to another device only when nothing has the old one open any more.
+// DeviceNumber is the major and minor number of a device, as stat(2) returns it. Unlike a name it identifies the
+// device: the kernel gives it to another one only when no process has the old one open any more.
 type DeviceNumber uint64
 
 // ErrNoDevice is returned for something that isn't a block device.
 var ErrNoDevice = errors.New("not a block device")
 
-// Kernel is what is asked of the kernel by system calls; commands do the rest.
+// Kernel has the system calls that are made on devices and mounts.
 type Kernel interface {
 	// Mounts returns the mount table. Of two mounts at one path, the later one lies on top.
 	Mounts() ([]mount.MountInfo, error)
-	// Number returns the number of the block device whose node is at path. It returns ErrNoDevice if something else is
-	// there, such as a symbolic link, and os.ErrNotExist if nothing is.
+	// Number returns the number of the block device whose node is at path. It returns ErrNoDevice for anything else, such
+	// as a symbolic link, and os.ErrNotExist if the path doesn't exist.
 	Number(path string) (DeviceNumber, error)
 	// Open opens the block device at path and returns its number, or ErrNoDevice if it is something else.
 	Open(path string) (io.Closer, DeviceNumber, error)
 	// Size returns the size of a block device in bytes.
 	Size(device string) (int64, error)
-	// Protect keeps everybody from writing the device, even if it is open already. Unprotect allows it again.
-	Protect(device string) error
-	Unprotect(device string) error
+	// SetReadOnly forbids or allows all writing to the device, also by processes that have it open already.
+	SetReadOnly(device string, readOnly bool) error
 	// Usage returns how full the filesystem is that is mounted at path. It may hang if the device is gone.
 	Usage(path string) (unix.Statfs_t, error)
 }
@@ -44,7 +43,7 @@ type Linux struct{}
 // Mounts reads the mount table of this process.
 func (Linux) Mounts() ([]mount.MountInfo, error) { return mount.ParseMountInfo(mountTable) }
 
-// Number looks at the node itself, not at what it may point to.
+// Number is lstat(2).
 func (Linux) Number(path string) (DeviceNumber, error) {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
@@ -87,13 +86,12 @@ func (Linux) Size(device string) (size int64, err error) {
 	return file.Seek(0, io.SeekEnd)
 }
 
-// Protect sets the device read only.
-func (Linux) Protect(device string) error { return setReadOnly(device, 1) }
-
-// Unprotect sets the device writable.
-func (Linux) Unprotect(device string) error { return setReadOnly(device, 0) }
-
-func setReadOnly(device string, value int) (err error) {
+// SetReadOnly is the ioctl BLKROSET.
+func (Linux) SetReadOnly(device string, readOnly bool) (err error) {
+	value := 0
+	if readOnly {
+		value = 1
+	}
 	file, err := os.Open(device) //nolint:gosec // the caller names the device
 	if err != nil {
 		return err

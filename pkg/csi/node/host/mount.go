@@ -9,8 +9,9 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Mount mounts the device at path if it holds the wanted filesystem, after an ext4 was checked. Errors:
-// failure.ErrOtherFilesystem, failure.ErrDamaged, or those of the commands.
+// Mount mounts the device at path. Before that it checks an ext4 filesystem, and repairs it if no data is lost by that.
+// It returns failure.ErrOtherFilesystem if the device doesn't have the wanted filesystem, failure.ErrDamaged if the
+// filesystem can't be repaired, or the error of a command.
 func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Filesystem) error {
 	found, err := h.probe(ctx, device.Path)
 	if err != nil {
@@ -31,13 +32,14 @@ func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Fil
 	return nil
 }
 
-// Bind shows source, a directory or a device's node, at path as well.
+// Bind mounts source, a directory or a device's node, at path too.
 func (h *Host) Bind(ctx context.Context, source, path string, options ...string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish at %s: %w", path, err)
 	}
 	if err := h.mounter.Mount(source, path, "", append([]string{"bind"}, options...)); err != nil {
-		// Read-only takes two steps. What the first one left must not be taken for a finished publication later.
+		// A read-only bind mount takes two steps. If the second one fails, the mount must not be taken for a finished one
+		// later.
 		return fmt.Errorf("publish at %s: %w", path, errors.Join(err, h.Unmount(ctx, path)))
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MakeMountPoint makes the directory at path, if there is none.
+// MakeMountPoint makes the directory at path unless it exists.
 func MakeMountPoint(path string) error {
 	err := os.Mkdir(path, 0o750)
 	if err == nil {
@@ -20,7 +20,7 @@ func MakeMountPoint(path string) error {
 	return fmt.Errorf("make the mount point: %w", err)
 }
 
-// MakeMountFile makes the empty file at path that a device's node is mounted on, if there is none.
+// MakeMountFile makes the empty file at path on which a device's node is mounted, unless it exists.
 func MakeMountFile(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the caller names the path
 	if err == nil {
@@ -34,7 +34,8 @@ func MakeMountFile(path string) error {
 
 func isEmptyFile(info os.FileInfo) bool { return info.Mode().IsRegular() && info.Size() == 0 }
 
-// RemoveMountPoint removes the directory or file at path, which must be empty: what is in it isn't ours.
+// RemoveMountPoint removes the directory or file at path; having none is success. One that isn't empty is an error: its
+// content isn't this driver's.
 func RemoveMountPoint(path string) error {
 	info, err := os.Lstat(path)
 	switch {

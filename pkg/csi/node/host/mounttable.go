@@ -11,10 +11,9 @@ import (
 	"k8s.io/mount-utils"
 )
 
-// MountsAt returns the mounts at path in the order in which they were made. The last one is what a process sees there.
-// A table that can't be read is an error: it proves nothing about what is mounted.
+// MountsAt returns the mounts at path in the order in which they were made.
 func (h *Host) MountsAt(path string) ([]mount.MountInfo, error) {
-	path, err := Resolve(path)
+	path, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +24,7 @@ func (h *Host) MountsAt(path string) ([]mount.MountInfo, error) {
 	return slices.DeleteFunc(table, func(m mount.MountInfo) bool { return m.MountPoint != path }), nil
 }
 
-// MountsOf returns every mount that shows the device: as a filesystem, or as a device node.
+// MountsOf returns every mount of the device, as a filesystem or as a device node.
 func (h *Host) MountsOf(device DeviceNumber) ([]mount.MountInfo, error) {
 	table, err := h.Mounts()
 	if err != nil {
@@ -44,34 +43,59 @@ func (h *Host) MountsOf(device DeviceNumber) ([]mount.MountInfo, error) {
 	return found, nil
 }
 
-// DeviceOf returns the device that a mount shows. That is the device below a filesystem, or the one whose node is mounted,
-// which is how raw block volumes are published. For anything else the number is that of no block device.
+// TopMountAt returns the mount that a process sees at path, which is the last one made; nil if nothing is mounted
+// there.
+func (h *Host) TopMountAt(path string) (*mount.MountInfo, error) {
+	mounts, err := h.MountsAt(path)
+	if err != nil || len(mounts) == 0 {
+		return nil, err
+	}
+	return &mounts[len(mounts)-1], nil
+}
+
+// MountedElsewhere returns a mount point of the device other than path; "" if there is none.
+func (h *Host) MountedElsewhere(device DeviceNumber, path string) (string, error) {
+	path, err := resolve(path)
+	if err != nil {
+		return "", err
+	}
+	mounts, err := h.MountsOf(device)
+	for _, m := range mounts {
+		if m.MountPoint != path {
+			return m.MountPoint, nil
+		}
+	}
+	return "", err
+}
+
+// DeviceOf returns the device of a mount: the one of a filesystem, or the one whose node is mounted, as for a published
+// raw block volume. Otherwise the number is that of no block device.
 func (h *Host) DeviceOf(m mount.MountInfo) (DeviceNumber, error) {
 	if !IsDeviceNode(m) {
 		return DeviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))), nil //nolint:gosec // the kernel's numbers have 32 bits
 	}
 	number, err := h.Number(m.MountPoint)
 	if errors.Is(err, ErrNoDevice) || errors.Is(err, os.ErrNotExist) {
-		return 0, nil // another file of /dev, as containers have them, or nothing that a path leads to
+		return 0, nil // another file of /dev, as containers have them, or a mount that no path leads to
 	}
 	return number, err
 }
 
-// IsDeviceNode reports whether a mount may be one of a single device node. Such a node lives in memory, so asking for its
-// number is no I/O.
+// IsDeviceNode reports whether a mount may be one of a single device node. Such a node is in memory, so reading its
+// number needs no I/O.
 func IsDeviceNode(m mount.MountInfo) bool {
 	return (m.FsType == "devtmpfs" || m.FsType == "tmpfs") && m.Root != "/"
 }
 
-// ReadOnly reports whether a mount was asked to be read only. The filesystem below may also have become so by itself.
+// ReadOnly reports whether a mount was made read only. A filesystem that became read only after an error isn't meant.
 func ReadOnly(m mount.MountInfo) bool { return slices.Contains(m.MountOptions, "ro") }
 
-// Resolve returns path as the mount table has it, with symbolic links resolved. The last element is taken as it is:
-// looking at it would touch the filesystem that is mounted there, which may be dead.
-func Resolve(path string) (string, error) {
+// resolve returns path as the mount table has it, with symbolic links resolved. It doesn't look at the last element:
+// that would touch the filesystem that is mounted there, whose device may be dead.
+func resolve(path string) (string, error) {
 	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if errors.Is(err, os.ErrNotExist) {
-		return path, nil // nothing can be mounted below what doesn't exist
+		return path, nil // nothing can be mounted in a directory that doesn't exist
 	}
 	if err != nil {
 		return "", fmt.Errorf("resolve %s: %w", path, err)

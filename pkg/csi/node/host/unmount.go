@@ -10,7 +10,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Unmount takes away every mount at path; having none is success.
+// Unmount removes every mount at path; having none is success.
 func (h *Host) Unmount(ctx context.Context, path string) error {
 	mounts, err := h.MountsAt(path)
 	if err != nil || len(mounts) == 0 {
@@ -35,42 +35,39 @@ func (h *Host) Unmount(ctx context.Context, path string) error {
 	return nil
 }
 
-// DetachOthers takes away the mounts at path that show another device than the living one. It detaches them lazily: what
-// is still in memory can't be written to a dead device, and waiting for that could take for ever.
-func (h *Host) DetachOthers(ctx context.Context, path string, living DeviceNumber) error {
+// DetachOthers removes the mounts at path of every device but the live one. It detaches them lazily: what is in memory
+// can't be written to a dead device, and waiting for that could take for ever.
+func (h *Host) DetachOthers(ctx context.Context, path string, live DeviceNumber) error {
 	mounts, err := h.MountsAt(path)
 	if err != nil {
 		return err
 	}
-	// Only the mount on top is visible, and can be taken away.
-	for range mounts {
-		dead, err := h.deadOnTop(path, living)
-		if err != nil || dead == nil {
+	// Only the mount on top is visible, and can be removed.
+	for left := len(mounts); ; left-- {
+		dead, err := h.deadOnTop(path, live)
+		switch {
+		case err != nil || dead == nil:
 			return err
+		case left == 0:
+			return fmt.Errorf("detach the dead mount at %s: %s is %w", path, dead.Source, failure.ErrInUse)
 		}
 		klog.FromContext(ctx).Info("Detaching a dead mount: the volume is now reached by another device", "path", path, "dead", dead.Source)
-		// Looking at a dead mount may hang, so umount must take the path as it is.
+		// umount must take the path as it is: to resolve it would touch the dead mount, which may hang.
 		if output, err := h.run(ctx, "umount", "--lazy", "--no-canonicalize", dead.MountPoint); err != nil {
 			return fmt.Errorf("detach the dead mount at %s: %w: %s", path, err, output)
 		}
 	}
-	dead, err := h.deadOnTop(path, living)
-	if err == nil && dead != nil {
-		err = fmt.Errorf("detach the dead mount at %s: %s is %w", path, dead.Source, failure.ErrInUse)
-	}
-	return err
 }
 
-// deadOnTop returns the mount on top at path if it shows another device than the living one, else nil.
-func (h *Host) deadOnTop(path string, living DeviceNumber) (*mount.MountInfo, error) {
-	mounts, err := h.MountsAt(path)
-	if err != nil || len(mounts) == 0 {
+// deadOnTop returns the mount on top at path unless it is of the live device; nil if there is none.
+func (h *Host) deadOnTop(path string, live DeviceNumber) (*mount.MountInfo, error) {
+	top, err := h.TopMountAt(path)
+	if err != nil || top == nil {
 		return nil, err
 	}
-	top := mounts[len(mounts)-1]
-	shown, err := h.DeviceOf(top)
-	if err != nil || shown == living {
+	device, err := h.DeviceOf(*top)
+	if err != nil || device == live {
 		return nil, err
 	}
-	return &top, nil
+	return top, nil
 }
