@@ -27,8 +27,8 @@
 //
 // A stale attachment is deleted if all of this holds:
 //
-//   - Its Node doesn't exist any more, or another machine has taken the name and doesn't report the volume as in use. A
-//     machine that does may be the same one under a new identity.
+//   - Its Node doesn't exist any more, or another machine has taken the name. A Node at least as old as the attachment
+//     that reports the volume as in use may be the same machine under a new identity; nothing is cleared then.
 //   - The API server itself has just said so. A cache or a failed request proves nothing.
 //   - No pod on that node uses the volume. Otherwise the attach-detach controller would create the attachment again.
 //

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,8 +26,9 @@ var (
 type apiServer struct {
 	e        *engine
 	revision int
-	// failing makes requests fail, one in so many; 0 for none.
+	// failing makes requests fail, one in so many; 0 for none. While it is hanging, requests are taken and never answered.
 	failing int
+	hanging bool
 	nodes   map[string]attach.Node
 	// csiNodes are the node IDs that kubelets registered; they go with their Node.
 	csiNodes map[string]string
@@ -102,9 +104,16 @@ func newAPIServer(e *engine) *apiServer {
 	}
 }
 
-// request is a round trip: others may come first, and it may fail.
-func (s *apiServer) request() error {
+// request is a round trip: others may come first, and it may fail, or last until the caller gives up.
+func (s *apiServer) request(ctx context.Context) error {
 	s.e.pause()
+	// The components that are modelled here don't hang with it: what a real one does then isn't known.
+	if deadline, bounded := ctx.Deadline(); bounded && s.hanging {
+		s.e.await(deadline, func() bool { return !s.hanging || ctx.Err() != nil })
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 	if s.failing > 0 && s.e.chance(s.failing) {
 		return errAPI
 	}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,7 +89,7 @@ func (c *attachDetach) sync() {
 			continue
 		}
 		a, listed := c.lister.attachments[name]
-		if !listed && c.w.api.request() == nil {
+		if !listed && c.w.api.request(context.Background()) == nil {
 			a = c.w.api.attachmentNow(name).attachment
 		}
 		if !a.Attached {
@@ -136,7 +137,7 @@ func (c *attachDetach) detach() {
 		if c.mounted(believed) && !c.w.api.nodes[believed.node].Leaving && (c.healthy(believed.node) || time.Since(believed.unwanted) < c.unmountWait) {
 			continue
 		}
-		if c.w.api.request() == nil {
+		if c.w.api.request(context.Background()) == nil {
 			c.w.e.log("detaches %s from %s", believed.volume.pv, believed.node)
 			c.noteForced(believed)
 			_ = c.w.api.delete(name, "", "")
@@ -180,7 +181,7 @@ func (c *attachDetach) attach() {
 			continue
 		}
 		seen, listed := c.lister.attachments[attachment]
-		if seen.Detaching() || !listed && c.w.api.request() != nil {
+		if seen.Detaching() || !listed && c.w.api.request(context.Background()) != nil {
 			continue
 		}
 		if !listed && c.w.api.create(pod.volume, pod.node) == nil {

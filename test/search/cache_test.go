@@ -202,16 +202,16 @@ func (c *cache) AttachmentsChanged(handle string) <-chan struct{} {
 	return c.signals[handle]
 }
 
-func (c *cache) LiveNode(_ context.Context, name string) attach.Answer[attach.Node] {
-	if err := c.api.request(); err != nil {
+func (c *cache) LiveNode(ctx context.Context, name string) attach.Answer[attach.Node] {
+	if err := c.api.request(ctx); err != nil {
 		return attach.Answer[attach.Node]{Err: err}
 	}
 	node, found := c.api.nodes[name]
 	return attach.Answer[attach.Node]{Value: node, Found: found}
 }
 
-func (c *cache) LiveAttachment(_ context.Context, name string) attach.Answer[attach.Attachment] {
-	if err := c.api.request(); err != nil {
+func (c *cache) LiveAttachment(ctx context.Context, name string) attach.Answer[attach.Attachment] {
+	if err := c.api.request(ctx); err != nil {
 		return attach.Answer[attach.Attachment]{Err: err}
 	}
 	if current := c.api.attachments[name]; current != nil {
@@ -220,8 +220,8 @@ func (c *cache) LiveAttachment(_ context.Context, name string) attach.Answer[att
 	return attach.Answer[attach.Attachment]{}
 }
 
-func (c *cache) LiveAttachmentsOf(_ context.Context, handle string) ([]attach.Attachment, error) {
-	if err := c.api.request(); err != nil {
+func (c *cache) LiveAttachmentsOf(ctx context.Context, handle string) ([]attach.Attachment, error) {
+	if err := c.api.request(ctx); err != nil {
 		return nil, err
 	}
 	var found []attach.Attachment
@@ -311,12 +311,12 @@ func (c *cache) stopPods(nodeName string) {
 	}
 }
 
-func (c *cache) DeleteAttachment(_ context.Context, attachment attach.Attachment) error {
-	return c.deleteExactly(attachment.Name, attachment.UID, attachment.ResourceVersion)
+func (c *cache) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
+	return c.deleteExactly(ctx, attachment.Name, attachment.UID, attachment.ResourceVersion)
 }
 
-func (c *cache) deleteExactly(name, uid, version string) error {
-	if err := c.api.request(); err != nil {
+func (c *cache) deleteExactly(ctx context.Context, name, uid, version string) error {
+	if err := c.api.request(ctx); err != nil {
 		return err
 	}
 	current := c.api.attachments[name]

@@ -113,6 +113,9 @@ func (w *world) outage() {
 	w.e.spawn("outage", func() {
 		w.e.sleep(5*time.Second + w.e.upTo(15*time.Second))
 		if w.storage.appliance.Phase() == appliance.Up {
+			if w.e.chance(3) {
+				w.hangAPI() // what takes the appliance's power may take the control plane's storage, too
+			}
 			w.storage.reboot(appliance.Boot{PowerCut: true})
 		}
 		if m.frozen {

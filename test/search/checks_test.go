@@ -258,7 +258,7 @@ func (w *world) linearizable(v *volume) error {
 // settle ends all trouble, and gives everybody time to come to rest.
 func (w *world) settle() error {
 	w.calm = true
-	w.api.failing, w.storage.trouble, w.storage.hangs, w.split = 0, 0, false, false
+	w.api.failing, w.api.hanging, w.storage.trouble, w.storage.hangs, w.split = 0, false, 0, false, false
 	w.e.log("-- everything calms down --")
 	w.untaintNode()
 	for _, id := range w.ids {

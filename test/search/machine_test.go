@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -212,7 +213,7 @@ func (m *machine) bring(v *volume, pods []*pod) {
 
 // attempt is a call of the node plugin, to stage or to publish, with the context that the attachment has by then.
 func (m *machine) attempt(v *volume) bool {
-	if m.w.api.request() != nil || !m.responds() {
+	if m.w.api.request(context.Background()) != nil || !m.responds() {
 		return false
 	}
 	attachment := m.w.api.attachments[v.attachment(m.node)]

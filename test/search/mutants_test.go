@@ -286,8 +286,8 @@ func (a anyMode) LastSeen(id rds.VolumeID) (rds.Disk, bool) {
 // anyVersion deletes an attachment whatever became of it.
 type anyVersion struct{ *cache }
 
-func (c anyVersion) DeleteAttachment(_ context.Context, attachment attach.Attachment) error {
-	return c.deleteExactly(attachment.Name, "", "")
+func (c anyVersion) DeleteAttachment(ctx context.Context, attachment attach.Attachment) error {
+	return c.deleteExactly(ctx, attachment.Name, "", "")
 }
 
 // neverWaits acts on caches that aren't filled.

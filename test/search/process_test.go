@@ -300,7 +300,7 @@ func (p *process) sync(seen attach.Attachment) error {
 	if nodeID == "" {
 		return errMissing
 	}
-	if err := p.w.api.request(); err != nil {
+	if err := p.w.api.request(p.context()); err != nil {
 		return err
 	}
 	err := p.w.api.update(seen, func(current *object) { current.finalizer, current.NodeID = true, nodeID })
@@ -312,7 +312,7 @@ func (p *process) sync(seen attach.Attachment) error {
 	if err != nil {
 		return err
 	}
-	if err := p.w.api.request(); err != nil {
+	if err := p.w.api.request(p.context()); err != nil {
 		return err
 	}
 	// The status is patched without a precondition on the version.
@@ -337,7 +337,7 @@ func (p *process) detach(v *volume, seen attach.Attachment) error {
 	if err := p.unpublish(v, nodeID); err != nil {
 		return err
 	}
-	if err := p.w.api.request(); err != nil {
+	if err := p.w.api.request(p.context()); err != nil {
 		return err
 	}
 	current = p.w.api.attachments[seen.Name]

@@ -217,7 +217,7 @@ func (w *world) pickMachine(fits func(*machine) bool) *machine {
 func (w *world) chaos() {
 	acts := []func(){
 		w.crashMachine, w.pauseMachine, w.resumeMachine, w.resumeMachine, w.freeze, w.outage, w.deleteNode, w.deleteNode, w.replaceNode, w.replaceNode,
-		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI,
+		w.reregister, w.reregister, w.movePod, w.movePod, w.movePod, w.hang, w.hang, w.scale, w.scale, w.killController, w.switchLeader, w.stallWatch, w.stallWatch, w.breakAPI, w.hangAPI,
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
@@ -373,6 +373,19 @@ func (w *world) stallWatch() {
 
 func (w *world) breakAPI() {
 	w.api.failing = []int{0, 0, 10, 3}[w.e.random.IntN(4)]
+}
+
+// hangAPI has the API server take requests and answer none, for a while.
+func (w *world) hangAPI() {
+	if w.api.hanging {
+		return
+	}
+	w.e.log("the API server hangs")
+	w.api.hanging = true
+	w.e.spawn("API server", func() {
+		w.e.sleep(time.Minute + w.e.upTo(2*time.Minute))
+		w.api.hanging = false
+	})
 }
 
 func (w *world) breakAppliance() {

@@ -5,7 +5,7 @@
 // Where to find what:
 //
 //   - controller.go    Service: its configuration, what it needs, what it can do
-//   - one file per RPC: create.go, delete.go, publish.go, unpublish.go, expand.go, validate.go, getcapacity.go, list.go
+//   - one file per RPC: create.go, delete.go, publish.go, unpublish.go, expand.go, validate.go, capacity.go, list.go
 //     (ListVolumes, ControllerGetVolume), health.go (ControllerGetVolumeHealth, ControllerListVolumeHealth)
 //   - publishqueue.go  publish requests that wait for a conflict to end, in order and bounded
 //   - refusal.go       the error of a publish request that is refused

@@ -89,7 +89,7 @@ func New(config Config, connector Connector, mounter host.Mounter, commands util
 		return nil, fmt.Errorf("node service: %w", err)
 	}
 	if config.FlushTimeout < 0 || config.FlushTimeout >= callLimit {
-		return nil, fmt.Errorf("node service: want a patience of less than %s, not %s", callLimit, config.FlushTimeout)
+		return nil, fmt.Errorf("node service: want a flush timeout of less than %s, not %s", callLimit, config.FlushTimeout)
 	}
 	return &Service{
 		id: id, maxVolumes: config.MaxVolumes, flushTimeout: cmp.Or(config.FlushTimeout, DefaultFlushTimeout),
