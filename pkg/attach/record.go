@@ -8,7 +8,7 @@ const (
 	AccessBlock = "block"
 )
 
-// ModeMultiWriter, together with AccessBlock, allows two holders: both write while a virtual machine migrates from one
+// ModeMultiWriter allows two holders, if the access is AccessBlock: both write while a virtual machine migrates from one
 // to the other.
 const ModeMultiWriter = "multi-node-multi-writer"
 

@@ -31,7 +31,10 @@ type listeners struct {
 // noListener ignores nodes.
 type noListener struct{}
 
+// Appeared does nothing.
 func (noListener) Appeared(string) {}
+
+// Vanished does nothing.
 func (noListener) Vanished(string) {}
 
 // OnAttachments has enqueue called with the name of an attachment after every event that may matter to it. enqueue must

@@ -159,7 +159,7 @@ func (c *Service) ifOurs(handle string, operate func(rds.VolumeID) error) error 
 	}
 	id, err := rds.ParseVolumeID(handle)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // what never was is gone
 	}
 	return c.whileLocked(id, operate)
 }

@@ -76,7 +76,7 @@ func newNodeWorld(t *testing.T) *nodeWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Service.host = host.New(w.mounts, w.mounts, w.commands)
+	w.host = host.New(w.mounts, w.mounts, w.commands)
 	t.Cleanup(func() {
 		for path, times := range w.mounts.opened {
 			if times != 0 {

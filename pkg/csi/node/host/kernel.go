@@ -87,7 +87,7 @@ func (Linux) Size(device string) (size int64, err error) {
 }
 
 // SetReadOnly is the ioctl BLKROSET.
-func (Linux) SetReadOnly(device string, readOnly bool) (err error) {
+func (Linux) SetReadOnly(device string, readOnly bool) (err error) { //nolint:revive // flag-parameter: it is the value itself, not a switch
 	value := 0
 	if readOnly {
 		value = 1
