@@ -103,13 +103,16 @@ func (n *Nodes) liveAnswers(ctx context.Context, volumeHandle, nodeName string) 
 	return node, attachment
 }
 
-// Granted returns the highest generation that any cached attachment of the volume carries; 0 if none does.
-func (n *Nodes) Granted(volumeHandle string) uint64 {
-	var highest uint64
+// Granted returns the newest grant that any cached attachment of the volume carries: the one of the highest generation. It
+// is zero if there is none.
+func (n *Nodes) Granted(volumeHandle string) Grant {
+	var newest Grant
 	for _, attachment := range n.cluster.CachedAttachmentsOf(volumeHandle) {
-		highest = max(highest, attachment.Grant.Generation)
+		if attachment.Grant.Generation > newest.Generation {
+			newest = attachment.Grant
+		}
 	}
-	return highest
+	return newest
 }
 
 // Grants returns the valid grants of the volume, from live answers. It reads every attachment that the cache has. If

@@ -261,7 +261,7 @@ func TestGrantsAreLive(t *testing.T) {
 			if len(cluster.cachedVA) > 0 && len(got) > 0 && cluster.listed > 0 {
 				t.Error("listed all attachments though the cache had what there is")
 			}
-			if granted := nodes.Granted(handle1); granted != 9 && len(cluster.cachedVA) > 0 {
+			if granted := nodes.Granted(handle1).Generation; granted != 9 && len(cluster.cachedVA) > 0 {
 				t.Errorf("highest generation known: got %d, want 9", granted)
 			}
 		})

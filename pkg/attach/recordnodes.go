@@ -21,8 +21,8 @@ func (RecordNodes) HolderStates(_ context.Context, _ string, holders []NodeID) [
 // StoppedUsing returns false: there is never a proof.
 func (RecordNodes) StoppedUsing(context.Context, string, NodeID) bool { return false }
 
-// Granted returns 0.
-func (RecordNodes) Granted(string) uint64 { return 0 }
+// Granted returns no grant.
+func (RecordNodes) Granted(string) Grant { return Grant{} }
 
 // Grants returns none.
 func (RecordNodes) Grants(context.Context, string) ([]Grant, error) { return nil, nil }

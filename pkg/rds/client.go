@@ -18,7 +18,13 @@ type Client struct {
 
 	mu       sync.Mutex
 	lastSeen map[VolumeID]Disk
-	highest  map[VolumeID]uint64
+	highest  map[VolumeID]generation
+}
+
+// generation is a generation of a disk's record, with the subsystem NQN that followed from it.
+type generation struct {
+	number       uint64
+	subsystemNQN string
 }
 
 // New checks the configuration and returns a client of the appliance behind transport. Errors are *FieldError.
@@ -29,7 +35,7 @@ func New(config Config, transport Transport) (*Client, error) {
 	if config.Observe == nil {
 		config.Observe = func(Kind, Outcome, time.Duration) {}
 	}
-	return &Client{transport: transport, config: config, lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]uint64{}}, nil
+	return &Client{transport: transport, config: config, lastSeen: map[VolumeID]Disk{}, highest: map[VolumeID]generation{}}, nil
 }
 
 // Close closes the transport. Operations in flight fail, later ones return ErrUnreachable.
@@ -48,8 +54,10 @@ func (c *Client) cache(disk Disk) Disk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	disk.expectedHost = c.hostOf(disk.Record)
-	disk.Highest = max(c.highest[disk.ID], disk.Record.Generation)
-	c.highest[disk.ID] = disk.Highest
+	if c.highest[disk.ID].number <= disk.Record.Generation {
+		c.highest[disk.ID] = generation{disk.Record.Generation, disk.Record.SubsystemNQN(disk.ID)}
+	}
+	disk.Highest, disk.HighestNQN = c.highest[disk.ID].number, c.highest[disk.ID].subsystemNQN
 	c.lastSeen[disk.ID] = disk
 	return disk
 }

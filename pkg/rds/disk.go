@@ -18,8 +18,9 @@ type Disk struct {
 	// Record names the holders.
 	Record Record
 	// Highest is the highest generation that this client ever saw in the disk's record. If it is above the record's, the
-	// appliance went back in time.
-	Highest uint64
+	// appliance went back in time. HighestNQN is the subsystem NQN of that generation.
+	Highest    uint64
+	HighestNQN string
 
 	// comment is the record exactly as the appliance has it: the condition of the next write.
 	comment string

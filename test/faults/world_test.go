@@ -41,7 +41,7 @@ func (leavingNodes) HolderStates(_ context.Context, _ string, holders []attach.N
 
 func (leavingNodes) StoppedUsing(context.Context, string, attach.NodeID) bool { return true }
 
-func (leavingNodes) Granted(string) uint64 { return 0 }
+func (leavingNodes) Granted(string) attach.Grant { return attach.Grant{} }
 
 func (leavingNodes) Grants(context.Context, string) ([]attach.Grant, error) { return nil, nil }
 

@@ -142,14 +142,14 @@ func (a frozenRecords) Unpublish(ctx context.Context, seen rds.Disk, next rds.Re
 // forgetfulNodes don't know what was granted.
 type forgetfulNodes struct{ controller.Nodes }
 
-func (forgetfulNodes) Granted(string) uint64 { return 0 }
+func (forgetfulNodes) Granted(string) attach.Grant { return attach.Grant{} }
 
 // timelessDisks aren't known to have been newer than they are.
 type timelessDisks struct{ *rds.Client }
 
 func (a timelessDisks) Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
 	disk, err := a.Client.Get(ctx, id)
-	disk.Highest = 0
+	disk.Highest, disk.HighestNQN = 0, ""
 	return disk, err
 }
 
@@ -163,7 +163,7 @@ func (a timelessDisks) List(ctx context.Context) ([]rds.Disk, error) {
 
 func (a timelessDisks) LastSeen(id rds.VolumeID) (rds.Disk, bool) {
 	disk, found := a.Client.LastSeen(id)
-	disk.Highest = 0
+	disk.Highest, disk.HighestNQN = 0, ""
 	return disk, found
 }
 

@@ -48,8 +48,8 @@ type Nodes interface {
 	HolderStates(ctx context.Context, handle string, holders []attach.NodeID) []attach.Holder
 	// StoppedUsing reports whether the living node itself proves that it doesn't use the volume any more.
 	StoppedUsing(ctx context.Context, handle string, node attach.NodeID) bool
-	// Granted returns the highest generation that any cached attachment of the volume carries, 0 if none does.
-	Granted(handle string) uint64
+	// Granted returns the newest grant that any cached attachment of the volume carries; zero if none does.
+	Granted(handle string) attach.Grant
 	// Grants returns, from live answers, the grants under which living nodes have the volume attached.
 	Grants(ctx context.Context, handle string) ([]attach.Grant, error)
 	// Changed returns a channel that is closed at the next event about an attachment of the volume, or its node.
@@ -198,4 +198,4 @@ func parseExisting(request interface{ GetVolumeId() string }) (rds.VolumeID, err
 }
 
 // granted returns the highest generation at which the volume is known to be granted.
-func (c *Service) granted(id rds.VolumeID) uint64 { return c.nodes.Granted(id.String()) }
+func (c *Service) granted(id rds.VolumeID) uint64 { return c.nodes.Granted(id.String()).Generation }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -74,14 +75,19 @@ func (c *Service) SeenRecord(handle string) (attach.Record, bool) {
 // Refresh reads every record in one exec, so that SeenRecord is up to date for a moment. It restores each volume whose
 // record went back in time: its export may admit a node that was fenced. That can't wait until the appliance has
 // booted. So Refresh restores what the list has, even if the list is incomplete and it returns an error because of
-// that.
+// that. Every superseded export goes away before Kubernetes is asked about any volume.
 func (c *Service) Refresh(ctx context.Context) error {
 	disks, err := c.appliance.List(ctx)
+	disks = slices.DeleteFunc(disks, func(disk rds.Disk) bool { return !disk.WentBack(c.granted(disk.ID)) })
 	failed := []error{err}
 	for _, disk := range disks {
-		if disk.WentBack(c.granted(disk.ID)) {
-			failed = append(failed, c.whileLocked(disk.ID, func(id rds.VolumeID) error { return c.restoreLost(ctx, id) }))
-		}
+		failed = append(failed, c.whileLocked(disk.ID, func(rds.VolumeID) error {
+			_, err := c.withdrawSuperseded(ctx, disk)
+			return err
+		}))
+	}
+	for _, disk := range disks {
+		failed = append(failed, c.whileLocked(disk.ID, func(id rds.VolumeID) error { return c.restoreLost(ctx, id) }))
 	}
 	return errors.Join(failed...)
 }

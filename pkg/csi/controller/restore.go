@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -56,11 +57,11 @@ func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error
 		return disk, err
 	}
 	granted = max(granted, disk.Highest)
-	klog.FromContext(ctx).Info("The appliance went back in time; the volume isn't exported until it is restored",
+	klog.FromContext(ctx).Info("The appliance went back in time; restoring the volume",
 		"volume", id, "generation", disk.Record.Generation, "granted", granted, "holders", disk.Record.Holding.Holders)
 	c.observer.Note(attach.Note{
 		Reason: attach.ApplianceWentBack, Warning: true, Volume: id.String(),
-		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access was revoked, and goes back to the last holder.", disk.Record.Generation, granted),
+		Message: fmt.Sprintf("The appliance's record of this volume is older (generation %d) than what was granted (%d): it lost what it had written. Access goes back to the last holder; an older one is shut out.", disk.Record.Generation, granted),
 	})
 	disk, err = c.restoreGranted(ctx, disk, granted)
 	if err == nil {
@@ -72,19 +73,17 @@ func (c *Service) restore(ctx context.Context, id rds.VolumeID) (rds.Disk, error
 // restoreGranted replaces a record that went back in time by one with the holding that was granted last. granted is the
 // generation of that holding. The new record has a higher one.
 func (c *Service) restoreGranted(ctx context.Context, disk rds.Disk, granted uint64) (rds.Disk, error) {
-	holding, unknown := c.grantedHolding(ctx, disk.ID)
-	if unknown == nil && disk.Consistent() && holding.Epoch == disk.Record.Holding.Epoch && holding.Epoch != "" {
-		// The epoch is the same, only its holders may differ. Nodes that are connected stay connected.
-		return c.appliance.Publish(ctx, disk, disk.Record.Restore(holding, granted))
-	}
-	// Withdraw ends the export and leaves the record old. If what follows fails, the next request still sees that the
-	// record went back in time.
-	disk, err := c.appliance.Withdraw(ctx, disk)
+	disk, err := c.withdrawSuperseded(ctx, disk)
 	if err != nil {
 		return rds.Disk{}, err
 	}
-	if unknown != nil {
-		return rds.Disk{}, unknown
+	holding, err := c.grantedHolding(ctx, disk.ID)
+	if err != nil {
+		return rds.Disk{}, err
+	}
+	if disk.Consistent() && holding.Epoch == disk.Record.Holding.Epoch && holding.Epoch != "" {
+		// The epoch is the same, only its holders may differ. Nodes that are connected stay connected.
+		return c.appliance.Publish(ctx, disk, disk.Record.Restore(holding, granted))
 	}
 	next := disk.Record.Restore(holding, granted)
 	if !next.Held() {
@@ -93,9 +92,32 @@ func (c *Service) restoreGranted(ctx context.Context, disk rds.Disk, granted uin
 	return c.appliance.Publish(ctx, disk, next)
 }
 
+// withdrawSuperseded ends the export of a disk whose record went back in time to an epoch that was superseded: it may
+// admit a node that was fenced. Nobody is asked before that, since the answer may take for ever. The record stays old,
+// so the next request still sees that it went back in time.
+//
+// An epoch that the newest known grant or generation names isn't superseded. Its holder stays connected, because many
+// kernels never come back after a target refused them once. The caller has locked the volume.
+func (c *Service) withdrawSuperseded(ctx context.Context, disk rds.Disk) (rds.Disk, error) {
+	newest, grant := disk.HighestNQN, c.nodes.Granted(disk.ID.String())
+	if grant.Generation > disk.Highest {
+		newest = grant.SubsystemNQN
+	}
+	if !disk.Exported || disk.SubsystemNQN == newest {
+		return disk, nil
+	}
+	klog.FromContext(ctx).Info("Taking away the export of a superseded epoch", "volume", disk.ID, "subsystemNQN", disk.SubsystemNQN, "newest", newest)
+	return c.appliance.Withdraw(ctx, disk)
+}
+
+// grantsTimeout bounds the question who was granted a volume, so that one without an answer leaves time for others.
+const grantsTimeout = 5 * time.Second
+
 // grantedHolding returns the newest holding among the volume's attachments, as the API server has them now. It returns
 // an empty one if the volume is attached to no node, and attach.ErrUnknown if an attachment can't be read.
 func (c *Service) grantedHolding(ctx context.Context, id rds.VolumeID) (rds.Holding, error) {
+	ctx, cancel := context.WithTimeout(ctx, grantsTimeout)
+	defer cancel()
 	grants, err := c.nodes.Grants(ctx, id.String())
 	if err != nil {
 		return rds.Holding{}, err

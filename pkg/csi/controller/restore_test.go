@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -63,7 +64,7 @@ func wentBack(t *testing.T) past {
 	if w.reachable() != old.Target.SubsystemNQN {
 		t.Fatalf("the appliance did not go back: it exports %q", w.reachable())
 	}
-	w.nodes.granted = lost.Grant.Generation
+	w.nodes.granted = lost.Grant
 	w.nodes.grants = []attach.Grant{lost.Grant}
 	return past{w, volume, old, lost}
 }
@@ -125,6 +126,88 @@ func TestRestoreTakesTheExportAwayFirst(t *testing.T) {
 	}
 	w.nodes.failed = nil
 	if err := w.Restore(t.Context(), w.volume); err != nil || w.reachable() != w.lost.Target.SubsystemNQN {
+		t.Errorf("once the API server answers: %v, exported %q", err, w.reachable())
+	}
+}
+
+// The API server may take a question and never answer it. By then nobody may have access who was shut out, whichever volume
+// the question is about, and one question leaves time for the others.
+func TestExportsGoAwayBeforeAnythingIsAsked(t *testing.T) {
+	w := wentBack(t)
+	asked := 0
+	w.nodes.failed = context.DeadlineExceeded
+	w.nodes.onGrants = func(ctx context.Context) {
+		asked++
+		if exported := w.reachable(); exported != "" {
+			t.Errorf("asked while %q is exported", exported)
+		}
+		if deadline, bounded := ctx.Deadline(); !bounded || time.Until(deadline) > grantsTimeout {
+			t.Errorf("the question is bounded: %t, by %s, want %s at most", bounded, deadline, grantsTimeout)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if err := w.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) || asked != 1 || w.reachable() != "" {
+		t.Errorf("got %v after %d questions, exported %q", err, asked, w.reachable())
+	}
+}
+
+func TestEverySupersededExportGoesAwayBeforeTheFirstQuestion(t *testing.T) {
+	w := newForgetful(t)
+	var volumes []string
+	for _, name := range []string{"pvc-1", "pvc-2"} {
+		response, err := w.CreateVolume(t.Context(), createRequest(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		volumes = append(volumes, response.GetVolume().GetVolumeId())
+		w.mustPublish(t, volumes[len(volumes)-1], nodeA)
+	}
+	w.sim.Advance(2 * flashDelay)
+	for _, volume := range volumes {
+		if err := w.unpublish(t, volume, nodeA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.cutPower(t)
+	w.sim.Advance(time.Hour)
+	w.nodes.failed = attach.ErrUnknown
+	asked := 0
+	w.nodes.onGrants = func(context.Context) {
+		asked++
+		if exported := w.reachable(); exported != "" {
+			t.Errorf("question %d is asked while %q is exported", asked, exported)
+		}
+	}
+	if err := w.Refresh(t.Context()); !errors.Is(err, attach.ErrUnknown) || asked != 2 {
+		t.Errorf("got %v after %d questions, want 2", err, asked)
+	}
+}
+
+// What was lost may be of no weight, such as an expansion: the epoch is the newest that is known, and its holder, who is
+// connected, isn't cut off by a question without an answer.
+func TestTheNewestKnownEpochStaysExported(t *testing.T) {
+	w := newForgetful(t)
+	volume := w.create(t)
+	held := w.mustPublish(t, volume, nodeA)
+	w.sim.Advance(2 * flashDelay)
+	w.Service.config.ExpandPublished = true
+	if _, err := w.expand(t, volume, 128*mebibyte); err != nil {
+		t.Fatal(err)
+	}
+	w.cutPower(t)
+	w.sim.Advance(time.Hour)
+	w.nodes.failed = attach.ErrUnknown
+	w.nodes.onGrants = func(context.Context) {
+		if w.reachable() != held.Target.SubsystemNQN {
+			t.Errorf("the holder was cut off: exported %q", w.reachable())
+		}
+	}
+	if err := w.Refresh(t.Context()); !errors.Is(err, attach.ErrUnknown) || w.reachable() != held.Target.SubsystemNQN {
+		t.Errorf("got %v, exported %q, want %q", err, w.reachable(), held.Target.SubsystemNQN)
+	}
+	w.nodes.failed, w.nodes.grants = nil, []attach.Grant{held.Grant}
+	if err := w.Refresh(t.Context()); err != nil || w.reachable() != held.Target.SubsystemNQN {
 		t.Errorf("once the API server answers: %v, exported %q", err, w.reachable())
 	}
 }
@@ -218,7 +301,7 @@ func TestAnOldMemoryIsNotTakenForThePast(t *testing.T) {
 	w.restart(t)
 	b := w.mustPublish(t, volume, nodeB)
 	w.Service = behind
-	w.nodes.granted = b.Grant.Generation
+	w.nodes.granted = b.Grant
 	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	if _, err := w.publish(t, volume, nodeA); failure.Code(err) != codes.FailedPrecondition || w.reachable() != b.Target.SubsystemNQN || w.noted(attach.ApplianceWentBack) {
 		t.Errorf("got %v, exported %q, notes %+v", err, w.reachable(), w.notes)

@@ -35,7 +35,7 @@ func forgotten(t *testing.T) past {
 	if w.record(t, volume).Held() {
 		t.Fatal("the appliance did not go back")
 	}
-	w.nodes.granted, w.nodes.grants = lost.Grant.Generation, []attach.Grant{lost.Grant}
+	w.nodes.granted, w.nodes.grants = lost.Grant, []attach.Grant{lost.Grant}
 	w.setHolder(nodeB, attach.HolderAttached, time.Time{})
 	return past{controllerWorld: w, volume: volume, lost: lost}
 }

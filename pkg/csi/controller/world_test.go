@@ -31,18 +31,23 @@ type fakeNodes struct {
 	failed       error
 	asked        int
 	stoppedUsing map[string]bool
-	granted      uint64
+	granted      attach.Grant
 	grants       []attach.Grant
-	changed      chan struct{}
+	// onGrants, unless nil, is called before the grants are given.
+	onGrants func(context.Context)
+	changed  chan struct{}
 }
 
 func (f *fakeNodes) StoppedUsing(_ context.Context, _ string, node attach.NodeID) bool {
 	return f.stoppedUsing[node.String()]
 }
 
-func (f *fakeNodes) Granted(string) uint64 { return f.granted }
+func (f *fakeNodes) Granted(string) attach.Grant { return f.granted }
 
-func (f *fakeNodes) Grants(context.Context, string) ([]attach.Grant, error) {
+func (f *fakeNodes) Grants(ctx context.Context, _ string) ([]attach.Grant, error) {
+	if f.onGrants != nil {
+		f.onGrants(ctx)
+	}
 	return f.grants, f.failed
 }
 
