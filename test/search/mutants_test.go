@@ -22,7 +22,7 @@ type without struct {
 	line func(string) string
 	// kubernetes, appliance, nodes and records stand before what the product asks.
 	kubernetes func(*cache) attacherView
-	appliance  func(*rds.Client) controller.Appliance
+	appliance  func(*world, *rds.Client) controller.Appliance
 	nodes      func(*world, controller.Nodes) controller.Nodes
 	records    func(*controller.Service) attach.Appliance
 	// identity is what a machine reports of itself.
@@ -36,7 +36,7 @@ func nothing() without {
 	return without{
 		line:       func(line string) string { return line },
 		kubernetes: func(c *cache) attacherView { return c },
-		appliance:  func(client *rds.Client) controller.Appliance { return client },
+		appliance:  func(_ *world, client *rds.Client) controller.Appliance { return client },
 		nodes:      func(_ *world, nodes controller.Nodes) controller.Nodes { return nodes },
 		records:    func(controller *controller.Service) attach.Appliance { return controller },
 		identity:   func(machine string) string { return machine },
@@ -51,15 +51,15 @@ func protections() map[string]func(*without) {
 			w.line = func(line string) string { return condition.ReplaceAllString(line, "$1") }
 		},
 		"fresh token": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return frozenRecords{timelessDisks{client}} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return frozenRecords{timelessDisks{client}} }
 			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return forgetfulNodes{nodes} }
 			w.records = func(controller *controller.Service) attach.Appliance { return timelessRecords{controller} }
 		},
 		"unpublish always writing": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return lazyUnpublish{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return lazyUnpublish{client} }
 		},
 		"new NQN": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return oneEpoch{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return oneEpoch{client} }
 		},
 		"live confirmation of node": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return cachedNodes{c} }
@@ -70,21 +70,24 @@ func protections() map[string]func(*without) {
 		"machine identity":     func(w *without) { w.identity = func(string) string { return "same" } },
 		"machine in the grant": func(w *without) { w.anyGrant = true },
 		"generation": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return timelessDisks{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return timelessDisks{client} }
 			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return forgetfulNodes{nodes} }
 			w.records = func(controller *controller.Service) attach.Appliance { return timelessRecords{controller} }
 		},
 		"comparison during the boot": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return wholeLists{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return wholeLists{client} }
+		},
+		"export before the question": func(w *without) {
+			w.appliance = func(world *world, client *rds.Client) controller.Appliance { return lateWithdraw{client, world} }
 		},
 		"proof of deletion": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return hopefulDelete{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return hopefulDelete{client} }
 		},
 		"look at the export": func(w *without) {
 			w.records = func(controller *controller.Service) attach.Appliance { return blindRecords{controller} }
 		},
 		"access mode in the record": func(w *without) {
-			w.appliance = func(client *rds.Client) controller.Appliance { return anyMode{client} }
+			w.appliance = func(_ *world, client *rds.Client) controller.Appliance { return anyMode{client} }
 		},
 		"UID precondition": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return anyVersion{c} }
@@ -312,4 +315,17 @@ func (n sharedGrace) HolderStates(ctx context.Context, volumeID string, holders 
 		}
 	}
 	return standings
+}
+
+// lateWithdraw asks the API server something before it takes an export away.
+type lateWithdraw struct {
+	*rds.Client
+	w *world
+}
+
+func (a lateWithdraw) Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error) {
+	if err := a.w.api.request(ctx); err != nil {
+		return rds.Disk{}, err
+	}
+	return a.Client.Withdraw(ctx, seen)
 }
