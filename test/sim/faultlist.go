@@ -71,6 +71,7 @@ func replyFaults() []NamedFault {
 		{Name: "reply truncated at the end", Fault: Fault{Kind: Truncate, Keep: -20}},
 		{Name: "reply late", Fault: Fault{Kind: Late, Delay: lateness}, Silent: true},
 		{Name: "garbage first", Fault: Fault{Kind: Garbage, Line: "login banner: all is well"}},
+		{Name: "log echoed", Fault: Fault{Kind: Echo, Line: "12:00:00 system,error,critical login failure for user admin"}},
 		{Name: "parse error", Fault: Fault{Kind: Reject, Line: "expected end of command (line 1 column 24)"}},
 		{Name: "hang before", Fault: Fault{Kind: Hang}, Silent: true},
 		{Name: "hang after", Fault: Fault{Kind: HangAfter}, Silent: true},

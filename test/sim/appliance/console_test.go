@@ -18,6 +18,12 @@ func TestAnEmptyPrintIsAListOrAnEmptyString(t *testing.T) {
 	open(t, func(o *appliance.Options) { o.Unknowns.EmptyListAsString = true }).want(t, line, `""`+"\r\n")
 }
 
+func TestAPrintMayBeCut(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.PrintMax = 1 })
+	b.run(t, add)
+	b.want(t, `:put [:len [/disk find]]; :put [:len [/disk print as-value]]; :put [:len [/disk print as-value where slot=x]]`, "2\r\n1\r\n1\r\n")
+}
+
 func TestPrintForms(t *testing.T) {
 	b := open(t, nil)
 	b.run(t, add)

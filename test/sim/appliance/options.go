@@ -82,6 +82,8 @@ type Unknowns struct {
 	RefuseLiveFileRemove bool
 	// EmptyListAsString serializes an empty list as "" instead of [].
 	EmptyListAsString bool
+	// PrintMax is the most items that print as-value yields; no bound if zero.
+	PrintMax int
 	// RenameNeedsReexport leaves an exported disk reachable under its old NQN
 	// when it gets another one, until the export is taken away.
 	RenameNeedsReexport bool
