@@ -3,12 +3,13 @@ package rds
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// What may stand after a command's nonce at the beginning of a line of its reply.
+// What may stand after a command's nonce in its reply.
 const (
 	markerDone   = "DONE"
 	markerFailed = "ERR"
@@ -43,29 +44,48 @@ type reply struct {
 	probes []probeItem
 }
 
-// readReply decodes the output of the command with this nonce. It returns a *CommandError if the appliance ran nothing
-// at all (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
-func readReply(nonce, output string) (reply, error) {
-	var answer reply
-	found := map[string]bool{}
-	for line := range strings.Lines(output) {
-		marked, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), nonce+"-")
-		if !ours {
-			continue
+// readReply decodes the output of a command. It returns a *CommandError if the appliance ran nothing at all (a parse error
+// or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
+//
+// Every marker that was asked for must be there exactly once, in order, and no other. A section that is missing would pass
+// for an empty one.
+//
+// A marker counts wherever it stands in a line. RouterOS echoes critical logs into sessions, without a line end where they
+// please. The nonce is random and is known to nobody else: what follows it was printed by this command.
+func readReply(cmd *command, output string) (reply, error) {
+	before, rest, found := strings.Cut(output, cmd.nonce+"-")
+	if !found {
+		if strings.TrimSpace(before) != "" {
+			return reply{}, &CommandError{Text: firstLine(before)}
 		}
-		marker, text, _ := strings.Cut(marked, " ")
-		found[marker] = true
+		return reply{}, fmt.Errorf("%w: it is empty", ErrIncomplete)
+	}
+	var answer reply
+	var markers []string
+	for section := range strings.SplitSeq(rest, cmd.nonce+"-") {
+		marker, text := cutMarker(section)
 		if err := answer.take(marker, text); err != nil {
 			return reply{}, fmt.Errorf("%w: %s: %w", ErrIncomplete, marker, err)
 		}
+		if marker == markerFailed {
+			marker = markerDone
+		}
+		markers = append(markers, marker)
 	}
-	switch {
-	case len(found) == 0 && strings.TrimSpace(output) != "":
-		return reply{}, &CommandError{Text: firstLine(output)}
-	case !found[markerEnd]:
-		return reply{}, fmt.Errorf("%w: the end marker is missing", ErrIncomplete)
+	if want := append(slices.Clip(cmd.asked), markerEnd); !slices.Equal(markers, want) {
+		return reply{}, fmt.Errorf("%w: it has %q, want %q", ErrIncomplete, markers, want)
 	}
 	return answer, nil
+}
+
+// cutMarker returns the marker at the beginning of a section, and the rest of the marker's line.
+func cutMarker(section string) (marker, text string) {
+	line, _, _ := strings.Cut(section, "\n")
+	end := strings.IndexFunc(line, func(r rune) bool { return r < 'A' || r > 'Z' })
+	if end < 0 {
+		return line, ""
+	}
+	return line[:end], strings.TrimPrefix(strings.TrimRight(line[end:], "\r"), " ")
 }
 
 func (r *reply) take(marker, text string) (err error) {
@@ -92,14 +112,22 @@ func (r *reply) take(marker, text string) (err error) {
 	return err
 }
 
-// decodeItems reads the output of :serialize for a print. An empty print was seen, or is plausible, as [], "" and nothing.
+// decodeItems reads the number of items, and the output of :serialize for a print of them. An empty print was seen, or is
+// plausible, as [], "" and nothing.
 func decodeItems[T any](text string) ([]T, error) {
-	if text == "" || text == `""` {
-		return nil, nil
+	count, text, _ := strings.Cut(text, " ")
+	want, err := strconv.Atoi(count)
+	if err != nil {
+		return nil, fmt.Errorf("no number of items: %w", err)
 	}
 	var items []T
-	if err := json.Unmarshal([]byte(text), &items); err != nil {
-		return nil, fmt.Errorf("not the JSON of a print: %w", err)
+	if text != "" && text != `""` {
+		if err := json.Unmarshal([]byte(text), &items); err != nil {
+			return nil, fmt.Errorf("not the JSON of a print: %w", err)
+		}
+	}
+	if len(items) != want {
+		return nil, fmt.Errorf("it lists %d items of %d", len(items), want)
 	}
 	return items, nil
 }

@@ -50,6 +50,9 @@ func runCase(t *testing.T, m mutation, fault sim.NamedFault, when sim.When) bool
 	if err := m.before(t.Context(), w); err != nil {
 		t.Fatalf("prepare: %v", err)
 	}
+	if m.restarted {
+		w.restart(t)
+	}
 	w.sim.Advance(time.Hour)
 	injection := w.sim.Inject(fault.Fault, when)
 	err := w.retry(t.Context(), m, fault)
