@@ -3,6 +3,7 @@ package rds
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,8 +45,8 @@ type reply struct {
 	probes []probeItem
 }
 
-// readReply decodes the output of a command. It returns a *CommandError if the appliance ran nothing at all (a parse error
-// or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
+// readReply decodes the output of a command. It returns a *CommandError if the appliance is known to have run nothing that
+// writes (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
 //
 // Every marker that was asked for must be there exactly once, in order, and no other. A section that is missing would pass
 // for an empty one.
@@ -55,10 +56,10 @@ type reply struct {
 func readReply(cmd *command, output string) (reply, error) {
 	before, rest, found := strings.Cut(output, cmd.nonce+"-")
 	if !found {
-		if strings.TrimSpace(before) != "" {
-			return reply{}, &CommandError{Text: firstLine(before)}
+		if text, refused := refusal(before); refused {
+			return reply{}, &CommandError{Text: text}
 		}
-		return reply{}, fmt.Errorf("%w: it is empty", ErrIncomplete)
+		return reply{}, fmt.Errorf("%w: all it says is %.200q", ErrIncomplete, strings.TrimSpace(before))
 	}
 	var answer reply
 	var markers []string
@@ -77,6 +78,26 @@ func readReply(cmd *command, output string) (reply, error) {
 	}
 	return answer, nil
 }
+
+// refusal returns the line of a reply without any marker that says that nothing which writes was run. Notes and logs may
+// stand before it. Everything else may be what is left of the reply to a command that ran.
+//
+// RouterOS parses a line as a whole before it runs any of it. Only a parse error names a column, at its very end, so that
+// one which was cut isn't recognised. A missing policy ends the line as well. In a statement that writes it is caught and
+// gets a marker, so that without one it was met in the first read, and nothing came before. All other runtime errors, such
+// as "no such item" and "failure: …", tell nothing of what ran before them.
+func refusal(output string) (text string, refused bool) {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if refusals.MatchString(line) {
+			return line, true
+		}
+	}
+	return "", false
+}
+
+var refusals = regexp.MustCompile(`(?i)^(expected |syntax error |bad command name |bad parameter ).*\(line [0-9]+ column [0-9]+\)$|` +
+	`^(not enough permissions|(std failure: )?not allowed) \(9\)`)
 
 // cutMarker returns the marker at the beginning of a section, and the rest of the marker's line.
 func cutMarker(section string) (marker, text string) {
@@ -165,9 +186,4 @@ func parseClock(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no time of the form hh:mm:ss", text)
 	}
 	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second, nil
-}
-
-func firstLine(output string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(output), "\n")
-	return strings.TrimSpace(line)
 }

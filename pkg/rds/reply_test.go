@@ -3,6 +3,7 @@ package rds_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -61,5 +62,61 @@ func TestAListingThatIsCutIsRefused(t *testing.T) {
 	}
 	if got, err := r.Get(t.Context(), volumeID(t, "pvc-1")); err != nil {
 		t.Errorf("get: got %+v, %v, want the disk: its listing isn't cut", got, err)
+	}
+}
+
+// A reply that says nothing proves nothing. The disk may have been made.
+func TestAStumpOfAReplyIsNoRefusal(t *testing.T) {
+	for keep := range 17 {
+		r := newRig(t)
+		r.sim.Inject(sim.Fault{Kind: sim.Truncate, Keep: keep}, sim.When{})
+		disk, err := r.tryCreate(t, rds.Size{Bytes: 16 * mebibyte})
+		if !errors.Is(err, rds.ErrUnknownOutcome) {
+			t.Errorf("create, with %d bytes of the reply: got %+v, %v, want ErrUnknownOutcome", keep, disk, err)
+		}
+		if _, err := r.List(t.Context()); !errors.Is(err, rds.ErrUnreachable) {
+			t.Errorf("list, with %d bytes of the reply: got %v, want ErrUnreachable", keep, err)
+		}
+	}
+}
+
+// Only what RouterOS is known to say before it runs anything, or for want of a policy, is a refusal of the whole line.
+func TestWhatCountsAsARefusal(t *testing.T) {
+	for text, refusal := range map[string]bool{
+		"expected end of command (line 1 column 24)":                                 true,
+		"expected command name (line 1 column 2)":                                    true,
+		"syntax error (line 1 column 8)":                                             true,
+		"Bad command name foo (line 1 column 7)":                                     true,
+		"bad parameter nvme-tcp-export (line 1 column 12)":                           true,
+		"not enough permissions (9)":                                                 true,
+		"not enough permissions (9) (/disk/print; line 1)":                           true,
+		"not allowed (9)":                                                            true,
+		"std failure: not allowed (9)":                                               true,
+		"Welcome!\r\n\r\nexpected end of command (line 1 column 24)":                 true,
+		"12:00 system,info,account user csi logged in\r\nnot enough permissions (9)": true,
+		"expected end of comm":                                                       false,
+		"expected end of command (line 1 column 2":                                   false,
+		"expected guests tonight":                                                    false,
+		"no such item":                                                               false,
+		"no such item (4)":                                                           false,
+		"failure: not enough disk space":                                             false,
+		"input does not match any value of type":                                     false,
+		"invalid value for argument file-size":                                       false,
+		"interrupted":                                                                false,
+		"action timed out":                                                           false,
+		"12:00 system,critical we are not enough permissions (9)":                    false,
+		"Welcome!": false,
+		"":         false,
+	} {
+		r := newRig(t)
+		r.sim.Inject(sim.Fault{Kind: sim.Reject, Line: text}, sim.When{})
+		_, err := r.tryCreate(t, rds.Size{Bytes: 16 * mebibyte})
+		command := (*rds.CommandError)(nil)
+		if errors.As(err, &command) != refusal || errors.Is(err, rds.ErrUnknownOutcome) == refusal {
+			t.Errorf("%q: got %v, want a refusal: %t", text, err, refusal)
+		}
+		if refusal && !strings.HasSuffix(text, command.Text) {
+			t.Errorf("%q: the error names %q", text, command.Text)
+		}
 	}
 }

@@ -21,6 +21,7 @@ type mutation struct {
 
 func mutations() []mutation {
 	nothing := func(context.Context, *world) error { return nil }
+	prepared := func(ctx context.Context, w *world) error { return w.prepare(ctx) }
 	created := func(ctx context.Context, w *world) error { return w.create(ctx) }
 	heldByA := func(ctx context.Context, w *world) error { return errors.Join(w.create(ctx), w.publish(ctx, nodeA)) }
 	exportedTo := func(node string) func(found) bool {
@@ -32,6 +33,7 @@ func mutations() []mutation {
 	gone := func(now found) bool { return len(now.disks) == 0 && !now.file }
 	return []mutation{
 		{"create", nothing, func(ctx context.Context, w *world) error { return w.create(ctx) }, free, true, false},
+		{"create the second one", prepared, func(ctx context.Context, w *world) error { return w.create(ctx) }, free, true, false},
 		{"publish", created, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), true, false},
 		{"publish again", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), false, false},
 		{"hand off", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeB) }, exportedTo(nodeB), true, false},

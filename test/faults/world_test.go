@@ -91,6 +91,12 @@ func (w *world) capability() *csi.VolumeCapability {
 	}
 }
 
+// prepare makes the directory of backing files, as the first volume of a pool does.
+func (w *world) prepare(ctx context.Context) error {
+	_, err := w.sim.Exec(ctx, `/file add name="`+simtest.Pool+`/rds-csi" type=directory`)
+	return err
+}
+
 func (w *world) create(ctx context.Context) error {
 	_, err := w.controller.CreateVolume(ctx, &csi.CreateVolumeRequest{
 		Name: "pvc-1", Parameters: map[string]string{"pool": simtest.Pool}, VolumeCapabilities: []*csi.VolumeCapability{w.capability()},
