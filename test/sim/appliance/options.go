@@ -84,6 +84,11 @@ type Unknowns struct {
 	EmptyListAsString bool
 	// PrintMax is the most items that print as-value yields; no bound if zero.
 	PrintMax int
+	// RawControls serializes line ends in a text as they are, not as \r and \n.
+	RawControls bool
+	// AutoFileSize shows the file-size of a disk that was made without one as
+	// "auto".
+	AutoFileSize bool
 	// RenameNeedsReexport leaves an exported disk reachable under its old NQN
 	// when it gets another one, until the export is taken away.
 	RenameNeedsReexport bool
