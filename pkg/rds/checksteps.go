@@ -10,6 +10,8 @@ import (
 
 // probeItem is the probe disk with the properties that the checks write.
 type probeItem struct {
+	oddity
+
 	Slot      string `json:"slot"`
 	Comment   string `json:"comment"`
 	NQN       string `json:"nvme-tcp-server-nqn"`

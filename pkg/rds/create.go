@@ -20,8 +20,8 @@ type Size struct {
 // An interrupted Create, or an appliance that lost its configuration, leaves a backing file without a disk. Create makes a
 // disk on that file and keeps its content. If the file is too short it grows, now or when Create is called again.
 //
-// Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
-// *CommandError with the appliance's words.
+// Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreadable, ErrUnreachable,
+// ErrUnknownOutcome, or a *CommandError with the appliance's words.
 func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Record) (Disk, error) {
 	comment, err := record.Encode()
 	if err != nil {
@@ -92,7 +92,7 @@ func explainAbsence(after state, size Size, cause error) error {
 		return cause
 	case after.fileExists() && after.reply.refused == nil && size.Limit > 0:
 		return fmt.Errorf("volume %s: %w: backing file %s is there without a disk, and larger than the limit of %d bytes; ask for more, or remove the file if nobody needs it", after.id, ErrExists, after.id.file(), size.Limit)
-	case after.poolFree() < size.Bytes:
+	case after.lacks(size.Bytes):
 		return fmt.Errorf("volume %s: %w: pool %q has %d bytes free, %d are needed", after.id, ErrNoSpace, after.id.Pool(), after.poolFree(), size.Bytes)
 	case after.reply.refused != nil:
 		return fmt.Errorf("create volume %s: %w", after.id, after.reply.refused)

@@ -10,8 +10,8 @@ import (
 //
 // Errors: ErrWentBack if the record's generation is below granted, or below what this client has seen: what an outdated
 // record says of holders doesn't count. ErrHeld while the record names a holder. *ChangedError if somebody wrote to the
-// disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome,
-// or a *CommandError.
+// disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrUnreadable, ErrElsewhere, ErrUnreachable,
+// ErrUnknownOutcome, or a *CommandError.
 func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error {
 	now, err := c.look(ctx, id)
 	if err != nil {

@@ -102,7 +102,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 			return disk, nil
 		case disk.comment != comment && disk.comment != change.seen.comment:
 			return Disk{}, &ChangedError{Now: disk}
-		case after.reply.refused != nil && after.poolFree() < change.size-disk.Size:
+		case after.reply.refused != nil && after.lacks(change.size-disk.Size):
 			return Disk{}, fmt.Errorf("expand volume %s: %w: pool %q has %d bytes free: %w", id, ErrNoSpace, id.Pool(), after.poolFree(), after.reply.refused)
 		case after.reply.refused != nil:
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, after.reply.refused)

@@ -1,7 +1,6 @@
 package rds
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -99,58 +98,38 @@ func refusal(output string) (text string, refused bool) {
 var refusals = regexp.MustCompile(`(?i)^(expected |syntax error |bad command name |bad parameter ).*\(line [0-9]+ column [0-9]+\)$|` +
 	`^(not enough permissions|(std failure: )?not allowed) \(9\)`)
 
-// cutMarker returns the marker at the beginning of a section, and the rest of the marker's line.
+// cutMarker returns the marker at the beginning of a section, and what follows it up to the next one.
 func cutMarker(section string) (marker, text string) {
-	line, _, _ := strings.Cut(section, "\n")
-	end := strings.IndexFunc(line, func(r rune) bool { return r < 'A' || r > 'Z' })
+	end := strings.IndexFunc(section, func(r rune) bool { return r < 'A' || r > 'Z' })
 	if end < 0 {
-		return line, ""
+		return section, ""
 	}
-	return line[:end], strings.TrimPrefix(strings.TrimRight(line[end:], "\r"), " ")
+	return section[:end], strings.TrimPrefix(section[end:], " ")
 }
 
 func (r *reply) take(marker, text string) (err error) {
 	switch marker {
 	case markerFailed:
-		r.refused = &CommandError{Text: text}
+		r.refused = &CommandError{Text: firstLine(text)}
 	case markerDisks:
 		r.disks, err = decodeItems[diskItem](text)
 	case markerPools:
 		r.pools, err = decodeItems[poolItem](text)
 	case markerFiles:
-		r.files, err = decodeItems[fileItem](text)
+		// Files are asked for by name. One whose name can't be read might be any of them.
+		r.files, err = decodePlain[fileItem](text)
 	case markerSizes:
 		r.sizes, err = decodeItems[sizeItem](text)
 	case markerUptime:
-		r.uptime, err = parseUptime(text)
+		r.uptime, err = parseUptime(firstLine(text))
 	case markerProbe:
-		r.probes, err = decodeItems[probeItem](text)
+		r.probes, err = decodePlain[probeItem](text)
 	case markerVersion:
-		r.version = strings.TrimSpace(text)
+		r.version = strings.TrimSpace(firstLine(text))
 	case markerPackage:
-		r.packages, err = strconv.Atoi(strings.TrimSpace(text))
+		r.packages, err = strconv.Atoi(strings.TrimSpace(firstLine(text)))
 	}
 	return err
-}
-
-// decodeItems reads the number of items, and the output of :serialize for a print of them. An empty print was seen, or is
-// plausible, as [], "" and nothing.
-func decodeItems[T any](text string) ([]T, error) {
-	count, text, _ := strings.Cut(text, " ")
-	want, err := strconv.Atoi(count)
-	if err != nil {
-		return nil, fmt.Errorf("no number of items: %w", err)
-	}
-	var items []T
-	if text != "" && text != `""` {
-		if err := json.Unmarshal([]byte(text), &items); err != nil {
-			return nil, fmt.Errorf("not the JSON of a print: %w", err)
-		}
-	}
-	if len(items) != want {
-		return nil, fmt.Errorf("it lists %d items of %d", len(items), want)
-	}
-	return items, nil
 }
 
 // parseUptime reads RouterOS's time: 1w3d15:41:57, 3d15h41m57s, 41m or 57s, with every unit at most once.
