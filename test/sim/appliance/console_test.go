@@ -32,6 +32,16 @@ func TestAFileSizeMayBeAutomatic(t *testing.T) {
 	b.want(t, `/disk set x file-size=2G; :put [/disk get x file-size]`, "2147483648\r\n")
 }
 
+func TestAPathMayBeSpeltAndFoundOtherwise(t *testing.T) {
+	for spelling, want := range map[appliance.PathSpelling]string{
+		appliance.Slashed: "/raid10/x.img\r\n1\r\n0\r\n", appliance.Bare: "raid10/x.img\r\n0\r\n1\r\n", appliance.FoundBare: "/raid10/x.img\r\n0\r\n1\r\n",
+	} {
+		b := open(t, func(o *appliance.Options) { o.Unknowns.PathSpelling = spelling })
+		b.run(t, add)
+		b.want(t, `:put [/disk get x file-path]; :put [:len [/disk find where file-path="/raid10/x.img"]]; :put [:len [/disk print as-value where file-path="raid10/x.img"]]`, want)
+	}
+}
+
 func TestAPrintMayBeCut(t *testing.T) {
 	b := open(t, func(o *appliance.Options) { o.Unknowns.PrintMax = 1 })
 	b.run(t, add)

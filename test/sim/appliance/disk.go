@@ -62,6 +62,9 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
 	}
+	if a.options.Unknowns.PathSpelling == Bare {
+		row["file-path"] = d.File
+	}
 	if a.options.Unknowns.AutoFileSize && d.AutoSize {
 		row["file-size"] = "auto"
 	}
