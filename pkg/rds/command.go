@@ -99,10 +99,16 @@ func (c *command) show(marker, menu, properties, condition string) {
 // showState adds the read of the state of one volume: its disk by slot and by backing file, its pool, its backing file,
 // the file's directory, and how long the appliance has been up. That state decides what an operation did.
 func (c *command) showState(id VolumeID) {
-	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or file-path=%s", c.quoted(id.Slot()), c.quoted(id.file().inDisk())))
+	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or %s", c.quoted(id.Slot()), c.refersTo(id.file())))
 	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
 	c.show(markerFiles, "/file", fileProperties, fmt.Sprintf("name=%s or name=%s", c.quoted(id.file().inFile()), c.quoted(id.directory)))
 	c.showUptime()
+}
+
+// refersTo is the condition that a disk refers to a file, in either spelling: RouterOS shows the path with a leading slash,
+// and nobody has said which one its find compares. A condition that never matches would let the file under a disk go.
+func (c *command) refersTo(file filePath) string {
+	return fmt.Sprintf("file-path=%s or file-path=%s", c.quoted(file.inDisk()), c.quoted(file.inFile()))
 }
 
 func (c *command) showUptime() { c.put(markerUptime, "[/system resource get uptime]") }

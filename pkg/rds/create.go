@@ -74,9 +74,9 @@ func (n creation) statement(cmd *command) string {
 	if n.size.Limit > 0 {
 		takeOver = fmt.Sprintf(":if ([:len [/file find where name=%s and size>%d]] = 0) do={ %s }", inFile, n.size.Limit, takeOver)
 	}
-	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
+	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where %s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
-		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, inDisk,
+		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, cmd.refersTo(id.file()),
 		inFile, add(n.nqn), n.size.Bytes, removeFileStatement(cmd, id), takeOver)
 }
 

@@ -48,12 +48,13 @@ func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
 	case disk.comment != seen.comment:
 		return Disk{}, &ChangedError{Now: disk}
+	case !disk.Exported:
+		return disk, nil
 	case after.reply.refused != nil:
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, after.reply.refused)
-	case disk.Exported:
+	default:
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w: the appliance neither did nor refused it", id, ErrUnknownOutcome)
 	}
-	return disk, nil
 }
 
 // writeDisk runs statements that change a disk, and returns the disk and the state after them. After an error the cached
