@@ -25,7 +25,8 @@ type Capacity struct {
 }
 
 // Capacity reads a pool; an empty name stands for all that are mounted. Errors: ErrNoPool if the appliance, past its boot
-// window, has nothing mounted there; ErrNotReady before that; *FieldError, ErrUnreachable, or a *CommandError.
+// window, has nothing mounted there; ErrNotReady before that; *FieldError, ErrUnreadable,
+// ErrUnreachable, or a *CommandError.
 func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 	cmd := newCommand(KindCapacity)
 	condition := "mounted=yes"
@@ -36,7 +37,7 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 		condition = "mount-point=" + cmd.quoted(pool)
 	}
 	cmd.show(markerPools, "/disk", poolProperties, condition)
-	cmd.show(markerSizes, "/disk", "slot,file-path,file-size", "type=file")
+	cmd.show(markerSizes, "/disk", "slot,file-path,file-size,size", "type=file")
 	cmd.showUptime()
 	answer, err := c.run(ctx, cmd)
 	if err != nil {
@@ -45,7 +46,12 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 	promised := promisedOn(ctx, answer.sizes)
 	capacity, mounted := Capacity{}, false
 	for _, item := range answer.pools {
-		if item.Mounted && (pool == "" || item.MountPoint == pool) {
+		switch {
+		case item.odd != nil && pool != "":
+			return Capacity{}, fmt.Errorf("read pool %s: %w: %w", pool, ErrUnreadable, item.odd)
+		case item.odd != nil:
+			klog.FromContext(ctx).Error(item.odd, "Left a pool out of what is available", "pool", item.MountPoint)
+		case item.Mounted && (pool == "" || item.MountPoint == pool):
 			capacity.add(item, promised[item.MountPoint])
 			mounted = true
 		}
@@ -67,22 +73,25 @@ func (c *Capacity) add(pool poolItem, promised int64) {
 	c.Available, c.Largest = c.Available+available, max(c.Largest, available)
 }
 
-// sizeItem is a file-backed disk, whoever made it. Its size may be any text: one odd disk must not make the whole capacity
-// unreadable.
+// sizeItem is a file-backed disk, whoever made it.
 type sizeItem struct {
+	oddity
+
 	Slot     string          `json:"slot"`
 	FilePath string          `json:"file-path"`
 	FileSize json.RawMessage `json:"file-size"`
+	Size     number          `json:"size"`
 }
 
-// promisedOn returns the sum of the sizes for each pool, by mount point.
+// promisedOn returns the sum of the sizes for each pool, by mount point. A disk's file may be larger than the disk.
 func promisedOn(ctx context.Context, disks []sizeItem) map[string]int64 {
 	promised := map[string]int64{}
 	for _, disk := range disks {
 		var size number
 		if err := size.UnmarshalJSON(disk.FileSize); err != nil {
-			klog.FromContext(ctx).Error(err, "Left a disk out of what is promised", "slot", disk.Slot)
-			continue
+			if size = disk.Size; size == 0 {
+				klog.FromContext(ctx).Error(err, "Left a disk out of what is promised", "slot", disk.Slot)
+			}
 		}
 		promised[newFilePath(disk.FilePath).pool()] += int64(size)
 	}

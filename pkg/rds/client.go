@@ -99,7 +99,7 @@ func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error
 	if err != nil {
 		return reply{}, err
 	}
-	return readReply(cmd.nonce, output)
+	return readReply(cmd, output)
 }
 
 // attempts bounds how often an operation repeats its idempotent statements after a lost reply.

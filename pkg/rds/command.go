@@ -43,7 +43,9 @@ type command struct {
 	kind       Kind
 	nonce      string
 	statements []string
-	err        error
+	// asked are the markers that the reply must have before markerEnd, in this order. markerDone may be markerFailed there.
+	asked []string
+	err   error
 }
 
 func newCommand(kind Kind) *command { return &command{kind: kind, nonce: randomToken()} }
@@ -76,34 +78,44 @@ func isAlphanumeric(c byte) bool {
 // act adds statements that write. They run until the first that fails, and report that they were done or what RouterOS
 // said. What follows them on the line runs in either case.
 func (c *command) act(statements ...string) {
-	c.statements = append(c.statements, fmt.Sprintf(`:onerror e in={ %s; :put "%s-%s" } do={ :put ("%s-%s " . $e) }`,
+	c.add(markerDone, fmt.Sprintf(`:onerror e in={ %s; :put "%s-%s" } do={ :put ("%s-%s " . $e) }`,
 		strings.Join(statements, "; "), c.nonce, markerDone, c.nonce, markerFailed))
 }
 
-// show adds a read of the items of a menu ("/disk", "/file") that match the condition. Empty properties stand for all.
+func (c *command) add(marker, statement string) {
+	c.asked = append(c.asked, marker)
+	c.statements = append(c.statements, statement)
+}
+
+// show adds a read of the items of a menu ("/disk", "/file") that match the condition. In front of them stands how many
+// there are, counted by find: a print that was cut looks like one that has no more. Both are evaluated in one statement,
+// right after each other. An item that appears or vanishes in between makes the reply one that is read again.
 func (c *command) show(marker, menu, properties, condition string) {
-	if properties != "" {
-		properties = " proplist=" + properties
-	}
-	c.statements = append(c.statements, fmt.Sprintf(
-		`:put ("%s-%s " . [:serialize to=json options=json.no-string-conversion value=[%s print detail as-value%s where %s]])`,
-		c.nonce, marker, menu, properties, condition))
+	c.put(marker, fmt.Sprintf(
+		`[:len [%s find where %s]] . " " . [:serialize to=json options=json.no-string-conversion value=[%s print detail as-value proplist=%s where %s]]`,
+		menu, condition, menu, properties, condition))
 }
 
 // showState adds the read of the state of one volume: its disk by slot and by backing file, its pool, its backing file,
 // the file's directory, and how long the appliance has been up. That state decides what an operation did.
 func (c *command) showState(id VolumeID) {
-	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or file-path=%s", c.quoted(id.Slot()), c.quoted(id.file().inDisk())))
+	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or %s", c.quoted(id.Slot()), c.refersTo(id.file())))
 	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
 	c.show(markerFiles, "/file", fileProperties, fmt.Sprintf("name=%s or name=%s", c.quoted(id.file().inFile()), c.quoted(id.directory)))
 	c.showUptime()
 }
 
+// refersTo is the condition that a disk refers to a file, in either spelling: RouterOS shows the path with a leading slash,
+// and nobody has said which one its find compares. A condition that never matches would let the file under a disk go.
+func (c *command) refersTo(file filePath) string {
+	return fmt.Sprintf("file-path=%s or file-path=%s", c.quoted(file.inDisk()), c.quoted(file.inFile()))
+}
+
 func (c *command) showUptime() { c.put(markerUptime, "[/system resource get uptime]") }
 
-// put adds a read of one value.
+// put adds a read of one value, or of several in one statement.
 func (c *command) put(marker, expression string) {
-	c.statements = append(c.statements, fmt.Sprintf(`:put ("%s-%s " . %s)`, c.nonce, marker, expression))
+	c.add(marker, fmt.Sprintf(`:put ("%s-%s " . %s)`, c.nonce, marker, expression))
 }
 
 // line returns the whole command. It is one line, since RouterOS takes no more over SSH. It ends with a marker: a reply

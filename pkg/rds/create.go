@@ -20,8 +20,8 @@ type Size struct {
 // An interrupted Create, or an appliance that lost its configuration, leaves a backing file without a disk. Create makes a
 // disk on that file and keeps its content. If the file is too short it grows, now or when Create is called again.
 //
-// Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreachable, ErrUnknownOutcome, or a
-// *CommandError with the appliance's words.
+// Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreadable, ErrUnreachable,
+// ErrUnknownOutcome, or a *CommandError with the appliance's words.
 func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Record) (Disk, error) {
 	comment, err := record.Encode()
 	if err != nil {
@@ -74,9 +74,9 @@ func (n creation) statement(cmd *command) string {
 	if n.size.Limit > 0 {
 		takeOver = fmt.Sprintf(":if ([:len [/file find where name=%s and size>%d]] = 0) do={ %s }", inFile, n.size.Limit, takeOver)
 	}
-	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ `+
+	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where %s]] = 0) do={ `+
 		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
-		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, inDisk,
+		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, cmd.refersTo(id.file()),
 		inFile, add(n.nqn), n.size.Bytes, removeFileStatement(cmd, id), takeOver)
 }
 
@@ -92,7 +92,7 @@ func explainAbsence(after state, size Size, cause error) error {
 		return cause
 	case after.fileExists() && after.reply.refused == nil && size.Limit > 0:
 		return fmt.Errorf("volume %s: %w: backing file %s is there without a disk, and larger than the limit of %d bytes; ask for more, or remove the file if nobody needs it", after.id, ErrExists, after.id.file(), size.Limit)
-	case after.poolFree() < size.Bytes:
+	case after.lacks(size.Bytes):
 		return fmt.Errorf("volume %s: %w: pool %q has %d bytes free, %d are needed", after.id, ErrNoSpace, after.id.Pool(), after.poolFree(), size.Bytes)
 	case after.reply.refused != nil:
 		return fmt.Errorf("create volume %s: %w", after.id, after.reply.refused)

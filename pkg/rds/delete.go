@@ -10,8 +10,8 @@ import (
 //
 // Errors: ErrWentBack if the record's generation is below granted, or below what this client has seen: what an outdated
 // record says of holders doesn't count. ErrHeld while the record names a holder. *ChangedError if somebody wrote to the
-// disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrElsewhere, ErrUnreachable, ErrUnknownOutcome,
-// or a *CommandError.
+// disk in between. ErrNotReady while absence can't be proven. ErrNotOurs, ErrUnreadable, ErrElsewhere, ErrUnreachable,
+// ErrUnknownOutcome, or a *CommandError.
 func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error {
 	now, err := c.look(ctx, id)
 	if err != nil {
@@ -61,23 +61,23 @@ func (c *Client) removeFile(ctx context.Context, id VolumeID) error {
 
 // removeFileStatement returns the statement that removes the backing file if no disk refers to it.
 func removeFileStatement(cmd *command, id VolumeID) string {
-	return fmt.Sprintf(`:if ([:len [/disk find where slot=%s]] = 0 && [:len [/disk find where file-path=%s]] = 0) do={ /file remove [find where name=%s] }`,
-		cmd.quoted(id.Slot()), cmd.quoted(id.file().inDisk()), cmd.quoted(id.file().inFile()))
+	return fmt.Sprintf(`:if ([:len [/disk find where slot=%s]] = 0 && [:len [/disk find where %s]] = 0) do={ /file remove [find where name=%s] }`,
+		cmd.quoted(id.Slot()), cmd.refersTo(id.file()), cmd.quoted(id.file().inFile()))
 }
 
-// verifyRemoved returns nil if the state after a removal shows neither disk nor file.
+// verifyRemoved returns nil if the state after a removal shows neither disk nor file, whatever RouterOS said.
 func (c *Client) verifyRemoved(ctx context.Context, id VolumeID, after state) error {
 	c.invalidate(id)
 	disk, err := after.disk()
 	switch {
-	case err == nil && after.reply.refused == nil:
-		return &ChangedError{Now: disk}
-	case after.reply.refused != nil:
-		return fmt.Errorf("delete volume %s: %w", id, after.reply.refused)
-	case !errors.Is(err, ErrNotFound):
-		return err
-	default:
+	case errors.Is(err, ErrNotFound):
 		c.purge(id)
 		return c.verifyFileGone(ctx, id, after)
+	case err != nil:
+		return err
+	case after.reply.refused != nil:
+		return fmt.Errorf("delete volume %s: %w", id, after.reply.refused)
+	default:
+		return &ChangedError{Now: disk}
 	}
 }

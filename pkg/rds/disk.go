@@ -1,6 +1,8 @@
 package rds
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -55,21 +57,26 @@ const (
 )
 
 type diskItem struct {
+	oddity
+
 	Slot     string `json:"slot"`
 	Type     string `json:"type"`
 	FilePath string `json:"file-path"`
-	FileSize number `json:"file-size"`
-	Size     number `json:"size"`
-	Comment  string `json:"comment"`
-	Exported bool   `json:"nvme-tcp-export"`
-	NQN      string `json:"nvme-tcp-server-nqn"`
-	Host     string `json:"nvme-tcp-server-allow-host-name"`
-	About    string `json:"about"`
-	State    string `json:"state"`
-	Empty    bool   `json:"empty"`
+	// FileSize may be "auto": it is read only where it's needed.
+	FileSize json.RawMessage `json:"file-size"`
+	Size     number          `json:"size"`
+	Comment  string          `json:"comment"`
+	Exported bool            `json:"nvme-tcp-export"`
+	NQN      string          `json:"nvme-tcp-server-nqn"`
+	Host     string          `json:"nvme-tcp-server-allow-host-name"`
+	About    string          `json:"about"`
+	State    string          `json:"state"`
+	Empty    bool            `json:"empty"`
 }
 
 type poolItem struct {
+	oddity
+
 	MountPoint string `json:"mount-point"`
 	Mounted    bool   `json:"mounted"`
 	Size       number `json:"size"`
@@ -78,18 +85,31 @@ type poolItem struct {
 }
 
 type fileItem struct {
+	oddity
+
 	Name string `json:"name"`
 	Type string `json:"type"`
 }
 
-// disk returns the item as a Disk of the given cluster, or an error that is ErrNotOurs.
+// disk returns the item as a Disk of the given cluster. Errors: ErrNotOurs, or ErrUnreadable if it has a record of the
+// cluster and a property that can't be understood.
 func (i diskItem) disk(cluster string) (Disk, error) {
 	notOurs := func(cause error) (Disk, error) {
 		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w", i.Slot, ErrNotOurs, cause)
 	}
 	record, err := ParseRecord(i.Comment)
 	if err != nil {
+		if i.odd != nil {
+			err = fmt.Errorf("%w, and %w", err, i.odd)
+		}
 		return notOurs(err)
+	}
+	if record.Cluster != cluster {
+		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
+	}
+	size, err := sizeOf(i.Size, i.FileSize)
+	if err = cmp.Or(i.odd, err); err != nil {
+		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w; put that right on the appliance", i.Slot, ErrUnreadable, err)
 	}
 	file := string(newFilePath(i.FilePath))
 	id, err := ParseVolumeID(strings.TrimSuffix(file, backingFileType))
@@ -99,13 +119,15 @@ func (i diskItem) disk(cluster string) (Disk, error) {
 	if i.Type != "file" || id.slot != i.Slot || file != id.file().inFile() {
 		return notOurs(fmt.Errorf("it is of type %q on %q", i.Type, i.FilePath))
 	}
-	if record.Cluster != cluster {
-		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
-	}
-	size := i.Size
+	return Disk{ID: id, Size: size, SubsystemNQN: i.NQN, Exported: i.Exported, AllowedHost: i.Host, Record: record, comment: i.Comment}, nil
+}
+
+// sizeOf returns the size of a disk in bytes. One whose pool isn't mounted has no size of its own, but still that of its file.
+func sizeOf(size number, fileSize json.RawMessage) (int64, error) {
 	if size == 0 {
-		// A disk whose pool isn't mounted has no size of its own, but still that of its file.
-		size = i.FileSize
+		if err := size.UnmarshalJSON(fileSize); err != nil {
+			return 0, fmt.Errorf("its file-size is %.100s", fileSize)
+		}
 	}
-	return Disk{ID: id, Size: int64(size), SubsystemNQN: i.NQN, Exported: i.Exported, AllowedHost: i.Host, Record: record, comment: i.Comment}, nil
+	return int64(size), nil
 }

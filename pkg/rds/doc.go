@@ -12,7 +12,8 @@
 //   - comment.go      the record as the disk's comment
 //   - disk.go         Disk: a disk of this driver as the appliance shows it; number.go reads its sizes
 //   - command.go      the one place that quotes text for RouterOS, and wraps statements so that they report their outcome
-//   - reply.go        what came back: the verdict on the statements, and the appliance's state after them (state.go)
+//   - reply.go        what came back: the verdict on the statements, and the appliance's state after them (state.go);
+//     items.go reads lists of items one by one
 //   - files.go        directories and backing files
 //   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH
 //   - check.go        the check of an appliance by an operator; its steps are in checksteps.go
@@ -24,7 +25,8 @@
 // RouterOS prints errors on stdout and exits with status 0, so neither exit status nor stderr decides anything. Every
 // statement that writes is wrapped in :onerror and reports under a random nonce. Every exec ends by printing the state that
 // matters, as JSON, and an end marker. That state decides what happened. Where the reply was lost, the state is read again
-// before anything is said about the outcome.
+// before anything is said about the outcome. A reply is lost as well if a marker is missing, or if a list is shorter than
+// its count: silence is never taken for absence.
 //
 // A write to a disk that may have a holder is conditional: its find matches the disk's whole comment, which has a random
 // token of its own since the write before. Of two writers who read the same comment, at most one matches.

@@ -18,6 +18,8 @@ var (
 	ErrElsewhere = fmt.Errorf("%w: its disk is in another place", ErrExists)
 	// ErrNotOurs: a disk has the slot but isn't provably this driver's and this cluster's; it is never touched.
 	ErrNotOurs = errors.New("not a disk of this driver and cluster")
+	// ErrUnreadable: a disk of this driver and cluster is shown with a property that can't be understood. It is never touched.
+	ErrUnreadable = errors.New("a disk that can't be understood")
 	// ErrNoSpace: the pool has less free space than the volume needs.
 	ErrNoSpace = errors.New("not enough space in the pool")
 	// ErrNoPool: the appliance has no mounted pool of this name.

@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,11 +53,16 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	cmd := newCommand(KindCreate)
 	name := cmd.quoted(directory)
 	cmd.act(fmt.Sprintf(":if ([:len [/file find where name=%s]] = 0) do={ /file add name=%s type=directory }", name, name))
+	cmd.show(markerFiles, "/file", fileProperties, "name="+name)
 	answer, err := c.run(ctx, cmd)
-	if err != nil {
+	switch {
+	case err != nil:
 		return asUnreachable(err)
+	case len(answer.files) > 0:
+		return nil
+	default:
+		return fmt.Errorf("make the directory %s: %w", directory, cmp.Or(answer.refused, ErrUnknownOutcome))
 	}
-	return answer.refused
 }
 
 // verifyFileGone returns nil if a backing file isn't there any more. Without SFTP only the state after the removal shows
@@ -68,7 +74,11 @@ func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) e
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
 	}
 	if slices.Contains(names, path.Base(id.file().inFile())) || after.fileExists() {
-		return fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
+		err := fmt.Errorf("delete volume %s: %w: backing file %s is still there", id, ErrUnknownOutcome, id.file())
+		if after.reply.refused != nil {
+			err = fmt.Errorf("%w: %w", err, after.reply.refused)
+		}
+		return err
 	}
 	return nil
 }

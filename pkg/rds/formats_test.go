@@ -3,6 +3,7 @@ package rds
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,16 +197,62 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
+// stateOf is a command that writes and shows the state afterwards.
+func stateOf(t *testing.T, nonce string) *command {
+	t.Helper()
+	id, err := NewVolumeID("raid10", "rds-csi", "pvc-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := &command{nonce: nonce}
+	cmd.act("/disk set [find]")
+	cmd.showState(id)
+	return cmd
+}
+
+// A section that is missing must not pass for an empty one, nor one that is there twice for either.
+func TestEveryMarkerMustBeThereOnce(t *testing.T) {
+	lines := []string{"n-DONE", `n-DISKS 1 [{"slot":"x"}]`, "n-POOLS 0 []", `n-FILES 0 ""`, "n-UPTIME 41m", "n-END"}
+	read := func(lines []string) error {
+		_, err := readReply(stateOf(t, "n"), strings.Join(lines, "\r\n")+"\r\n")
+		return err
+	}
+	if err := read(lines); err != nil {
+		t.Errorf("the whole reply: %v", err)
+	}
+	for i, line := range lines {
+		bad := map[string][]string{
+			"missing":  slices.Delete(slices.Clone(lines), i, i+1),
+			"twice":    slices.Insert(slices.Clone(lines), i, line),
+			"cut off":  lines[:i],
+			"unasked":  slices.Insert(slices.Clone(lines), i, "n-SIZES 0 []"),
+			"disputed": slices.Insert(slices.Clone(lines), i, "n-ERR failure"),
+		}
+		for what, lines := range bad {
+			if err := read(lines); !errors.Is(err, ErrIncomplete) {
+				t.Errorf("%s %s: got %v, want ErrIncomplete", line, what, err)
+			}
+		}
+	}
+	for _, count := range []string{"", "0", "2", "-1", "1x"} {
+		lines[1] = "n-DISKS " + count + ` [{"slot":"x"}]`
+		if err := read(lines); !errors.Is(err, ErrIncomplete) {
+			t.Errorf("%q disks, and one is listed: got %v, want ErrIncomplete", count, err)
+		}
+	}
+}
+
 func FuzzReadReply(f *testing.F) {
-	f.Add("n-DONE\r\nn-DISKS [{\"slot\":\"x\",\"size\":\"1 024\"}]\r\nn-UPTIME 1w3d15:41:57\r\nn-END\r\n")
+	f.Add("n-DONE\r\nn-DISKS 1 [{\"slot\":\"x\",\"size\":\"1 024\"}]\r\nn-POOLS 0 []\r\nn-FILES 0 \r\nn-UPTIME 1w3d15:41:57\r\nn-END\r\n")
 	f.Add("expected end of command (line 1 column 24)\r\n")
-	f.Add("n-ERR failure: no space\r\nn-POOLS \"\"\r\nn-FILES \r\nn-END")
+	f.Add("a log linen-ERR failure: no space\r\nn-DISKS 0 []\r\nn-POOLS 0 \"\"\r\nn-FILES 0 \r\nn-UPTIME 41m\r\nn-END")
+	f.Add("n-DONE\r\nn-DISKS 2 [{\"slot\":5,\"comment\":\"two\r\nlines\"},null]\r\nn-POOLS 0 []\r\nn-FILES 0 []\r\nn-UPTIME 41m\r\na lognote\r\nn-END\r\n")
 	f.Fuzz(func(t *testing.T, output string) {
-		answer, err := readReply("n", output)
+		answer, err := readReply(stateOf(t, "n"), output)
 		refused := (*CommandError)(nil)
 		switch {
-		case err == nil && !strings.Contains(output, "n-END"):
-			t.Errorf("%q: a reply without its end marker was believed: %+v", output, answer)
+		case err == nil && slices.ContainsFunc([]string{"DISKS", "POOLS", "FILES", "UPTIME", "END"}, func(marker string) bool { return strings.Count(output, "n-"+marker) != 1 }):
+			t.Errorf("%q: a reply without all its markers was believed: %+v", output, answer)
 		case err != nil && !errors.As(err, &refused) && !errors.Is(err, ErrIncomplete):
 			t.Errorf("%q: got %v, want a CommandError or ErrIncomplete", output, err)
 		}

@@ -3,6 +3,8 @@ package rds
 import (
 	"context"
 	"fmt"
+
+	"k8s.io/klog/v2"
 )
 
 // Health is what the appliance says about a disk and about the disk's pool.
@@ -35,7 +37,8 @@ func (c *Client) Health(ctx context.Context) ([]Health, error) {
 	for _, item := range answer.disks {
 		disk, err := item.disk(c.config.ClusterID)
 		if err != nil {
-			continue // List logs it
+			klog.FromContext(ctx).Error(err, "Left a disk out of the health of all", "slot", item.Slot)
+			continue
 		}
 		health := Health{Disk: c.cache(disk), About: item.About, State: item.State, Empty: item.Empty}
 		for _, pool := range answer.pools {

@@ -67,7 +67,7 @@ func TestObserversAreTold(t *testing.T) {
 	}
 	for _, step := range steps {
 		if step.fault != sim.NoFault {
-			simulator.Inject(sim.Fault{Kind: step.fault, Line: "bad command name"}, sim.Once())
+			simulator.Inject(sim.Fault{Kind: step.fault, Line: "bad command name foo (line 1 column 1)"}, sim.Once())
 		}
 		_, _ = client.List(t.Context())
 		simulator.ClearFaults()

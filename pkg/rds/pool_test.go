@@ -102,7 +102,7 @@ func TestOneOddDiskDoesNotHideTheRoom(t *testing.T) {
 	r := newRig(t)
 	r.create(t)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824`)
-	odd := simtest.ClientOver(t, r.config.Config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`)})
+	odd := simtest.ClientOver(t, r.config.Config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`, `"size":1073741824,`, `"size":"",`)})
 	got, err := odd.Capacity(t.Context(), simtest.Pool)
 	if err != nil || got.Promised != 64*mebibyte {
 		t.Errorf("got %+v, %v, want 64 MiB promised, and the odd one left out", got, err)

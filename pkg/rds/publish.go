@@ -48,12 +48,13 @@ func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
 	case disk.comment != seen.comment:
 		return Disk{}, &ChangedError{Now: disk}
+	case !disk.Exported:
+		return disk, nil
 	case after.reply.refused != nil:
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, after.reply.refused)
-	case disk.Exported:
+	default:
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w: the appliance neither did nor refused it", id, ErrUnknownOutcome)
 	}
-	return disk, nil
 }
 
 // writeDisk runs statements that change a disk, and returns the disk and the state after them. After an error the cached
@@ -102,7 +103,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 			return disk, nil
 		case disk.comment != comment && disk.comment != change.seen.comment:
 			return Disk{}, &ChangedError{Now: disk}
-		case after.reply.refused != nil && after.poolFree() < change.size-disk.Size:
+		case after.reply.refused != nil && after.lacks(change.size-disk.Size):
 			return Disk{}, fmt.Errorf("expand volume %s: %w: pool %q has %d bytes free: %w", id, ErrNoSpace, id.Pool(), after.poolFree(), after.reply.refused)
 		case after.reply.refused != nil:
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, after.reply.refused)

@@ -8,7 +8,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Get reads one disk. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs, ErrExists, ErrUnreachable, or a *CommandError.
+// Get reads one disk. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs, ErrUnreadable, ErrExists,
+// ErrUnreachable, or a *CommandError.
 func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
 	now, err := c.look(ctx, id)
 	if err != nil {

@@ -1,14 +1,15 @@
 package rds
 
 import (
-	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// What may stand after a command's nonce at the beginning of a line of its reply.
+// What may stand after a command's nonce in its reply.
 const (
 	markerDone   = "DONE"
 	markerFailed = "ERR"
@@ -43,65 +44,92 @@ type reply struct {
 	probes []probeItem
 }
 
-// readReply decodes the output of the command with this nonce. It returns a *CommandError if the appliance ran nothing
-// at all (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
-func readReply(nonce, output string) (reply, error) {
-	var answer reply
-	found := map[string]bool{}
-	for line := range strings.Lines(output) {
-		marked, ours := strings.CutPrefix(strings.TrimRight(line, "\r\n"), nonce+"-")
-		if !ours {
-			continue
+// readReply decodes the output of a command. It returns a *CommandError if the appliance is known to have run nothing that
+// writes (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
+//
+// Every marker that was asked for must be there exactly once, in order, and no other. A section that is missing would pass
+// for an empty one.
+//
+// A marker counts wherever it stands in a line. RouterOS echoes critical logs into sessions, without a line end where they
+// please. The nonce is random and is known to nobody else: what follows it was printed by this command.
+func readReply(cmd *command, output string) (reply, error) {
+	before, rest, found := strings.Cut(output, cmd.nonce+"-")
+	if !found {
+		if text, refused := refusal(before); refused {
+			return reply{}, &CommandError{Text: text}
 		}
-		marker, text, _ := strings.Cut(marked, " ")
-		found[marker] = true
+		return reply{}, fmt.Errorf("%w: all it says is %.200q", ErrIncomplete, strings.TrimSpace(before))
+	}
+	var answer reply
+	var markers []string
+	for section := range strings.SplitSeq(rest, cmd.nonce+"-") {
+		marker, text := cutMarker(section)
 		if err := answer.take(marker, text); err != nil {
 			return reply{}, fmt.Errorf("%w: %s: %w", ErrIncomplete, marker, err)
 		}
+		if marker == markerFailed {
+			marker = markerDone
+		}
+		markers = append(markers, marker)
 	}
-	switch {
-	case len(found) == 0 && strings.TrimSpace(output) != "":
-		return reply{}, &CommandError{Text: firstLine(output)}
-	case !found[markerEnd]:
-		return reply{}, fmt.Errorf("%w: the end marker is missing", ErrIncomplete)
+	if want := append(slices.Clip(cmd.asked), markerEnd); !slices.Equal(markers, want) {
+		return reply{}, fmt.Errorf("%w: it has %q, want %q", ErrIncomplete, markers, want)
 	}
 	return answer, nil
+}
+
+// refusal returns the line of a reply without any marker that says that nothing which writes was run. Notes and logs may
+// stand before it. Everything else may be what is left of the reply to a command that ran.
+//
+// RouterOS parses a line as a whole before it runs any of it. Only a parse error names a column, at its very end, so that
+// one which was cut isn't recognised. A missing policy ends the line as well. In a statement that writes it is caught and
+// gets a marker, so that without one it was met in the first read, and nothing came before. All other runtime errors, such
+// as "no such item" and "failure: …", tell nothing of what ran before them.
+func refusal(output string) (text string, refused bool) {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if refusals.MatchString(line) {
+			return line, true
+		}
+	}
+	return "", false
+}
+
+var refusals = regexp.MustCompile(`(?i)^(expected |syntax error |bad command name |bad parameter ).*\(line [0-9]+ column [0-9]+\)$|` +
+	`^(not enough permissions|(std failure: )?not allowed) \(9\)`)
+
+// cutMarker returns the marker at the beginning of a section, and what follows it up to the next one.
+func cutMarker(section string) (marker, text string) {
+	end := strings.IndexFunc(section, func(r rune) bool { return r < 'A' || r > 'Z' })
+	if end < 0 {
+		return section, ""
+	}
+	return section[:end], strings.TrimPrefix(section[end:], " ")
 }
 
 func (r *reply) take(marker, text string) (err error) {
 	switch marker {
 	case markerFailed:
-		r.refused = &CommandError{Text: text}
+		r.refused = &CommandError{Text: firstLine(text)}
 	case markerDisks:
 		r.disks, err = decodeItems[diskItem](text)
 	case markerPools:
 		r.pools, err = decodeItems[poolItem](text)
 	case markerFiles:
-		r.files, err = decodeItems[fileItem](text)
+		// Files are asked for by name. One whose name can't be read might be any of them.
+		r.files, err = decodePlain[fileItem](text)
 	case markerSizes:
 		r.sizes, err = decodeItems[sizeItem](text)
 	case markerUptime:
-		r.uptime, err = parseUptime(text)
+		r.uptime, err = parseUptime(firstLine(text))
 	case markerProbe:
-		r.probes, err = decodeItems[probeItem](text)
+		r.probes, err = decodePlain[probeItem](text)
 	case markerVersion:
-		r.version = strings.TrimSpace(text)
+		r.version = strings.TrimSpace(firstLine(text))
 	case markerPackage:
-		r.packages, err = strconv.Atoi(strings.TrimSpace(text))
+		r.packages, err = strconv.Atoi(strings.TrimSpace(firstLine(text)))
 	}
 	return err
-}
-
-// decodeItems reads the output of :serialize for a print. An empty print was seen, or is plausible, as [], "" and nothing.
-func decodeItems[T any](text string) ([]T, error) {
-	if text == "" || text == `""` {
-		return nil, nil
-	}
-	var items []T
-	if err := json.Unmarshal([]byte(text), &items); err != nil {
-		return nil, fmt.Errorf("not the JSON of a print: %w", err)
-	}
-	return items, nil
 }
 
 // parseUptime reads RouterOS's time: 1w3d15:41:57, 3d15h41m57s, 41m or 57s, with every unit at most once.
@@ -137,9 +165,4 @@ func parseClock(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no time of the form hh:mm:ss", text)
 	}
 	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second, nil
-}
-
-func firstLine(output string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(output), "\n")
-	return strings.TrimSpace(line)
 }

@@ -15,7 +15,7 @@ type state struct {
 }
 
 // disk returns the volume's disk. Errors: ErrNotFound where absence is proven, ErrNotReady where it isn't, ErrElsewhere if
-// the disk has another pool or directory, and ErrNotOurs if something else is in the volume's place.
+// the disk has another pool or directory, ErrUnreadable, and ErrNotOurs if something else is in the volume's place.
 func (s state) disk() (Disk, error) {
 	switch items := s.reply.disks; len(items) {
 	case 0:
@@ -57,6 +57,13 @@ func (s state) poolMounted() bool {
 // directoryMissing reports whether the directory of the backing file is proven not to exist.
 func (s state) directoryMissing() bool {
 	return s.absenceProven() == nil && !s.lists(filePath(s.id.directory))
+}
+
+// lacks reports whether the pool is known to have less free space than this, in bytes.
+func (s state) lacks(size int64) bool {
+	return slices.ContainsFunc(s.reply.pools, func(pool poolItem) bool {
+		return pool.odd == nil && pool.MountPoint == s.id.Pool() && int64(pool.Free) < size
+	})
 }
 
 func (s state) poolFree() int64 {

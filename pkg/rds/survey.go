@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"k8s.io/klog/v2"
 )
 
 // Survey is what the appliance has of this driver, on all its pools at once.
@@ -15,8 +17,8 @@ type Survey struct {
 	Pools []string
 	// Disks are this driver's disks of this cluster.
 	Disks []Disk
-	// Others are the backing files of all other file-backed disks, without their ending. For a disk of this driver that is
-	// the volume ID.
+	// Others are the backing files of all other file-backed disks, and of those that can't be understood, without their
+	// ending. For a disk of this driver that is the volume ID.
 	Others []string
 	// Files are files, named as backing files of this driver, that no disk refers to. They may be of any cluster.
 	Files []string
@@ -37,7 +39,7 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 	if err != nil {
 		return Survey{}, err
 	}
-	survey := c.classify(first)
+	survey := c.classify(ctx, first)
 	for _, disk := range survey.Disks {
 		if !slices.Contains(survey.Pools, disk.ID.Pool()) {
 			return Survey{}, fmt.Errorf("survey the disks: %w: no pool is mounted at %q, where disk %s is", ErrNotReady, disk.ID.Pool(), disk.ID)
@@ -72,11 +74,16 @@ func (c *Client) runSurvey(ctx context.Context, cmd *command) (reply, error) {
 	if answer.uptime < c.config.BootWindow {
 		return reply{}, fmt.Errorf("survey the disks: %w: it has been up for %s only, less than the %s it is given to boot", ErrNotReady, answer.uptime, c.config.BootWindow)
 	}
+	for _, item := range answer.disks {
+		if item.odd != nil && item.FilePath == "" {
+			return reply{}, fmt.Errorf("survey the disks: %w", asUnreachable(fmt.Errorf("%w: which file the disk in slot %q refers to can't be understood: %w", ErrIncomplete, item.Slot, item.odd)))
+		}
+	}
 	return answer, nil
 }
 
 // classify returns the pools, the disks of this cluster, and the others.
-func (c *Client) classify(answer reply) Survey {
+func (c *Client) classify(ctx context.Context, answer reply) Survey {
 	var survey Survey
 	for _, pool := range answer.pools {
 		if pool.Mounted && validElement(pool.MountPoint) {
@@ -85,6 +92,9 @@ func (c *Client) classify(answer reply) Survey {
 	}
 	for _, item := range answer.disks {
 		disk, err := item.disk(c.config.ClusterID)
+		if errors.Is(err, ErrUnreadable) {
+			klog.FromContext(ctx).Error(err, "Left a disk out of the survey", "slot", item.Slot)
+		}
 		if err != nil {
 			survey.Others = append(survey.Others, strings.TrimSuffix(string(newFilePath(item.FilePath)), backingFileType))
 			continue

@@ -2,13 +2,16 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 )
 
@@ -50,9 +53,12 @@ func runCase(t *testing.T, m mutation, fault sim.NamedFault, when sim.When) bool
 	if err := m.before(t.Context(), w); err != nil {
 		t.Fatalf("prepare: %v", err)
 	}
+	if m.restarted {
+		w.restart(t)
+	}
 	w.sim.Advance(time.Hour)
 	injection := w.sim.Inject(fault.Fault, when)
-	err := w.retry(t.Context(), m, fault)
+	err := w.retry(t, m, fault)
 	w.sim.ClearFaults()
 	w.recover()
 	if injection.Strikes() == 0 {
@@ -72,21 +78,33 @@ func runCase(t *testing.T, m mutation, fault sim.NamedFault, when sim.When) bool
 }
 
 // retry calls the operation as its caller would: again after an error, with the appliance back up in between.
-func (w *world) retry(ctx context.Context, m mutation, fault sim.NamedFault) error {
+func (w *world) retry(t *testing.T, m mutation, fault sim.NamedFault) error {
+	t.Helper()
 	var err error
 	for range tries {
-		bounded, cancel := ctx, context.CancelFunc(func() {})
+		bounded, cancel := t.Context(), context.CancelFunc(func() {})
 		if fault.Silent {
-			bounded, cancel = context.WithTimeout(ctx, patience)
+			bounded, cancel = context.WithTimeout(bounded, patience)
 		}
 		err = m.act(bounded, w)
 		cancel()
 		if err == nil {
 			return nil
 		}
+		if strings.HasPrefix(m.name, "create") && final(err) && len(w.sim.Disks()) > 0 && fault.Fault.Kind != sim.DuplicateSlot {
+			t.Errorf("it failed for good, so that nobody asks again, and the disk is there: %v", err)
+		}
 		w.recover()
 	}
 	return err
+}
+
+// final tells whether a caller takes the error for the last word. After all others it asks again.
+func final(err error) bool {
+	changed := (*rds.ChangedError)(nil)
+	return !errors.As(err, &changed) && !slices.ContainsFunc([]error{
+		rds.ErrUnknownOutcome, rds.ErrUnreachable, rds.ErrNotReady, context.Canceled, context.DeadlineExceeded,
+	}, func(passing error) bool { return errors.Is(err, passing) })
 }
 
 // exempt lists the rules that the fault itself breaks.

@@ -15,10 +15,13 @@ type mutation struct {
 	wanted func(now found) bool
 	// exports says that the operation answers for the export. Others leave it as they find it.
 	exports bool
+	// restarted says that the driver restarts before it acts, and has seen nothing yet.
+	restarted bool
 }
 
 func mutations() []mutation {
 	nothing := func(context.Context, *world) error { return nil }
+	prepared := func(ctx context.Context, w *world) error { return w.prepare(ctx) }
 	created := func(ctx context.Context, w *world) error { return w.create(ctx) }
 	heldByA := func(ctx context.Context, w *world) error { return errors.Join(w.create(ctx), w.publish(ctx, nodeA)) }
 	exportedTo := func(node string) func(found) bool {
@@ -29,13 +32,15 @@ func mutations() []mutation {
 	free := func(now found) bool { return len(now.disks) == 1 && !now.disks[0].Exported && !now.record.Held() }
 	gone := func(now found) bool { return len(now.disks) == 0 && !now.file }
 	return []mutation{
-		{"create", nothing, func(ctx context.Context, w *world) error { return w.create(ctx) }, free, true},
-		{"publish", created, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), true},
-		{"publish again", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), false},
-		{"hand off", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeB) }, exportedTo(nodeB), true},
-		{"unpublish", heldByA, func(ctx context.Context, w *world) error { return w.unpublish(ctx, nodeA) }, free, true},
-		{"unpublish another", heldByA, func(ctx context.Context, w *world) error { return w.unpublish(ctx, nodeB) }, exportedTo(nodeA), false},
-		{"expand", heldByA, func(ctx context.Context, w *world) error { return w.expand(ctx) }, exportedTo(nodeA), false},
-		{"delete", created, func(ctx context.Context, w *world) error { return w.remove(ctx) }, gone, true},
+		{"create", nothing, func(ctx context.Context, w *world) error { return w.create(ctx) }, free, true, false},
+		{"create the second one", prepared, func(ctx context.Context, w *world) error { return w.create(ctx) }, free, true, false},
+		{"publish", created, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), true, false},
+		{"publish again", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeA) }, exportedTo(nodeA), false, false},
+		{"hand off", heldByA, func(ctx context.Context, w *world) error { return w.publish(ctx, nodeB) }, exportedTo(nodeB), true, false},
+		{"unpublish", heldByA, func(ctx context.Context, w *world) error { return w.unpublish(ctx, nodeA) }, free, true, false},
+		{"unpublish after a restart", heldByA, func(ctx context.Context, w *world) error { return w.unpublish(ctx, nodeA) }, free, true, true},
+		{"unpublish another", heldByA, func(ctx context.Context, w *world) error { return w.unpublish(ctx, nodeB) }, exportedTo(nodeA), false, false},
+		{"expand", heldByA, func(ctx context.Context, w *world) error { return w.expand(ctx) }, exportedTo(nodeA), false, false},
+		{"delete", created, func(ctx context.Context, w *world) error { return w.remove(ctx) }, gone, true, false},
 	}
 }

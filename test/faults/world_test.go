@@ -50,6 +50,7 @@ func (leavingNodes) Changed(string) <-chan struct{} { return nil }
 // world is a driver and an appliance with at most one volume.
 type world struct {
 	sim        *sim.Sim
+	config     simtest.Config
 	client     *rds.Client
 	controller *controller.Service
 	id         rds.VolumeID
@@ -61,18 +62,26 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	if fault.Fault.Kind == sim.ConnectionMute {
 		config.SSH.ConnectTimeout = patience
 	}
-	client := simtest.Client(t, config)
+	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", "pvc-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{sim: simulator, config: config, id: id}
+	w.restart(t)
+	return w
+}
+
+// restart makes a driver that has seen nothing yet.
+func (w *world) restart(t *testing.T) {
+	t.Helper()
+	client := simtest.Client(t, w.config)
 	service, err := controller.New(controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
 	}, client, leavingNodes{}, controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", "pvc-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{sim: simulator, client: client, controller: service, id: id}
+	w.client, w.controller = client, service
 }
 
 func (w *world) capability() *csi.VolumeCapability {
@@ -80,6 +89,12 @@ func (w *world) capability() *csi.VolumeCapability {
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
 	}
+}
+
+// prepare makes the directory of backing files, as the first volume of a pool does.
+func (w *world) prepare(ctx context.Context) error {
+	_, err := w.sim.Exec(ctx, `/file add name="`+simtest.Pool+`/rds-csi" type=directory`)
+	return err
 }
 
 func (w *world) create(ctx context.Context) error {

@@ -33,6 +33,10 @@ const (
 	Late FaultKind = "late"
 	// Garbage applies the line and sends Fault.Line before the output.
 	Garbage FaultKind = "garbage"
+	// Echo applies the line and sends Fault.Line, without a line end, behind the
+	// first Fault.Keep bytes of the output, and then the rest: critical logs are
+	// echoed into sessions.
+	Echo FaultKind = "echo"
 	// Reject applies nothing and sends Fault.Line with exit status 0, as a
 	// console does that can't parse the line.
 	Reject FaultKind = "reject"
@@ -204,6 +208,9 @@ func (f Fault) reply(output string) sshd.Reply {
 		return sshd.Reply{Output: output, Delay: f.Delay}
 	case Garbage:
 		return sshd.Reply{Output: f.Line + "\r\n" + output}
+	case Echo:
+		at := min(f.Keep, len(output))
+		return sshd.Reply{Output: output[:at] + f.Line + output[at:]}
 	case Reject:
 		return sshd.Reply{Output: f.Line + "\r\n"}
 	default:

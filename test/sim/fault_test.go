@@ -47,6 +47,17 @@ func TestAReplyLosesItsTail(t *testing.T) {
 	}
 }
 
+func TestALogIsEchoedIntoAReply(t *testing.T) {
+	r := newRig(t)
+	for keep, want := range map[int]string{0: "loghello\r\n", 2: "helogllo\r\n", 100: "hello\r\nlog"} {
+		i := r.Inject(sim.Fault{Kind: sim.Echo, Keep: keep, Line: "log"}, sim.When{})
+		if got, err := r.try(t.Context(), `:put hello`); got != want || err != nil {
+			t.Errorf("keep %d: got %q, %v, want %q", keep, got, err, want)
+		}
+		i.Remove()
+	}
+}
+
 func TestARejectedLineIsNotRun(t *testing.T) {
 	r := withDisk(t)
 	r.Inject(sim.Fault{Kind: sim.Reject, Line: "syntax error"}, sim.When{})

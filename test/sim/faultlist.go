@@ -57,7 +57,7 @@ const statementsCounted = 5
 // Faults lists a fault of every kind there is, those that strike between two
 // statements once for each of the first positions in a line.
 func Faults() []NamedFault {
-	return slices.Concat(replyFaults(), stateFaults(), positionedFaults(), bootFaults(), wireFaults())
+	return slices.Concat(replyFaults(), cutFaults(), stateFaults(), positionedFaults(), bootFaults(), wireFaults())
 }
 
 // replyFaults are about how a line is carried out and answered.
@@ -71,10 +71,27 @@ func replyFaults() []NamedFault {
 		{Name: "reply truncated at the end", Fault: Fault{Kind: Truncate, Keep: -20}},
 		{Name: "reply late", Fault: Fault{Kind: Late, Delay: lateness}, Silent: true},
 		{Name: "garbage first", Fault: Fault{Kind: Garbage, Line: "login banner: all is well"}},
+		{Name: "log echoed", Fault: Fault{Kind: Echo, Line: "12:00:00 system,error,critical login failure for user admin"}},
+		{Name: "parse error behind a note", Fault: Fault{Kind: Reject, Line: "login note: all is well\r\nexpected end of command (line 1 column 24)"}},
 		{Name: "parse error", Fault: Fault{Kind: Reject, Line: "expected end of command (line 1 column 24)"}},
 		{Name: "hang before", Fault: Fault{Kind: Hang}, Silent: true},
 		{Name: "hang after", Fault: Fault{Kind: HangAfter}, Silent: true},
 	}
+}
+
+// stumps is how many bytes of a reply Faults leave at most, one by one: a
+// client may know its own reply by its first 16.
+const stumps = 16
+
+// cutFaults leave hardly anything of a reply.
+func cutFaults() []NamedFault {
+	var faults []NamedFault
+	for keep := 1; keep <= stumps; keep++ {
+		faults = append(faults, NamedFault{
+			Name: "reply cut at byte " + strconv.Itoa(keep), Fault: Fault{Kind: Truncate, Keep: keep},
+		})
+	}
+	return faults
 }
 
 // stateFaults are about what a line finds.

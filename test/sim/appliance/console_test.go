@@ -18,6 +18,36 @@ func TestAnEmptyPrintIsAListOrAnEmptyString(t *testing.T) {
 	open(t, func(o *appliance.Options) { o.Unknowns.EmptyListAsString = true }).want(t, line, `""`+"\r\n")
 }
 
+func TestLineEndsMayBeSerializedAsTheyAre(t *testing.T) {
+	line := `:put [:serialize to=json options=json.no-string-conversion value="a\r\nb\\n"]`
+	open(t, nil).want(t, line, `"a\r\nb\\n"`+"\r\n")
+	open(t, func(o *appliance.Options) { o.Unknowns.RawControls = true }).want(t, line, "\"a\r\r\nb\\\\n\"\r\n")
+}
+
+func TestAFileSizeMayBeAutomatic(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.AutoFileSize = true })
+	b.run(t, add)
+	b.want(t, `:put [/disk get x file-size]`, "1073741824\r\n")
+	b.want(t, `/disk remove x; /disk add type=file slot="x" file-path="/raid10/x.img"; :put [/disk get x file-size]; :put [/disk get x size]`, "auto\r\n1073741824\r\n")
+	b.want(t, `/disk set x file-size=2G; :put [/disk get x file-size]`, "2147483648\r\n")
+}
+
+func TestAPathMayBeSpeltAndFoundOtherwise(t *testing.T) {
+	for spelling, want := range map[appliance.PathSpelling]string{
+		appliance.Slashed: "/raid10/x.img\r\n1\r\n0\r\n", appliance.Bare: "raid10/x.img\r\n0\r\n1\r\n", appliance.FoundBare: "/raid10/x.img\r\n0\r\n1\r\n",
+	} {
+		b := open(t, func(o *appliance.Options) { o.Unknowns.PathSpelling = spelling })
+		b.run(t, add)
+		b.want(t, `:put [/disk get x file-path]; :put [:len [/disk find where file-path="/raid10/x.img"]]; :put [:len [/disk print as-value where file-path="raid10/x.img"]]`, want)
+	}
+}
+
+func TestAPrintMayBeCut(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.PrintMax = 1 })
+	b.run(t, add)
+	b.want(t, `:put [:len [/disk find]]; :put [:len [/disk print as-value]]; :put [:len [/disk print as-value where slot=x]]`, "2\r\n1\r\n1\r\n")
+}
+
 func TestPrintForms(t *testing.T) {
 	b := open(t, nil)
 	b.run(t, add)

@@ -18,6 +18,7 @@ type disk struct {
 	Disabled        bool   `json:"disabled"`
 	File            string `json:"file"` // as /file names it: no leading slash
 	FileSize        int64  `json:"fileSize"`
+	AutoSize        bool   `json:"autoSize,omitempty"` // made without a file-size
 	FileOffset      int64  `json:"fileOffset"`
 	MountFilesystem bool   `json:"mountFilesystem"`
 	MountReadOnly   bool   `json:"mountReadOnly"`
@@ -60,6 +61,12 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"model": "/" + d.File, "size": d.FileSize, "sector-size": int64(512),
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
+	}
+	if a.options.Unknowns.PathSpelling == Bare {
+		row["file-path"] = d.File
+	}
+	if a.options.Unknowns.AutoFileSize && d.AutoSize {
+		row["file-size"] = "auto"
 	}
 	if a.options.Unknowns.TellsOfLostFiles && a.mounted() && a.checkFile(d.File) != nil {
 		row["about"] = a.options.Unknowns.Texts.NoFile

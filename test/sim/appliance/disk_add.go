@@ -90,7 +90,7 @@ func (a *Appliance) backingFile(d *disk) error {
 	info, err := a.files.Stat(d.File)
 	switch {
 	case err == nil && d.FileSize == 0:
-		d.FileSize = info.Size()
+		d.FileSize, d.AutoSize = info.Size(), true
 		return nil
 	case err == nil && unknowns.ExistingFile == RefuseFile:
 		return a.unknown(unknowns.Texts.FileExists)

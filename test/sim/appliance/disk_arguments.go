@@ -50,6 +50,7 @@ func (d *disk) assignOne(name, value string) error {
 		d.File, ok = fileName(value), fileName(value) != ""
 	case "file-size":
 		d.FileSize, ok = parseSize(value)
+		d.AutoSize = false
 	case "file-offset":
 		d.FileOffset, ok = parseSize(value)
 	case "nvme-tcp-server-port":

@@ -38,6 +38,7 @@ func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, ho
 		BeforeStatement: hooks.BeforeStatement,
 		Locations:       a.version.since(20),
 		EmptyAsString:   a.options.Unknowns.EmptyListAsString,
+		RawControls:     a.options.Unknowns.RawControls,
 	})
 	return out.String(), err
 }

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"maps"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
@@ -88,6 +89,9 @@ func (c console) read(call script.Call) (script.Result, error) {
 		return script.Result{}, err
 	}
 	l := list{rows}
+	if where := call.Where; where != nil && call.Menu == "/disk" && c.appliance.options.Unknowns.PathSpelling == FoundBare {
+		call.Where = func(row script.Record) (bool, error) { return where(withBarePath(row)) }
+	}
 	switch call.Command {
 	case "find":
 		return l.find(call)
@@ -97,6 +101,17 @@ func (c console) read(call script.Call) (script.Result, error) {
 	default:
 		return c.print(call, l)
 	}
+}
+
+// withBarePath is a disk as where sees it if it finds paths without a slash.
+func withBarePath(row script.Record) script.Record {
+	path, given := row["file-path"].(string)
+	if !given {
+		return row
+	}
+	row = maps.Clone(row)
+	row["file-path"] = fileName(path)
+	return row
 }
 
 // rows are the items of a menu as the user may see them.

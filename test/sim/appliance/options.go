@@ -67,6 +67,18 @@ const (
 	TruncateFile
 )
 
+// PathSpelling says how /disk spells the file-path of a disk.
+type PathSpelling int
+
+const (
+	// Slashed shows it with a leading slash, and finds it so.
+	Slashed PathSpelling = iota
+	// Bare shows it without, and finds it so.
+	Bare
+	// FoundBare shows it with one, and finds it without.
+	FoundBare
+)
+
 // Unknowns are the behaviours nobody has seen documented. The zero value is
 // the likelier answer; a client must be right under all of them.
 type Unknowns struct {
@@ -82,6 +94,15 @@ type Unknowns struct {
 	RefuseLiveFileRemove bool
 	// EmptyListAsString serializes an empty list as "" instead of [].
 	EmptyListAsString bool
+	// PrintMax is the most items that print as-value yields; no bound if zero.
+	PrintMax int
+	// RawControls serializes line ends in a text as they are, not as \r and \n.
+	RawControls bool
+	// AutoFileSize shows the file-size of a disk that was made without one as
+	// "auto".
+	AutoFileSize bool
+	// PathSpelling is how a file-path is shown, and matched by where.
+	PathSpelling PathSpelling
 	// RenameNeedsReexport leaves an exported disk reachable under its old NQN
 	// when it gets another one, until the export is taken away.
 	RenameNeedsReexport bool

@@ -23,6 +23,9 @@ func (c console) print(call script.Call, l list) (script.Result, error) {
 	case call.Flags["count-only"]:
 		return script.Result{Value: int64(len(rows)), Text: strconv.Itoa(len(rows))}, nil
 	case call.Flags["as-value"]:
+		if most := c.appliance.options.Unknowns.PrintMax; most > 0 {
+			rows = rows[:min(most, len(rows))]
+		}
 		shown := script.List{}
 		for _, row := range rows {
 			shown = append(shown, visible(row, proplist))

@@ -26,7 +26,7 @@ func (e serialized) eval(f *frame) (Value, error) {
 		return nil, err
 	}
 	style := e.style
-	style.emptyAsString = f.env.EmptyAsString
+	style.emptyAsString, style.rawControls = f.env.EmptyAsString, f.env.RawControls
 	return style.encode(v)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,7 @@ import (
 type jsonStyle struct {
 	keepStrings   bool
 	emptyAsString bool
+	rawControls   bool
 }
 
 // encode writes v as one line of JSON with sorted keys.
@@ -22,7 +24,12 @@ func (s jsonStyle) encode(v Value) (string, error) {
 	if err := enc.Encode(s.plain(v)); err != nil {
 		return "", fmt.Errorf("encode JSON: %w", err)
 	}
-	return string(bytes.TrimRight(b.Bytes(), "\n")), nil
+	encoded := string(bytes.TrimRight(b.Bytes(), "\n"))
+	if s.rawControls {
+		// The escaped backslash comes first: what follows it is no escape.
+		encoded = strings.NewReplacer(`\\`, `\\`, `\r`, "\r", `\n`, "\n").Replace(encoded)
+	}
+	return encoded, nil
 }
 
 // plain turns v into what encoding/json writes in RouterOS' shape.

@@ -45,6 +45,8 @@ type Env struct {
 	Locations bool
 	// EmptyAsString makes :serialize write an empty list as "".
 	EmptyAsString bool
+	// RawControls makes :serialize write line ends in a text as they are.
+	RawControls bool
 
 	waits []func(context.Context)
 }

@@ -71,6 +71,7 @@ func codeTable() []codeRow {
 		{rds.ErrUnknownOutcome, codes.Unavailable},
 		{rds.ErrUnreachable, codes.Unavailable},
 		{rds.ErrNotReady, codes.Unavailable},
+		{rds.ErrUnreadable, codes.Unavailable},
 		{rds.ErrWentBack, codes.Unavailable},
 		{rds.ErrPermission, codes.PermissionDenied},
 		{rds.ErrNoPool, codes.InvalidArgument},
