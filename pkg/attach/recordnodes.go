@@ -1,6 +1,9 @@
 package attach
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // RecordNodes replaces Nodes with orchestrators other than Kubernetes. It relies on the appliance's records alone:
 // every holder stays until it is unpublished.
@@ -24,8 +27,10 @@ func (RecordNodes) StoppedUsing(context.Context, string, NodeID) bool { return f
 // Granted returns no grant.
 func (RecordNodes) Granted(string) Grant { return Grant{} }
 
-// Grants returns none.
-func (RecordNodes) Grants(context.Context, string) ([]Grant, error) { return nil, nil }
+// Grants returns ErrUnknown: nobody but the appliance knows to whom a volume was granted.
+func (RecordNodes) Grants(context.Context, string) ([]Grant, error) {
+	return nil, fmt.Errorf("%w: without Kubernetes nobody else knows which node has the volume; find out which one uses it, then restart the controller, which goes by the record as it is after that", ErrUnknown)
+}
 
 // Changed returns a channel that is never closed: nothing announces that a holder is detached.
 func (RecordNodes) Changed(string) <-chan struct{} { return nil }

@@ -19,12 +19,16 @@ type Client struct {
 	mu       sync.Mutex
 	lastSeen map[VolumeID]Disk
 	highest  map[VolumeID]generation
+	// looks counts how often a disk was cached.
+	looks uint64
 }
 
-// generation is a generation of a disk's record, with the subsystem NQN that followed from it.
+// generation is the highest generation of a disk's record that was seen, with the subsystem NQN that followed from it.
 type generation struct {
 	number       uint64
 	subsystemNQN string
+	// look is when the disk was cached last, by the count of looks.
+	look uint64
 }
 
 // New checks the configuration and returns a client of the appliance behind transport. Errors are *FieldError.
@@ -54,10 +58,14 @@ func (c *Client) cache(disk Disk) Disk {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	disk.expectedHost = c.hostOf(disk.Record)
-	if c.highest[disk.ID].number <= disk.Record.Generation {
-		c.highest[disk.ID] = generation{disk.Record.Generation, disk.Record.SubsystemNQN(disk.ID)}
+	highest := c.highest[disk.ID]
+	if highest.number <= disk.Record.Generation {
+		highest.number, highest.subsystemNQN = disk.Record.Generation, disk.Record.SubsystemNQN(disk.ID)
 	}
-	disk.Highest, disk.HighestNQN = c.highest[disk.ID].number, c.highest[disk.ID].subsystemNQN
+	c.looks++
+	highest.look = c.looks
+	c.highest[disk.ID] = highest
+	disk.Highest, disk.HighestNQN = highest.number, highest.subsystemNQN
 	c.lastSeen[disk.ID] = disk
 	return disk
 }
@@ -68,6 +76,33 @@ func (c *Client) hostOf(record Record) string {
 		return ""
 	}
 	return c.config.HostNQN(record.Holding.Holders[0])
+}
+
+// now returns the count of looks.
+func (c *Client) now() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.looks
+}
+
+// purgeUnlisted drops everything about disks that a complete list doesn't have, unless they were seen since it was asked
+// for. Another controller deleted them.
+func (c *Client) purgeUnlisted(items []diskItem, asked uint64) {
+	listed := map[string]bool{}
+	for _, item := range items {
+		if item.Slot == "" {
+			return // it can't be told which disk this is
+		}
+		listed[item.Slot] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, highest := range c.highest {
+		if !listed[id.Slot()] && highest.look <= asked {
+			delete(c.lastSeen, id)
+			delete(c.highest, id)
+		}
+	}
 }
 
 // purge drops everything about a disk that was deleted. A disk of the same name begins anew.

@@ -167,7 +167,9 @@ func TestRecordsThatDoNotFit(t *testing.T) {
 }
 
 func TestForeignCommentsAreNotRecords(t *testing.T) {
-	good := encoded(t, NewRecord("c1", "v1", "", "").Publish("a/1", "mount", "single-node-writer", false))
+	free := NewRecord("c1", "v1", "", "")
+	free.Generation = 1
+	good := encoded(t, free.Publish("a/1", "mount", "single-node-writer", false))
 	for _, bad := range []string{
 		"", "backup of the shop", "rds-csi/2" + strings.TrimPrefix(good, "rds-csi/1"), good + " ", " " + good, good + " extra=1",
 		strings.Replace(good, " cluster=c1", "", 1), strings.Replace(good, "gen=2", "gen=02", 1), strings.Replace(good, "gen=2", "gen=0", 1),

@@ -34,13 +34,14 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 	return c.state(id, answer), nil
 }
 
-// List reads all disks of this driver and cluster in one exec, and caches them. A disk with a record of this driver that
+// List reads all disks of this driver and cluster in one exec, and caches them and no others. A disk with a record of this driver that
 // can't be understood is logged and left out. While the appliance boots, List returns ErrNotReady together with the disks
 // that are listed already. Their records are true; nothing is known about disks that aren't listed.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	cmd := newCommand(KindList)
 	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
 	cmd.showUptime()
+	asked := c.now()
 	answer, err := c.run(ctx, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("list disks: %w", asUnreachable(err))
@@ -58,6 +59,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	if answer.uptime < c.config.BootWindow {
 		return disks, fmt.Errorf("list disks: %w: it has been up for %s only, so the %d disks that it lists may not be all", ErrNotReady, answer.uptime, len(disks))
 	}
+	c.purgeUnlisted(answer.disks, asked)
 	return disks, nil
 }
 

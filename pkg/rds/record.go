@@ -2,6 +2,7 @@ package rds
 
 import (
 	"slices"
+	"time"
 )
 
 // Record says who holds a volume and under which epoch. It is stored on the disk itself, as its comment: the appliance
@@ -39,8 +40,12 @@ type Holding struct {
 }
 
 // NewRecord returns the record of a volume that nobody holds yet. A name of PV or PVC that doesn't fit is left out.
+//
+// Its generation is the time in milliseconds. So a volume that is made anew under an old name is newer than everything
+// that any controller remembers of its predecessor, and isn't taken for an appliance that went back in time.
 func NewRecord(cluster, volume, pv, pvc string) Record {
-	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: 1, Token: randomToken()}
+	now := uint64(max(time.Now().UnixMilli(), 1)) //nolint:gosec // it is positive
+	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: now, Token: randomToken()}
 }
 
 // Held reports whether anybody holds the volume.
