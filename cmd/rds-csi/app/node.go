@@ -14,6 +14,7 @@ import (
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
@@ -42,7 +43,7 @@ const defaultMaxVolumes = 128
 func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "endpoint", "unix:///csi/csi.sock", "where to serve CSI: unix:// and an absolute path")
 	flags.StringVar(&o.NodeName, "node-name", "", "name of this node's Node object (required)")
-	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID; default: read from the files that kubelet reads")
+	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID, or in machineID if that is a placeholder; default: read from the files that kubelet reads")
 	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "maximum number of volumes on this node at once; each is an NVMe controller with a TCP connection per CPU")
 	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics and /healthz; empty: off")
 }
@@ -60,11 +61,17 @@ func (o *NodeOptions) Validate() error {
 }
 
 // MachineIdentity returns the identity of this machine: that of the flag, else the one that the machine itself reports.
+// A placeholder is an error.
 func (o *NodeOptions) MachineIdentity() (string, error) {
-	if identity := normalized(o.MachineID); identity != "" {
+	identity := normalized(o.MachineID)
+	switch {
+	case identity == "":
+		return machineIdentity(machineFiles())
+	case attach.IsPlaceholder(identity):
+		return "", fmt.Errorf("--machine-id %q: %w: want what the Node reports as status.nodeInfo.systemUUID, or as machineID if that is a placeholder", o.MachineID, errPlaceholder)
+	default:
 		return identity, nil
 	}
-	return machineIdentity(machineFiles())
 }
 
 // RunNode serves the node service with the given connector until ctx ends, and then returns nil. It returns an error at

@@ -79,6 +79,7 @@ func TestMachineIdentity(t *testing.T) {
 	empty := file("empty", " \n")
 	firmware := file("product_uuid", "4C4C4544-0042-3510-8052-B4C04F4A3132\n")
 	tree := file("system-id", "tree-id\x00")
+	zeros := file("zeros", "00000000-0000-0000-0000-000000000000\n")
 	for name, c := range map[string]struct {
 		files []string
 		want  string
@@ -88,6 +89,9 @@ func TestMachineIdentity(t *testing.T) {
 		"first one empty":        {[]string{empty, firmware}, "4c4c4544-0042-3510-8052-b4c04f4a3132"},
 		"none":                   {[]string{absent, empty}, ""},
 		"unreadable (directory)": {[]string{folder}, ""},
+		// kubelet reports the same placeholder: another file's identity would be one that the Node doesn't report.
+		"placeholder first": {[]string{zeros, tree}, ""},
+		"placeholder last":  {[]string{absent, file("machine-id", "uninitialized\n")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := machineIdentity(c.files)
@@ -95,6 +99,15 @@ func TestMachineIdentity(t *testing.T) {
 				t.Errorf("machineIdentity = %q, %v, want %q", got, err, c.want)
 			}
 		})
+	}
+	if _, err := machineIdentity([]string{zeros, tree}); err == nil || !strings.Contains(err.Error(), zeros) || !strings.Contains(err.Error(), "--machine-id") {
+		t.Errorf("got %v, want it to name the file and what to set", err)
+	}
+	for _, placeholder := range []string{"03000200-0400-0500-0006-000700080009", "Default string", "None"} {
+		given := NodeOptions{MachineID: placeholder}
+		if got, err := given.MachineIdentity(); err == nil || !strings.Contains(err.Error(), "--machine-id") {
+			t.Errorf("--machine-id %q = %q, %v, want an error that names the flag", placeholder, got, err)
+		}
 	}
 	given := NodeOptions{MachineID: " ABC\n"}
 	if got, err := given.MachineIdentity(); got != "abc" || err != nil {
