@@ -54,14 +54,18 @@ func TestRunNodeServesAndStops(t *testing.T) {
 func TestRunNodeRefusesWhatItCannotServe(t *testing.T) {
 	good := NodeOptions{Endpoint: "unix://" + filepath.Join(t.TempDir(), "csi.sock"), NodeName: "n", MachineID: "m", MaxVolumes: 1}
 	for name, spoil := range map[string]func(*NodeOptions){
-		"no node name":           func(o *NodeOptions) { o.NodeName = "" },
-		"identity with a slash":  func(o *NodeOptions) { o.MachineID = "a/b" },
-		"no folder for a socket": func(o *NodeOptions) { o.Endpoint = "unix:///nowhere/at/all/csi.sock" },
+		"no node name":                      func(o *NodeOptions) { o.NodeName = "" },
+		"identity with a slash":             func(o *NodeOptions) { o.MachineID = "a/b" },
+		"a kubelet folder that isn't there": func(o *NodeOptions) { o.KubeletDir = "/nowhere/at/all" },
+		"no folder for a socket":            func(o *NodeOptions) { o.Endpoint = "unix:///nowhere/at/all/csi.sock" },
 	} {
 		options := good
 		spoil(&options)
-		if err := RunNode(t.Context(), options, noConnector{}); err == nil {
+		err := RunNode(t.Context(), options, noConnector{})
+		if err == nil {
 			t.Errorf("RunNode with %s = nil, want an error", name)
+		} else if options.KubeletDir != "" && !strings.Contains(err.Error(), "--kubelet-dir /nowhere/at/all") {
+			t.Errorf("RunNode with %s = %v, want it to name the flag", name, err)
 		}
 	}
 }
@@ -126,6 +130,8 @@ func TestNodeOptionsNameTheWrongFlag(t *testing.T) {
 		"relative":    {[]string{"--node-name=a", "--endpoint=unix://csi.sock"}, []string{"--endpoint"}},
 		"tcp":         {[]string{"--node-name=a", "--endpoint=tcp://127.0.0.1:1"}, []string{"--endpoint"}},
 		"no volumes":  {[]string{"--node-name=a", "--max-volumes=0"}, []string{"--max-volumes"}},
+		"kubelet dir": {[]string{"--node-name=a", "--kubelet-dir=kubelet"}, []string{"--kubelet-dir"}},
+		"unchecked":   {[]string{"--node-name=a", "--kubelet-dir="}, nil},
 		"no port":     {[]string{"--node-name=a", "--http-address=localhost"}, []string{"--http-address"}},
 		"all at once": {[]string{"--endpoint=x", "--http-address=x"}, []string{"--endpoint", "--node-name", "--http-address"}},
 	} {
