@@ -59,7 +59,7 @@ type Node struct {
 	Name string
 	// Since is when the Node was created, in whole seconds.
 	Since time.Time
-	// Machine is the identity that the Node reports. An empty one proves nothing.
+	// Machine is the identity that the Node reports. An empty one or another placeholder proves nothing.
 	Machine string
 	// Leaving is set if the Node is being deleted or has the taint node.kubernetes.io/out-of-service.
 	Leaving bool
@@ -68,9 +68,9 @@ type Node struct {
 }
 
 // IsMachine reports whether this Node may be the machine with that identity. It returns false only if both identities
-// are known and differ.
+// are known and differ; a placeholder isn't known.
 func (n Node) IsMachine(identity string) bool {
-	return n.Machine == "" || identity == "" || n.Machine == identity
+	return IsPlaceholder(n.Machine) || IsPlaceholder(identity) || n.Machine == identity
 }
 
 // Uses reports whether the Node reports the volume as in use.

@@ -35,6 +35,8 @@ type PublishCluster interface {
 	// Synced reports whether the caches have been filled.
 	Synced() bool
 	CachedNode(name string) (Node, bool)
+	// CachedNodesOfMachine returns the names of the nodes that report this machine identity.
+	CachedNodesOfMachine(machine string) []string
 	// AwaitAttachment returns an attachment as soon as the cache has it, or false when ctx ends.
 	AwaitAttachment(ctx context.Context, name string) (Attachment, bool)
 	// CachedAttachmentsOf returns the attachments of a volume.

@@ -47,5 +47,5 @@ func stoppedUsing(id NodeID, volumeHandle string, node Answer[Node], attachment 
 		return false
 	}
 	reported := node.Value
-	return reported.Machine == id.Machine && !reported.Leaving && !reported.Uses(volumeHandle) && reported.Since.Before(attachment.Value.Since)
+	return reported.Machine == id.Machine && !IsPlaceholder(id.Machine) && !reported.Leaving && !reported.Uses(volumeHandle) && reported.Since.Before(attachment.Value.Since)
 }

@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -30,8 +31,9 @@ func NewNodes(driver string, cluster PublishCluster, paused func() bool) *Nodes 
 	return &Nodes{driver: driver, cluster: cluster, paused: paused}
 }
 
-// Admit checks that the node exists, is this very machine and isn't leaving, and that the volume's attachment to it
-// isn't being deleted. It waits up to 3 s for the attachment. Errors: ErrUnknown, ErrNoNode, ErrLeaving, ErrSuperseded.
+// Admit checks that the node exists, is this very machine, is its only Node and isn't leaving, and that the volume's
+// attachment to it isn't being deleted. It waits up to 3 s for the attachment. Errors: ErrUnknown (also as
+// DuplicateMachineError), ErrNoNode, ErrLeaving, ErrSuperseded.
 func (n *Nodes) Admit(ctx context.Context, volumeHandle string, node NodeID) (Admission, error) {
 	if !n.cluster.Synced() {
 		return Admission{}, fmt.Errorf("%w: the caches of nodes and attachments are not filled yet", ErrUnknown)
@@ -52,10 +54,11 @@ func (n *Nodes) Admit(ctx context.Context, volumeHandle string, node NodeID) (Ad
 	return Admission{Attached: attachment.Attached}, nil
 }
 
-// admitNode checks the node itself. It asks the API server only if the cache can't confirm the node.
+// admitNode checks the node itself. It asks the API server only if the cache can't confirm the node, or has another Node
+// of the same machine.
 func (n *Nodes) admitNode(ctx context.Context, node NodeID) error {
 	known, found := n.cluster.CachedNode(node.Name)
-	if !found || known.Machine != node.Machine {
+	if !found || known.Machine != node.Machine || IsPlaceholder(node.Machine) {
 		live := n.cluster.LiveNode(ctx, node.Name)
 		switch {
 		case live.Err != nil:
@@ -64,6 +67,9 @@ func (n *Nodes) admitNode(ctx context.Context, node NodeID) error {
 			return fmt.Errorf("%w: %s", ErrNoNode, node.Name)
 		case live.Value.Machine == "":
 			return fmt.Errorf("%w: Node %s reports no identity (status.nodeInfo.systemUUID or machineID)", ErrUnknown, node.Name)
+		case IsPlaceholder(live.Value.Machine):
+			return fmt.Errorf("%w: Node %s reports machine %q (status.nodeInfo.systemUUID or machineID), and that is a placeholder which many machines report; give the machine a UUID in its firmware or an /etc/machine-id of its own, and restart kubelet",
+				ErrUnknown, node.Name, live.Value.Machine)
 		case live.Value.Machine != node.Machine:
 			return fmt.Errorf("%w: Node %s reports machine %q, the request is for machine %q; compare --machine-id of the node plugin there", ErrUnknown, node.Name, live.Value.Machine, node.Machine)
 		}
@@ -72,7 +78,30 @@ func (n *Nodes) admitNode(ctx context.Context, node NodeID) error {
 	if known.Leaving {
 		return fmt.Errorf("%w: Node %s is being deleted or has the taint node.kubernetes.io/out-of-service", ErrLeaving, node.Name)
 	}
-	return nil
+	return n.admitMachine(ctx, node)
+}
+
+// admitMachine returns a DuplicateMachineError if another Node reports the same machine. What is known of a holder is
+// known of a Node, and with two Nodes of one machine, the deletion of one would count as the machine's death.
+func (n *Nodes) admitMachine(ctx context.Context, node NodeID) error {
+	nodes := []string{node.Name}
+	for _, other := range n.cluster.CachedNodesOfMachine(node.Machine) {
+		if other == node.Name {
+			continue
+		}
+		live := n.cluster.LiveNode(ctx, other)
+		if live.Err != nil {
+			return fmt.Errorf("%w: whether Node %s is machine %q as well as Node %s: %w", ErrUnknown, other, node.Machine, node.Name, live.Err)
+		}
+		if live.Found && live.Value.Machine == node.Machine {
+			nodes = append(nodes, other)
+		}
+	}
+	if len(nodes) == 1 {
+		return nil
+	}
+	slices.Sort(nodes)
+	return &DuplicateMachineError{Machine: node.Machine, Nodes: nodes}
 }
 
 // HolderStates returns the state of each holder of the volume, in the same order, from live answers.

@@ -29,6 +29,16 @@ func (f *fakeKubernetes) CachedNode(name string) (Node, bool) {
 	return node, found
 }
 
+func (f *fakeKubernetes) CachedNodesOfMachine(machine string) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(f.cached)) {
+		if f.cached[name].Machine == machine {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (f *fakeKubernetes) AwaitAttachment(ctx context.Context, name string) (Attachment, bool) {
 	attachment, found := f.cachedVA[name]
 	if !found {

@@ -38,6 +38,8 @@ const (
 	VolumeTakenOver Reason = "VolumeTakenOver"
 	// MachineIdentityChanged: a Node reports another machine identity than the one that holds the volume under its name.
 	MachineIdentityChanged Reason = "MachineIdentityChanged"
+	// DuplicateMachineIdentity: several Nodes report one machine identity, so none of them gets a volume.
+	DuplicateMachineIdentity Reason = "DuplicateMachineIdentity"
 	// ApplianceWentBack: the appliance went back in time: a disk's record is older than what was granted.
 	ApplianceWentBack Reason = "ApplianceWentBack"
 	// OrphanedDisk: the appliance has a disk of this cluster that no PersistentVolume refers to.

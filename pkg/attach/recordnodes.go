@@ -9,8 +9,10 @@ import (
 // every holder stays until it is unpublished.
 type RecordNodes struct{}
 
-// Admit admits every node.
-func (RecordNodes) Admit(context.Context, string, NodeID) (Admission, error) { return Admission{}, nil }
+// Admit admits every node, unless its machine identity is a placeholder. The error is ErrUnknown.
+func (RecordNodes) Admit(_ context.Context, _ string, node NodeID) (Admission, error) {
+	return Admission{}, refusePlaceholder(node)
+}
 
 // HolderStates returns every holder as attached.
 func (RecordNodes) HolderStates(_ context.Context, _ string, holders []NodeID) []Holder {

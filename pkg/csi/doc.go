@@ -7,6 +7,7 @@
 // Where to find what:
 //
 //   - server.go                Server: serves CSI on a Unix socket
+//   - socket.go                the socket: replaces one that nobody serves, and nothing else
 //   - interceptor.go           around each call: its logger, one log line, one status code, one observation
 //   - identity.go              Identity: the identity service
 //   - internal/failure         the errors of the services; the only place where an error becomes a gRPC code

@@ -2,10 +2,7 @@ package csi
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,15 +39,11 @@ func NewServer(endpoint string, services Services, observe Observer) (*Server, e
 }
 
 // Run serves until ctx ends, and then lets calls in flight finish for up to ten seconds. It returns an error if it
-// can't listen or serve.
+// can't listen or serve. It removes nothing from the socket's path but a socket that nobody serves.
 func (s *Server) Run(ctx context.Context) error {
-	if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the socket of an earlier run: %w", err)
-	}
-	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "unix", s.socket)
+	listener, err := listenAt(ctx, s.socket)
 	if err != nil {
-		return fmt.Errorf("listen for CSI calls: %w", err)
+		return err
 	}
 	logger := klog.FromContext(ctx)
 	withLogger := func(call context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {

@@ -16,12 +16,13 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// The names of the indexes. Attachments are indexed by the names of their node and their PersistentVolume, and
+// The names of the indexes. Nodes are indexed by the machine identity that they report. Attachments are indexed by the names of their node and their PersistentVolume, and
 // PersistentVolumes by their handle; only those of this driver.
 const (
-	indexByNode   = "node"
-	indexByPV     = "pv"
-	indexByHandle = "handle"
+	indexByMachine = "machine"
+	indexByNode    = "node"
+	indexByPV      = "pv"
+	indexByHandle  = "handle"
 )
 
 // errNotSynced: ctx ended before the caches were filled.
@@ -67,6 +68,12 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 
 // index adds the indexes.
 func (c *Cluster) index() error {
+	nodes := cache.TypedIndexers[*corev1.Node]{indexByMachine: func(node *corev1.Node) ([]string, error) {
+		return []string{machineOf(node)}, nil
+	}}
+	if err := c.nodes.AddTypedIndexers(nodes); err != nil {
+		return fmt.Errorf("index nodes: %w", err)
+	}
 	attachments := cache.TypedIndexers[*storagev1.VolumeAttachment]{
 		indexByNode: c.ifOurs(func(attachment *storagev1.VolumeAttachment) string { return attachment.Spec.NodeName }),
 		indexByPV:   c.ifOurs(pvOf),
@@ -146,6 +153,13 @@ func (c *Cluster) CachedNode(name string) (attach.Node, bool) {
 		return attach.Node{}, false
 	}
 	return c.nodeOf(node), true
+}
+
+// CachedNodesOfMachine returns the names of the nodes that report this machine identity.
+func (c *Cluster) CachedNodesOfMachine(machine string) []string {
+	// Only an unknown index is an error. The objects have no namespace, so their keys are their names.
+	names, _ := c.nodes.GetTypedIndexer().IndexKeys(indexByMachine, machine)
+	return names
 }
 
 // NodesAttached returns the names of the nodes that this driver's attachments name, even of those that don't exist.

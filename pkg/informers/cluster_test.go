@@ -173,6 +173,32 @@ func (c *controller) count(verb, resource string) int {
 	return n
 }
 
+// The node plugin is told to take the machine ID where the firmware reports a placeholder.
+func TestNodesByMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		placeholder, installed, neither := node("placeholder", "Default string"), node("installed", "None"), node("neither", "")
+		placeholder.Status.NodeInfo.MachineID = "00000000000000000000000000000000"
+		installed.Status.NodeInfo.MachineID = "ID-OF-THE-INSTALLATION"
+		c := startController(t, node("node-a", "MACHINE-A"), node("node-b", "machine-a"), node("node-c", "machine-c"), placeholder, installed, neither)
+		for machine, want := range map[string][]string{
+			"machine-a": {"node-a", "node-b"}, "machine-c": {"node-c"}, "machine-x": nil,
+			"id-of-the-installation": {"installed"}, "default string": {"placeholder"}, "": {"neither"},
+		} {
+			got := slices.Sorted(slices.Values(c.cluster.CachedNodesOfMachine(machine)))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("nodes of machine %q (-want +got):\n%s", machine, diff)
+			}
+		}
+		if err := c.client.CoreV1().Nodes().Delete(t.Context(), "node-a", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := c.cluster.CachedNodesOfMachine("machine-a"); !slices.Equal(got, []string{"node-b"}) {
+			t.Errorf("nodes of machine-a after node-a was deleted: %v", got)
+		}
+	})
+}
+
 func TestARecreatedNodeIsAnotherMachine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, node("node-a", "machine-new"), volume(), attachment("stale", driver, "node-a"))

@@ -111,10 +111,16 @@ func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
 	return result
 }
 
-// machineOf returns the machine identity that a Node reports, in lower case. The node process on that machine
-// determines the same one.
+// machineOf returns the machine identity that a Node reports, in lower case: the first one that isn't a placeholder, else
+// a placeholder. The node process on that machine determines the same one, or has it from --machine-id.
 func machineOf(node *corev1.Node) string {
-	return strings.ToLower(cmp.Or(node.Status.NodeInfo.SystemUUID, node.Status.NodeInfo.MachineID))
+	reported := []string{node.Status.NodeInfo.SystemUUID, node.Status.NodeInfo.MachineID}
+	for _, identity := range reported {
+		if !attach.IsPlaceholder(identity) {
+			return strings.ToLower(identity)
+		}
+	}
+	return strings.ToLower(cmp.Or(reported...))
 }
 
 // inUsePrefix returns what precedes the handle of a volume of the driver in a Node's volumesInUse.

@@ -15,6 +15,8 @@ var (
 	ErrUnreachable = errors.New("the target can't be reached")
 	// ErrNoModule means that this kernel can't connect to NVMe/TCP targets as it is.
 	ErrNoModule = errors.New("this kernel isn't ready for NVMe/TCP: load the module nvme-tcp (modprobe nvme-tcp), and show /dev to this process")
+	// ErrNotHost means that the kernel has an initiator, and this process doesn't see all of it or may not use it.
+	ErrNotHost = errors.New("this process can't use the host's NVMe initiator: the node plugin's container must be privileged, and have the host's /dev and /sys")
 	// ErrKernelRefused means that the kernel itself refused to connect (EINVAL). It has one error for several causes.
 	ErrKernelRefused = errors.New("this kernel refuses to make such a connection: either the module nvme-tcp isn't loaded (modprobe nvme-tcp), or it is too old " +
 		"for an option of the StorageClass, or it is connected by hand to the same subsystem as another host; its log (dmesg) names the cause")

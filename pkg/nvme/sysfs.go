@@ -81,9 +81,11 @@ type sysfs struct{ root string }
 
 func (s sysfs) controllers() string { return filepath.Join(s.root, "sys/class/nvme") }
 
+func (s sysfs) subsystemFolder() string { return filepath.Join(s.root, "sys/class/nvme-subsystem") }
+
 // subsystems returns the subsystems whose NQN matches. It leaves out what disappears while it reads.
 func (s sysfs) subsystems(matches func(nqn string) bool) ([]subsystem, error) {
-	folder := filepath.Join(s.root, "sys/class/nvme-subsystem")
+	folder := s.subsystemFolder()
 	entries, err := list(folder, nil)
 	if err != nil {
 		return nil, err

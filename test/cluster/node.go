@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/mounts"
 )
 
 // startNodes starts every node's processes, then waits for all of them together.
@@ -40,9 +42,13 @@ func (c *Cluster) startNode(ctx context.Context, node Node, address string) (*pr
 			return nil, fmt.Errorf("make the folders of node %s: %w", node.Name, err)
 		}
 	}
+	// On a machine without systemd, no mount is shared, and the driver would refuse to mount there.
+	if err := mounts.Share(root); err != nil {
+		return nil, fmt.Errorf("make the kubelet folder of node %s: %w", node.Name, err)
+	}
 	driver, err := c.folder.start(ctx, command{name: node.process("node"), path: c.program("demonode"), args: []string{
 		"--endpoint", "unix://" + socket, "--node-name", node.Name, "--machine-id", node.Machine,
-		"--http-address", address, "--simulator", c.Appliance(),
+		"--http-address", address, "--simulator", c.Appliance(), "--kubelet-dir", root,
 	}})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,9 @@ import (
 // machine is the node's.
 const machine = "machine-a"
 
+// nodeService is the word that the node service's specifications have in common.
+const nodeService = "Node Service"
+
 // backend is how the node reaches what the simulator exports.
 type backend struct {
 	connector node.Connector
@@ -34,7 +37,7 @@ func newBackend(t *testing.T) *backend {
 	b.connector = &loops{backend: b, attached: map[string]string{}}
 	if _, err := os.Stat("/dev/loop-control"); err != nil || os.Getuid() != 0 {
 		t.Log("the node service's specifications are left out: they need root and loop devices")
-		b.skip = []string{"Node Service"}
+		b.skip = []string{nodeService}
 	}
 	return b
 }

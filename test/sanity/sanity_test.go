@@ -20,6 +20,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/controller"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/mounts"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
@@ -28,8 +29,12 @@ func TestSanity(t *testing.T) {
 	backend := newBackend(t)
 	config := sanity.NewTestConfig()
 	config.Address = "unix://" + serve(t, backend)
-	config.TargetPath = filepath.Join(t.TempDir(), "target")
-	config.StagingPath = filepath.Join(t.TempDir(), "staging")
+	folder := t.TempDir()
+	if !slices.Contains(backend.skip, nodeService) {
+		mounts.ShareFor(t, folder)
+	}
+	config.TargetPath = filepath.Join(folder, "target")
+	config.StagingPath = filepath.Join(folder, "staging")
 	config.TestVolumeParameters = map[string]string{"pool": simtest.Pool}
 	config.TestVolumeSize = 1 << 30
 	suite := sanity.GinkgoTest(&config)
@@ -85,13 +90,13 @@ func serve(t *testing.T, backend *backend) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodeService, err := node.New(node.Config{NodeName: "node-a", MachineIdentity: machine, MaxVolumes: 128}, backend.connector, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
+	nodeSide, err := node.New(node.Config{NodeName: "node-a", MachineIdentity: machine, MaxVolumes: 128}, backend.connector, mount.NewWithoutSystemd(""), utilexec.New(), unobserved{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "csi.sock")
 	identity := csi.NewControllerIdentity("test", func() bool { return true }, config.Expansion())
-	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: identity, Controller: service, Node: nodeService}, func(string, string, time.Duration) {})
+	server, err := csi.NewServer("unix://"+socket, csi.Services{Identity: identity, Controller: service, Node: nodeSide}, func(string, string, time.Duration) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -187,6 +187,16 @@ func (c *cache) CachedAttachmentsOf(handle string) []attach.Attachment {
 	return found
 }
 
+func (c *cache) CachedNodesOfMachine(machine string) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
+		if c.nodes[name].Machine == machine {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (c *cache) AwaitAttachment(ctx context.Context, name string) (attach.Attachment, bool) {
 	c.api.e.await(time.Now().Add(3*time.Second), func() bool {
 		_, found := c.attachments[name]

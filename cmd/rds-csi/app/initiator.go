@@ -2,24 +2,33 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"k8s.io/klog/v2"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
 // connectAndServe serves the node service with the NVMe initiator of this machine's kernel. If the kernel can't connect
-// yet, that is logged at once, and staging volumes fails until it can.
+// yet, that is logged at once, and staging volumes fails until it can: a module may be loaded at any time. If this process
+// doesn't see the host's devices or initiator, it returns an error: that lasts as long as its container.
 func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	identity, err := options.MachineIdentity()
 	if err != nil {
 		return err
 	}
-	host := nvme.HostOf(identity)
-	initiator := nvme.New(nvme.Config{Host: host})
-	klog.FromContext(ctx).Info("Connecting with the kernel's initiator", "hostNQN", host.NQN, "hostID", host.ID)
-	if err := initiator.Ready(); err != nil {
+	presented := nvme.HostOf(identity)
+	initiator := nvme.New(nvme.Config{Host: presented})
+	klog.FromContext(ctx).Info("Connecting with the kernel's initiator", "hostNQN", presented.NQN, "hostID", presented.ID)
+	if err := host.New(host.Linux{}, nil, nil).CheckDev(); err != nil {
+		return err
+	}
+	switch err := initiator.Ready(); {
+	case errors.Is(err, nvme.ErrNoModule):
 		klog.FromContext(ctx).Error(err, "No volume can be connected yet")
+	case err != nil:
+		return err
 	}
 	return RunNode(ctx, *options, initiator)
 }

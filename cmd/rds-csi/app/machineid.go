@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
 // machineFiles returns the files that kubelet reads for status.nodeInfo.systemUUID, in its order. The last one is also
@@ -18,10 +20,14 @@ func machineFiles() []string {
 	}
 }
 
-var errNoMachineIdentity = errors.New("this machine has no identity, and without one a re-created node can't be told from the old one")
+var (
+	errNoMachineIdentity = errors.New("this machine has no identity, and without one a re-created node can't be told from the old one")
+	errPlaceholder       = errors.New("it is a placeholder, which many machines report")
+)
 
 // machineIdentity returns the first identity in the files, in lower case. Firmware isn't consistent in the case, and
-// the identity is compared with that of the Node object.
+// the identity is compared with that of the Node object. A placeholder is an error and not skipped: kubelet reports the
+// same one, and another file's identity may be one that the Node doesn't report.
 func machineIdentity(files []string) (string, error) {
 	var failures []error
 	for _, file := range files {
@@ -30,10 +36,16 @@ func machineIdentity(files []string) (string, error) {
 			failures = append(failures, err)
 			continue
 		}
-		if identity := normalized(string(content)); identity != "" {
+		identity := normalized(string(content))
+		switch {
+		case identity == "":
+			failures = append(failures, fmt.Errorf("%s is empty", file))
+		case attach.IsPlaceholder(identity):
+			return "", fmt.Errorf("%w: %s has %q: %w; set --machine-id to status.nodeInfo.machineID of the Node, which is the host's /etc/machine-id and what the controller compares in that case; give the machine one if that is a placeholder too",
+				errNoMachineIdentity, file, identity, errPlaceholder)
+		default:
 			return identity, nil
 		}
-		failures = append(failures, fmt.Errorf("%s is empty", file))
 	}
 	return "", fmt.Errorf("%w: mount the host's %s into the container or set --machine-id: %w", errNoMachineIdentity, files[len(files)-1], errors.Join(failures...))
 }

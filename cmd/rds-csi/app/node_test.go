@@ -54,14 +54,18 @@ func TestRunNodeServesAndStops(t *testing.T) {
 func TestRunNodeRefusesWhatItCannotServe(t *testing.T) {
 	good := NodeOptions{Endpoint: "unix://" + filepath.Join(t.TempDir(), "csi.sock"), NodeName: "n", MachineID: "m", MaxVolumes: 1}
 	for name, spoil := range map[string]func(*NodeOptions){
-		"no node name":           func(o *NodeOptions) { o.NodeName = "" },
-		"identity with a slash":  func(o *NodeOptions) { o.MachineID = "a/b" },
-		"no folder for a socket": func(o *NodeOptions) { o.Endpoint = "unix:///nowhere/at/all/csi.sock" },
+		"no node name":                      func(o *NodeOptions) { o.NodeName = "" },
+		"identity with a slash":             func(o *NodeOptions) { o.MachineID = "a/b" },
+		"a kubelet folder that isn't there": func(o *NodeOptions) { o.KubeletDir = "/nowhere/at/all" },
+		"no folder for a socket":            func(o *NodeOptions) { o.Endpoint = "unix:///nowhere/at/all/csi.sock" },
 	} {
 		options := good
 		spoil(&options)
-		if err := RunNode(t.Context(), options, noConnector{}); err == nil {
+		err := RunNode(t.Context(), options, noConnector{})
+		if err == nil {
 			t.Errorf("RunNode with %s = nil, want an error", name)
+		} else if options.KubeletDir != "" && !strings.Contains(err.Error(), "--kubelet-dir /nowhere/at/all") {
+			t.Errorf("RunNode with %s = %v, want it to name the flag", name, err)
 		}
 	}
 }
@@ -79,6 +83,7 @@ func TestMachineIdentity(t *testing.T) {
 	empty := file("empty", " \n")
 	firmware := file("product_uuid", "4C4C4544-0042-3510-8052-B4C04F4A3132\n")
 	tree := file("system-id", "tree-id\x00")
+	zeros := file("zeros", "00000000-0000-0000-0000-000000000000\n")
 	for name, c := range map[string]struct {
 		files []string
 		want  string
@@ -88,6 +93,9 @@ func TestMachineIdentity(t *testing.T) {
 		"first one empty":        {[]string{empty, firmware}, "4c4c4544-0042-3510-8052-b4c04f4a3132"},
 		"none":                   {[]string{absent, empty}, ""},
 		"unreadable (directory)": {[]string{folder}, ""},
+		// kubelet reports the same placeholder: another file's identity would be one that the Node doesn't report.
+		"placeholder first": {[]string{zeros, tree}, ""},
+		"placeholder last":  {[]string{absent, file("machine-id", "uninitialized\n")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := machineIdentity(c.files)
@@ -95,6 +103,15 @@ func TestMachineIdentity(t *testing.T) {
 				t.Errorf("machineIdentity = %q, %v, want %q", got, err, c.want)
 			}
 		})
+	}
+	if _, err := machineIdentity([]string{zeros, tree}); err == nil || !strings.Contains(err.Error(), zeros) || !strings.Contains(err.Error(), "--machine-id") {
+		t.Errorf("got %v, want it to name the file and what to set", err)
+	}
+	for _, placeholder := range []string{"03000200-0400-0500-0006-000700080009", "Default string", "None"} {
+		given := NodeOptions{MachineID: placeholder}
+		if got, err := given.MachineIdentity(); err == nil || !strings.Contains(err.Error(), "--machine-id") {
+			t.Errorf("--machine-id %q = %q, %v, want an error that names the flag", placeholder, got, err)
+		}
 	}
 	given := NodeOptions{MachineID: " ABC\n"}
 	if got, err := given.MachineIdentity(); got != "abc" || err != nil {
@@ -113,6 +130,8 @@ func TestNodeOptionsNameTheWrongFlag(t *testing.T) {
 		"relative":    {[]string{"--node-name=a", "--endpoint=unix://csi.sock"}, []string{"--endpoint"}},
 		"tcp":         {[]string{"--node-name=a", "--endpoint=tcp://127.0.0.1:1"}, []string{"--endpoint"}},
 		"no volumes":  {[]string{"--node-name=a", "--max-volumes=0"}, []string{"--max-volumes"}},
+		"kubelet dir": {[]string{"--node-name=a", "--kubelet-dir=kubelet"}, []string{"--kubelet-dir"}},
+		"unchecked":   {[]string{"--node-name=a", "--kubelet-dir="}, nil},
 		"no port":     {[]string{"--node-name=a", "--http-address=localhost"}, []string{"--http-address"}},
 		"all at once": {[]string{"--endpoint=x", "--http-address=x"}, []string{"--endpoint", "--node-name", "--http-address"}},
 	} {

@@ -93,6 +93,7 @@ func (c *Service) lockQueued(ctx context.Context, ticket *ticket) (unlock func()
 func (c *Service) admission(ctx context.Context, id rds.VolumeID, wanted *attach.Request) (attach.Admission, error) {
 	admission, err := c.nodes.Admit(ctx, id.String(), wanted.Node)
 	wanted.Granted = c.granted(id)
+	c.noteDuplicate(id, wanted.Node, err)
 	return admission, err
 }
 

@@ -140,6 +140,25 @@ func TestTwoControllersAgreeOnOneHolder(t *testing.T) {
 	}
 }
 
+// Deleting one of the Nodes mends it, so the sidecar tries again, and an operator is told which Nodes there are.
+func TestNodesOfOneMachineAreRefusedAndBothNamed(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.nodes.refusal = &attach.DuplicateMachineError{Machine: "machine-a", Nodes: []string{"node-a", "old-name"}}
+	_, err := w.publish(t, volume, nodeA)
+	if failure.Code(err) != codes.Unavailable || w.reachable() != "" {
+		t.Errorf("got %v, exported %q, want UNAVAILABLE and nothing exported", err, w.reachable())
+	}
+	if len(w.notes) != 1 {
+		t.Fatalf("got the notes %+v, want one", w.notes)
+	}
+	note := w.notes[0]
+	if note.Reason != attach.DuplicateMachineIdentity || !note.Warning || note.Node != "node-a" || note.Volume != volume ||
+		!strings.Contains(note.Message, "node-a") || !strings.Contains(note.Message, "old-name") {
+		t.Errorf("got the note %+v, want a warning that names both Nodes", note)
+	}
+}
+
 func TestPublishIsRefusedBeforeTheApplianceIsAsked(t *testing.T) {
 	for _, refusal := range []error{attach.ErrUnknown, attach.ErrLeaving, attach.ErrSuperseded, attach.ErrNoNode} {
 		w := newControllerWorld(t)

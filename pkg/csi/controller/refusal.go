@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -27,6 +28,14 @@ func refusal(id rds.VolumeID, node attach.NodeID, decision attach.Decision) erro
 		return fmt.Errorf("volume %s can't be published to node %s yet: %w: the appliance's record is older than what was granted", id, node.Name, attach.ErrUnknown)
 	default:
 		return fmt.Errorf("volume %s can't be published to node %s yet: %w: node %s is %s", id, node.Name, attach.ErrUnknown, over.Name, decision.Over.State)
+	}
+}
+
+// noteDuplicate reports that a node isn't admitted because another Node is the same machine: an operator must delete one
+// of them. Any other error reports nothing.
+func (c *Service) noteDuplicate(id rds.VolumeID, node attach.NodeID, refused error) {
+	if duplicate, found := errors.AsType[*attach.DuplicateMachineError](refused); found {
+		c.observer.Note(attach.Note{Reason: attach.DuplicateMachineIdentity, Warning: true, Volume: id.String(), Node: node.Name, Message: duplicate.Error()})
 	}
 }
 

@@ -99,6 +99,9 @@ func New(config Config, connector Connector, mounter host.Mounter, commands util
 	}, nil
 }
 
+// CheckFolder returns an error unless the folder, kubelet's, exists and what is mounted in it shows up on the host.
+func (n *Service) CheckFolder(folder string) error { return n.host.CheckShared(folder) }
+
 // NodeGetInfo returns the node ID, "<node name>/<machine identity>", and the number of volumes that may be attached to
 // the node at once. A node that reaches the appliance reaches every volume, so there is no topology.
 func (n *Service) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {

@@ -39,6 +39,9 @@ type publication struct {
 }
 
 func (n *Service) publish(ctx context.Context, p publication) error {
+	if err := n.host.CheckMountPoints(append(p.staging.mountPoints(), p.path)...); err != nil {
+		return err
+	}
 	live, err := n.connectVolume(ctx, p.staging, p.path)
 	if err != nil {
 		return err

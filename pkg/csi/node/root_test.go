@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/mounts"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/requests"
 )
 
@@ -75,6 +77,7 @@ func newRealWorld(t *testing.T, commands ...string) (*nodeWorld, *loopConnector)
 	t.Helper()
 	needRoot(t, append(commands, "losetup", "blkid", "mount", "umount")...)
 	w := newNodeWorld(t)
+	mounts.ShareFor(t, w.folder)
 	loop := &loopConnector{image: filepath.Join(w.folder, "volume.img")}
 	if err := os.WriteFile(loop.image, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -183,6 +186,23 @@ func (w *nodeWorld) growReal(t *testing.T, loop *loopConnector, size int64) {
 		if err != nil || response.GetCapacityBytes() != size {
 			t.Errorf("expand: %v, %v, want %d bytes", response, err, size)
 		}
+	}
+}
+
+// The real mount table says it as the fake one does.
+func TestRealFolderThatIsNotShared(t *testing.T) {
+	w, loop := newRealWorld(t)
+	if err := w.CheckFolder(w.folder); err != nil {
+		t.Errorf("shared: %v", err)
+	}
+	if output, err := exec.CommandContext(t.Context(), "mount", "--make-private", w.folder).CombinedOutput(); err != nil {
+		t.Fatalf("make the folder private: %v: %s", err, output)
+	}
+	if err := w.CheckFolder(w.folder); !errors.Is(err, failure.ErrNotShared) {
+		t.Errorf("private: %v, want %v", err, failure.ErrNotShared)
+	}
+	if _, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA)); !errors.Is(err, failure.ErrNotShared) || loop.device != "" {
+		t.Errorf("stage: %v with device %q, want %v and none", err, loop.device, failure.ErrNotShared)
 	}
 }
 

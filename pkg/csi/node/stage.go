@@ -24,12 +24,23 @@ func (n *Service) NodeStageVolume(ctx context.Context, request *csi.NodeStageVol
 }
 
 func (n *Service) stage(ctx context.Context, s staging) error {
+	if err := n.host.CheckMountPoints(s.mountPoints()...); err != nil {
+		return err
+	}
 	live, err := n.connectVolume(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer live.Close(ctx)
 	return n.stageOn(ctx, live, s, func() error { return n.host.Format(ctx, live.Path, s.use.Filesystem) })
+}
+
+// mountPoints returns where staging mounts the volume. A raw block volume is only connected.
+func (s staging) mountPoints() []string {
+	if s.use.block {
+		return nil
+	}
+	return []string{s.path}
 }
 
 // stageOn stages the volume, whose device is live. It calls prepare before it mounts a filesystem.

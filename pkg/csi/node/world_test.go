@@ -138,7 +138,8 @@ func (w *nodeWorld) mountedAt(path string) []string {
 // unmounting.
 type fakeMounts struct {
 	host.Linux
-	mutex                 sync.Mutex // of the table, which may be read beside a change
+	mutex                 sync.Mutex      // of the table, which may be read beside a change
+	disk                  mount.MountInfo // what all paths are on that nothing is mounted at; not part of table
 	table                 []mount.MountInfo
 	numbers               map[string]host.DeviceNumber // by path, of devices
 	nodes                 map[string]host.DeviceNumber // by path, of mounted device nodes
@@ -153,7 +154,8 @@ type fakeMounts struct {
 }
 
 func newFakeMounts() *fakeMounts {
-	return &fakeMounts{numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, opened: map[string]int{}}
+	disk := mount.MountInfo{ID: 1, MountPoint: "/", Root: "/", FsType: "ext4", Major: 254, OptionalFields: []string{"shared:1"}}
+	return &fakeMounts{disk: disk, numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, opened: map[string]int{}}
 }
 
 func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
@@ -162,7 +164,7 @@ func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
 	}
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	return slices.Clone(m.table), nil
+	return append([]mount.MountInfo{m.disk}, m.table...), nil
 }
 
 func (m *fakeMounts) Number(path string) (host.DeviceNumber, error) {

@@ -18,6 +18,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/mounts"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
@@ -89,6 +90,7 @@ func (r *rig) create(t *testing.T, name, kind string, options map[string]string)
 	if err := os.MkdirAll(v.staging(), 0o750); err != nil {
 		t.Fatal(err)
 	}
+	mounts.ShareFor(t, v.folder)
 	parameters := map[string]string{"pool": simtest.Pool}
 	maps.Copy(parameters, options)
 	response, err := r.CreateVolume(t.Context(), &csi.CreateVolumeRequest{

@@ -59,6 +59,7 @@ func codeTable() []codeRow {
 		{ErrDamaged, codes.FailedPrecondition},
 		{ErrNotHere, codes.NotFound},
 		{ErrNotGrown, codes.Unavailable},
+		{ErrNotShared, codes.FailedPrecondition},
 		{ErrNotStaged, codes.FailedPrecondition},
 		{ErrOtherMachine, codes.FailedPrecondition},
 		{attach.ErrConflict, codes.FailedPrecondition},

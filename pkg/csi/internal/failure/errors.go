@@ -33,6 +33,7 @@ var (
 	ErrDamaged         = errors.New("the filesystem is damaged, so it is not mounted")
 	ErrNotHere         = errors.New("the volume is not there on this node")
 	ErrNotGrown        = errors.New("the device is smaller than asked for")
+	ErrNotShared       = errors.New("mounts there aren't the host's: what is mounted doesn't show up on it, and what is unmounted stays")
 	ErrNotStaged       = errors.New("staging_target_path is empty: stage the volume first")
 )
 

@@ -10,6 +10,7 @@
 //   - mount.go       mounting a filesystem, and showing it in another place
 //   - grow.go        a filesystem as large as its device
 //   - mounttable.go  what is mounted where
+//   - shared.go       whether what is mounted here shows up on the host, and its devices here
 //   - unmount.go     unmounting, and taking a dead device's mounts away
 //   - mountpoint.go  the directories and files that are mounted on
 package host

@@ -10,11 +10,15 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Unmount removes every mount at path; having none is success.
+// Unmount removes every mount at path; having none is success. It returns failure.ErrNotShared, and unmounts nothing, if
+// the mounts would stay on the host: the caller disconnects the device next.
 func (h *Host) Unmount(ctx context.Context, path string) error {
 	mounts, err := h.MountsAt(path)
 	if err != nil || len(mounts) == 0 {
 		return err
+	}
+	if err := h.checkSharedParent(path); err != nil {
+		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	for _, m := range mounts {
 		if err := ctx.Err(); err != nil {

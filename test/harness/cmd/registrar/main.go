@@ -41,8 +41,8 @@ func run() error {
 	if *driver == "" || *socket == "" || *listen == "" {
 		return errors.New("--driver, --socket and --registration-socket are all needed")
 	}
-	if err := os.Remove(*listen); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the socket of an earlier run: %w", err)
+	if err := removeStale(*listen); err != nil {
+		return err
 	}
 	listener, err := net.Listen("unix", *listen)
 	if err != nil {
@@ -56,6 +56,28 @@ func run() error {
 	defer stop()
 	context.AfterFunc(ctx, grpcServer.Stop)
 	return grpcServer.Serve(listener)
+}
+
+// removeStale removes a socket that nobody serves any more. Anything else at the path is somebody's.
+func removeStale(path string) error {
+	found, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && found.Mode().Type() != os.ModeSocket {
+		err = errors.New("it isn't a socket, so it is left alone")
+	}
+	if err != nil {
+		return fmt.Errorf("--registration-socket %s: %w", path, err)
+	}
+	connection, err := net.Dial("unix", path)
+	if err == nil {
+		_ = connection.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("--registration-socket %s: another process may serve it (%v): stop that one first", path, err)
+	}
+	return os.Remove(path)
 }
 
 func main() {

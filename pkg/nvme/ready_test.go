@@ -1,0 +1,70 @@
+package nvme
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A node plugin says at its start what it lacks, and doesn't wait for the first volume.
+func TestReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, root string)
+		want  error
+	}{
+		"all there":               {func(*testing.T, string) {}, nil},
+		"the module isn't loaded": {func(t *testing.T, root string) { remove(t, root, "dev/nvme-fabrics") }, ErrNoModule},
+		"/sys isn't the host's":   {func(t *testing.T, root string) { remove(t, root, "sys/class/nvme-subsystem") }, ErrNotHost},
+		"/dev/nvme-fabrics is closed": {func(t *testing.T, root string) {
+			remove(t, root, "dev/nvme-fabrics")
+			makeFolder(t, root, "dev/nvme-fabrics")
+		}, ErrNotHost},
+		"/sys is read only": {makeSysReadOnly, ErrNotHost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			makeFolder(t, root, "dev")
+			makeFolder(t, root, "sys/class/nvme-subsystem")
+			if err := os.WriteFile(filepath.Join(root, "dev/nvme-fabrics"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(t, root)
+			if err := New(Config{Host: HostOf("machine-a"), Root: root}).Ready(); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func makeFolder(t *testing.T, root, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(root, path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, root, path string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(root, path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// makeSysReadOnly is what a container has that isn't privileged.
+func makeSysReadOnly(t *testing.T, root string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	sys := filepath.Join(root, "sys")
+	if err := unix.Mount(sys, sys, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(sys, unix.MNT_DETACH) })
+	if err := unix.Mount("", sys, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+}
