@@ -45,7 +45,7 @@ func (s staging) mountPoints() []string {
 
 // stageOn stages the volume, whose device is live. It calls prepare before it mounts a filesystem.
 func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prepare func() error) error {
-	if err := n.checkUse(live, s); err != nil {
+	if err := n.checkUse(ctx, live, s); err != nil {
 		return err
 	}
 	if s.use.block {
@@ -85,11 +85,15 @@ func (n *Service) growStaged(ctx context.Context, live host.Device, s staging) {
 }
 
 // checkUse returns failure.ErrIncompatible if the device is mounted as a filesystem and requested as a raw block
-// device, or the other way round: writing to the latter would destroy the former.
-func (n *Service) checkUse(live host.Device, s staging) error {
+// device, or the other way round: writing to the latter would destroy the former. It returns failure.ErrInUse for a raw
+// block device that no pod can have yet and that somebody uses.
+func (n *Service) checkUse(ctx context.Context, live host.Device, s staging) error {
 	mounts, err := n.host.MountsOf(live.Number)
 	if err != nil {
 		return err
+	}
+	if s.use.block && len(mounts) == 0 {
+		return n.host.CheckUnclaimed(ctx, live)
 	}
 	for _, m := range mounts {
 		if host.IsDeviceNode(m) != s.use.block {

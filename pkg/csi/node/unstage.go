@@ -30,7 +30,8 @@ type unstaging struct {
 }
 
 // NodeUnstageVolume unmounts the staging path and disconnects every subsystem of the volume, whatever its epoch. It
-// waits for another operation on the volume to end.
+// disconnects nothing while somebody uses a device of the volume, in whatever mount namespace. It waits for another
+// operation on the volume to end.
 func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
 	path, err := checkRemoval(request.GetVolumeId(), "staging_target_path", request.GetStagingTargetPath())
 	if err != nil {
@@ -63,26 +64,39 @@ func (n *Service) unstage(ctx context.Context, u unstaging) error {
 	if err != nil {
 		return err
 	}
-	if err := n.flush(ctx, u); err != nil {
+	reserved, err := n.flush(ctx, u)
+	if err != nil {
 		return err
 	}
+	// Until it is disconnected, nobody can mount it.
+	defer reserved.release()
 	// Removed before the volume is disconnected, so that it isn't reconnected.
 	n.staged.remove(u.id)
 	return n.disconnect(context.WithoutCancel(ctx), connections)
 }
 
-// flush unmounts the staging path, and the kernel writes what is in memory. While the target is connected, flush waits
-// as long as that takes, even after ctx ended; the volume stays locked meanwhile. While the target is away, writing
-// would never end. So after flushTimeout the connections are deleted: the writes fail, and unmounting ends.
-func (n *Service) flush(ctx context.Context, u unstaging) (err error) {
+// flush writes what is in memory, unmounts the staging path, and reserves the devices, which nobody may use any more.
+// While the target is connected, flush waits as long as that takes, even after ctx ended; the volume stays locked
+// meanwhile. While the target is away, writing would never end. So after flushTimeout the connections are deleted: the
+// writes fail, and unmounting ends.
+func (n *Service) flush(ctx context.Context, u unstaging) (reserved reservation, err error) {
 	ctx = context.WithoutCancel(ctx)
-	unmounted := make(chan struct{})
+	flushed := make(chan struct{})
 	go func() {
-		defer close(unmounted)
-		err = failure.Recover(ctx, func() error { return n.host.Unmount(ctx, u.path) })
+		defer close(flushed)
+		err = failure.Recover(ctx, func() error {
+			if err := n.syncStaged(ctx, u); err != nil {
+				return err
+			}
+			if err := n.host.Unmount(ctx, u.path); err != nil {
+				return err
+			}
+			reserved, err = n.reserve(ctx, u)
+			return err
+		})
 	}()
-	n.waitFor(ctx, unmounted, u, "Still unmounting")
-	return err
+	n.waitFor(ctx, flushed, u, "Still unmounting")
+	return reserved, err
 }
 
 // waitFor waits until done is closed, and reports whether it was before ctx ended. Each time flushTimeout is over, it

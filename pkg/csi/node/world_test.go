@@ -151,6 +151,7 @@ type fakeMounts struct {
 	hang                  chan struct{} // unmounting waits until it is closed
 	onUnmount             func()
 	onOpen                func(path string)
+	uses                  fakeUses
 }
 
 func newFakeMounts() *fakeMounts {

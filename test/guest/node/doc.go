@@ -1,6 +1,6 @@
 // Package node tests, inside a guest (see test/guest), the node service on a real kernel: the kernel's initiator, connected by
 // package nvme, real file systems and mounts, and the kernel's target as the simulated appliance's exports.
 //
-// rig_test.go is a node with what it needs, use_test.go the life of volumes, trouble_test.go appliances that go and come
-// back, and many_test.go many volumes at once.
+// rig_test.go is a node with what it needs, use_test.go the life of volumes, inuse_test.go those who keep a volume,
+// trouble_test.go appliances that go and come back, and many_test.go many volumes at once.
 package node

@@ -10,7 +10,9 @@
 //   - mount.go       mounting a filesystem, and showing it in another place
 //   - grow.go        a filesystem as large as its device
 //   - mounttable.go  what is mounted where
-//   - shared.go       whether what is mounted here shows up on the host, and its devices here
+//   - shared.go      whether what is mounted here shows up on the host, and its devices here
+//   - inuse.go       whether somebody uses a device, in whatever mount namespace
+//   - users.go       who uses it, as far as /proc and /sys tell
 //   - unmount.go     unmounting, and taking a dead device's mounts away
 //   - mountpoint.go  the directories and files that are mounted on
 package host

@@ -23,14 +23,14 @@ const (
 )
 
 // fsck has e2fsck replay the journal of an ext4 filesystem, and repair what can be repaired without loss (-p). It
-// returns failure.ErrDamaged if e2fsck can't repair it. It does nothing if the filesystem is mounted or is to be read
-// only. Nor does it check xfs, which replays its log when it is mounted; other repairs of it need a decision by people.
+// returns failure.ErrDamaged if e2fsck can't repair it. It does nothing if the filesystem is mounted, in whatever mount
+// namespace, or is to be read only. Nor does it check xfs, which replays its log when it is mounted; other repairs of
+// it need a decision by people.
 func (h *Host) fsck(ctx context.Context, device Device, wanted Filesystem) error {
 	if wanted.Kind != ext4 || wanted.ReadOnly {
 		return nil
 	}
-	mounts, err := h.MountsOf(device.Number)
-	if err != nil || len(mounts) > 0 {
+	if claimed, err := h.claimed(device); err != nil || claimed {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fsckLimit)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,16 @@ type Kernel interface {
 	SetReadOnly(device string, readOnly bool) error
 	// Usage returns how full the filesystem is that is mounted at path. It may hang if the device is gone.
 	Usage(path string) (unix.Statfs_t, error)
+	// Sync writes what the filesystem at path has in memory to its device. It hangs while the device does.
+	Sync(path string) error
+	// Flush writes what a block device has in memory, in its own cache too. It hangs while the device does.
+	Flush(device string) error
+	// Claim claims a block device until it is closed. It returns unix.EBUSY if a filesystem, a swap area or another device
+	// has claimed it, in whatever mount namespace.
+	Claim(device string) (io.Closer, error)
+	// Users returns what is known of those who use the block device, except for this process. It finds processes in its
+	// own PID namespace only.
+	Users(ctx context.Context, device DeviceNumber) ([]User, error)
 }
 
 // Linux is the kernel that this process runs on.
@@ -111,4 +122,31 @@ func (Linux) Usage(path string) (unix.Statfs_t, error) {
 		err = &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return usage, err
+}
+
+// Sync is syncfs(2).
+func (Linux) Sync(path string) (err error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0) //nolint:gosec // the caller names the path
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := unix.Syncfs(int(file.Fd())); err != nil {
+		return &os.PathError{Op: "syncfs", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Flush is fsync(2).
+func (Linux) Flush(device string) (err error) {
+	file, err := os.Open(device) //nolint:gosec // the caller names the device
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// Claim opens the device with O_EXCL.
+func (Linux) Claim(device string) (io.Closer, error) {
+	return os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_NOFOLLOW, 0) //nolint:gosec // the caller names the device
 }
