@@ -10,6 +10,7 @@
 //   - mount.go       mounting a filesystem, and showing it in another place
 //   - grow.go        a filesystem as large as its device
 //   - mounttable.go  what is mounted where
+//   - failed.go      whether a mounted filesystem still works
 //   - inuse.go       whether somebody uses a device, in whatever mount namespace
 //   - users.go       who uses it, as far as /proc and /sys tell
 //   - unmount.go     unmounting, and taking a dead device's mounts away

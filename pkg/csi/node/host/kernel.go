@@ -36,6 +36,11 @@ type Kernel interface {
 	SetReadOnly(device string, readOnly bool) error
 	// Usage returns how full the filesystem is that is mounted at path. It may hang if the device is gone.
 	Usage(path string) (unix.Statfs_t, error)
+	// TryRead looks at the root of the filesystem at path. It hangs if the device does and the root isn't in memory.
+	TryRead(path string) error
+	// TryWrite asks the filesystem at path for a change that changes nothing. It hangs while the device does, if the
+	// filesystem must write first.
+	TryWrite(path string) error
 	// Sync writes what the filesystem at path has in memory to its device. It hangs while the device does.
 	Sync(path string) error
 	// Flush writes what a block device has in memory, in its own cache too. It hangs while the device does.
@@ -122,6 +127,25 @@ func (Linux) Usage(path string) (unix.Statfs_t, error) {
 		err = &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return usage, err
+}
+
+// TryRead is lstat(2).
+func (Linux) TryRead(path string) error {
+	_, err := os.Lstat(path)
+	return err
+}
+
+// absentAttribute is an extended attribute that no file has.
+const absentAttribute = "trusted.rds-csi.absent"
+
+// TryWrite is lremovexattr(2) of an attribute that doesn't exist. The filesystem begins a transaction before it finds
+// that out, which it refuses if it has failed. Neither the attributes nor the times of the root change.
+func (Linux) TryWrite(path string) error {
+	err := unix.Lremovexattr(path, absentAttribute)
+	if err == nil || errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return &os.PathError{Op: "lremovexattr", Path: path, Err: err}
 }
 
 // Sync is syncfs(2).
