@@ -16,9 +16,16 @@ func TestReady(t *testing.T) {
 		want  error
 	}{
 		"all there":               {func(*testing.T, string) {}, nil},
-		"the module isn't loaded": {func(t *testing.T, root string) { remove(t, root, "dev/nvme-fabrics") }, ErrNoModule},
-		"/sys isn't the host's":   {func(t *testing.T, root string) { remove(t, root, "sys/class/nvme-subsystem") }, ErrNotHost},
+		"the module isn't loaded": {func(t *testing.T, root string) {
+			t.Helper()
+			remove(t, root, "dev/nvme-fabrics")
+		}, ErrNoModule},
+		"/sys isn't the host's": {func(t *testing.T, root string) {
+			t.Helper()
+			remove(t, root, "sys/class/nvme-subsystem")
+		}, ErrNotHost},
 		"/dev/nvme-fabrics is closed": {func(t *testing.T, root string) {
+			t.Helper()
 			remove(t, root, "dev/nvme-fabrics")
 			makeFolder(t, root, "dev/nvme-fabrics")
 		}, ErrNotHost},

@@ -44,7 +44,7 @@ type Holding struct {
 // Its generation is the time in milliseconds. So a volume that is made anew under an old name is newer than everything
 // that any controller remembers of its predecessor, and isn't taken for an appliance that went back in time.
 func NewRecord(cluster, volume, pv, pvc string) Record {
-	now := uint64(max(time.Now().UnixMilli(), 1)) //nolint:gosec // it is positive
+	now := uint64(max(time.Now().UnixMilli(), 1))
 	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: now, Token: randomToken()}
 }
 

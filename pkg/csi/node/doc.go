@@ -8,6 +8,7 @@
 //     (NodeGetVolumeStats), health.go (NodeGetVolumeHealth)
 //   - request.go    what requests ask for, and which are refused
 //   - connect.go    connecting a volume, and removing what earlier epochs of it left
+//   - failed.go     mounting a filesystem again that failed
 //   - reserve.go    what must hold before a volume is disconnected: nobody uses it, and everything is on the target
 //   - reconnect.go  volumes that this process staged; reconnecting one that lost its connection
 //   - host          formatting, checking, mounting, and the mount table

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -49,34 +50,11 @@ func (n *Service) NodeGetVolumeHealth(ctx context.Context, request *csi.NodeGetV
 	})
 }
 
-// diagnose returns what is wrong with a volume that is, or should be, mounted at these paths. It also counts a lost
-// connection, and reconnects it in the background. It returns failure.ErrNotHere if this node knows nothing of the
-// volume.
+// diagnose returns what is wrong with a volume that is, or should be, mounted at these paths.
 func (n *Service) diagnose(ctx context.Context, id rds.VolumeID, paths []string) (healthEntries, error) {
-	connections, err := n.connections(ctx, id)
+	best, mounts, err := n.look(ctx, id, paths)
 	if err != nil {
 		return nil, err
-	}
-	var mounts []mount.MountInfo
-	for _, path := range paths {
-		top, err := n.host.TopMountAt(path)
-		if err != nil {
-			return nil, err
-		}
-		if top != nil {
-			mounts = append(mounts, *top)
-		}
-	}
-	_, staged := n.staged.target(id)
-	best := bestConnection(connections)
-	if !staged && best.State == "" && len(mounts) == 0 {
-		return nil, fmt.Errorf("%w: %s is neither staged nor connected", failure.ErrNotHere, id)
-	}
-	if best.State == "" {
-		n.countLoss(ctx, id)
-		if staged {
-			n.reconnect(ctx, id)
-		}
 	}
 	found := connectionHealth(best)
 	for _, m := range mounts {
@@ -87,6 +65,37 @@ func (n *Service) diagnose(ctx context.Context, id rds.VolumeID, paths []string)
 		found = append(found, entries...)
 	}
 	return uniqueByReason(found), nil
+}
+
+// look returns the best connection of the volume, and the mounts on top at these paths. It also counts a lost
+// connection, and reconnects it in the background. It returns failure.ErrNotHere if this node knows nothing of the
+// volume.
+func (n *Service) look(ctx context.Context, id rds.VolumeID, paths []string) (best nvme.Connection, mounts []mount.MountInfo, err error) {
+	connections, err := n.connections(ctx, id)
+	if err != nil {
+		return best, nil, err
+	}
+	for _, path := range paths {
+		top, err := n.host.TopMountAt(path)
+		if err != nil {
+			return best, nil, err
+		}
+		if top != nil {
+			mounts = append(mounts, *top)
+		}
+	}
+	_, staged := n.staged.target(id)
+	best = bestConnection(connections)
+	if !staged && best.State == "" && len(mounts) == 0 {
+		return best, nil, fmt.Errorf("%w: %s is neither staged nor connected", failure.ErrNotHere, id)
+	}
+	if best.State == "" {
+		n.countLoss(ctx, id)
+		if staged {
+			n.reconnect(ctx, id)
+		}
+	}
+	return best, mounts, nil
 }
 
 // countLoss counts and logs a lost connection, once each time it is lost.
@@ -127,34 +136,37 @@ func connectionHealth(best nvme.Connection) healthEntries {
 	}
 }
 
-// mountHealth returns what is wrong with a mount of a volume, whose best connection is given.
+// mountHealth returns what is wrong with a mount of a volume, whose best connection is given. A filesystem is only asked
+// whether it works if its connection does, so that the question doesn't hang.
 func (n *Service) mountHealth(m mount.MountInfo, best nvme.Connection) (healthEntries, error) {
-	var found healthEntries
-	if best.Device != "" {
-		live, err := n.host.Number(best.Device)
-		if err != nil {
-			return nil, fmt.Errorf("%w: look at the device of %s: %w", failure.ErrConnection, best.SubsystemNQN, err)
-		}
-		shown, err := n.host.DeviceOf(m)
-		if err != nil {
-			return nil, err
-		}
-		if shown != live {
-			found = append(found, entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonDead,
-				"The mounted device was given up; the volume has another one by now. Delete the pod, so that it gets the new device.")...)
-		}
+	if best.Device == "" {
+		return nil, nil
 	}
-	failed := slices.Contains(m.SuperOptions, "ro") || slices.Contains(m.SuperOptions, "emergency_ro")
+	live, err := n.host.Number(best.Device)
+	if err != nil {
+		return nil, fmt.Errorf("%w: look at the device of %s: %w", failure.ErrConnection, best.SubsystemNQN, err)
+	}
+	shown, err := n.host.DeviceOf(m)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case host.IsDeviceNode(m):
-	case slices.Contains(m.SuperOptions, "shutdown"):
-		found = append(found, entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonShutDown,
-			"The filesystem was shut down after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again.")...)
-	case failed && !host.ReadOnly(m):
-		found = append(found, entry(csi.VolumeHealthErrorType_DEGRADED, reasonUnwritable,
-			"The filesystem became read only after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again.")...)
+	case shown != live:
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonDead,
+			"The mounted device was given up; the volume has another one by now. Delete the pod, so that it gets the new device."), nil
+	case best.State != stateLive:
+		return nil, nil
 	}
-	return found, nil
+	err = n.host.Failed(m)
+	switch {
+	case errors.Is(err, host.ErrShutDown):
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonShutDown,
+			"The filesystem was shut down after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again."), nil
+	case errors.Is(err, host.ErrUnwritable):
+		return entry(csi.VolumeHealthErrorType_DEGRADED, reasonUnwritable,
+			"The filesystem became read only after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again."), nil
+	}
+	return nil, err
 }
 
 // uniqueByReason drops entries whose reason is there already: a volume may be mounted at two paths, and CSI forbids

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,12 +37,6 @@ func (w *nodeWorld) reasons(t *testing.T) []string {
 	return reasons
 }
 
-func (w *nodeWorld) setSuperOptions(options ...string) {
-	for i := range w.mounts.table {
-		w.mounts.table[i].SuperOptions = options
-	}
-}
-
 func TestHealth(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(*nodeWorld)
@@ -55,13 +50,17 @@ func TestHealth(t *testing.T) {
 		}, []string{reasonLost}},
 		"replaced":              {func(w *nodeWorld) { w.reconnect() }, []string{reasonDead}},
 		"replaced by same name": {func(w *nodeWorld) { w.renumber() }, []string{reasonDead}},
-		"turned read only":      {func(w *nodeWorld) { w.setSuperOptions("ro", "errors=remount-ro") }, []string{reasonUnwritable}},
-		"emergency":             {func(w *nodeWorld) { w.setSuperOptions("rw", "emergency_ro") }, []string{reasonUnwritable}},
-		"shut down":             {func(w *nodeWorld) { w.setSuperOptions("rw", "shutdown") }, []string{reasonShutDown}},
-		"two things": {func(w *nodeWorld) {
-			w.setSuperOptions("ro")
+		"turned read only":      {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EROFS }, []string{reasonUnwritable}},
+		"ext4 shut down":        {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EIO }, []string{reasonShutDown}},
+		"xfs shut down":         {func(w *nodeWorld) { w.mounts.uses.readFail = unix.EIO }, []string{reasonShutDown}},
+		"shut down and replaced": {func(w *nodeWorld) {
+			w.mounts.uses.writeFail = unix.EIO
 			w.reconnect()
-		}, []string{reasonDead, reasonUnwritable}},
+		}, []string{reasonDead}},
+		"shut down and connecting": {func(w *nodeWorld) {
+			w.mounts.uses.writeFail = unix.EIO
+			w.connector.states[subsystemNQN(w.t, epochA)] = "connecting"
+		}, []string{reasonBroken}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
@@ -69,8 +68,12 @@ func TestHealth(t *testing.T) {
 			w.mustPublish(t, epochA)
 			synctest.Test(t, func(t *testing.T) {
 				c.spoil(w)
+				w.mounts.uses.tried = nil
 				if got := w.reasons(t); !slices.Equal(got, c.want) {
 					t.Errorf("health = %v, want %v", got, c.want)
+				}
+				if well := len(c.want) == 0 || strings.HasPrefix(c.want[0], "Filesystem"); len(w.mounts.uses.tried) > 0 != well {
+					t.Errorf("tried the filesystem at %q, which may hang unless the connection is live", w.mounts.uses.tried)
 				}
 			})
 		})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,9 +29,25 @@ type fakeUses struct {
 	onFlush             func()
 	did                 []string
 	claims              int
+	// readFail and writeFail are what a filesystem that failed returns, until it is unmounted.
+	readFail, writeFail error
+	thenFail            error // from the second write on
+	tried               []string
 }
 
 func (u *fakeUses) does(what, path string) { u.did = append(u.did, what+" "+filepath.Base(path)) }
+
+func (m *fakeMounts) TryRead(path string) error {
+	m.uses.tried = append(m.uses.tried, path)
+	return m.uses.readFail
+}
+
+func (m *fakeMounts) TryWrite(path string) error {
+	m.uses.tried = append(m.uses.tried, path)
+	err := m.uses.writeFail
+	m.uses.writeFail = cmp.Or(m.uses.thenFail, err)
+	return err
+}
 
 func (m *fakeMounts) Sync(path string) error {
 	m.uses.does("sync", path)

@@ -55,20 +55,38 @@ func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prep
 		}
 		return nil
 	}
+	if err := n.mountStaged(ctx, live, s, prepare); err != nil {
+		return err
+	}
+	n.growStaged(ctx, live, s)
+	return nil
+}
+
+// mountStaged mounts the filesystem at the staging path, unless it is mounted there and works.
+func (n *Service) mountStaged(ctx context.Context, live host.Device, s staging, prepare func() error) error {
 	staged, err := n.isStaged(s)
 	if err != nil {
 		return err
 	}
-	if !staged {
-		if err := prepare(); err != nil {
-			return err
-		}
-		if err := n.host.Mount(ctx, live, s.path, s.use.Filesystem); err != nil {
-			return err
-		}
-		klog.FromContext(ctx).V(2).Info("Staged", "path", s.path, "device", live.Path, "subsystem", s.target.SubsystemNQN)
+	failed, err := n.removeFailed(ctx, live, s)
+	if err != nil || staged && !failed {
+		return err
 	}
-	n.growStaged(ctx, live, s)
+	if err := prepare(); err != nil {
+		return err
+	}
+	if err := n.host.Mount(ctx, live, s.path, s.use.Filesystem); err != nil {
+		return err
+	}
+	// Somebody may have had it mounted out of sight all the time, and then it still is what failed.
+	failed, err = n.removeFailed(ctx, live, s)
+	if err == nil && failed {
+		err = fmt.Errorf("%w: %s failed as soon as it was mounted; look at the kernel log of this node", failure.ErrDamaged, s.id)
+	}
+	if err != nil {
+		return err
+	}
+	klog.FromContext(ctx).V(2).Info("Staged", "path", s.path, "device", live.Path, "subsystem", s.target.SubsystemNQN)
 	return nil
 }
 

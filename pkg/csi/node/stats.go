@@ -18,7 +18,7 @@ func (n *Service) NodeGetVolumeStats(ctx context.Context, request *csi.NodeGetVo
 		return nil, err
 	}
 	return run(ctx, &n.looks, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeGetVolumeStatsResponse, error) {
-		if _, err := n.diagnose(ctx, id, []string{path}); err != nil {
+		if _, _, err := n.look(ctx, id, []string{path}); err != nil {
 			return nil, err
 		}
 		usage, err := n.usageAt(path)

@@ -25,7 +25,7 @@ type user struct {
 // arguments are $0 and so on.
 func use(t *testing.T, script string, arguments ...string) user {
 	t.Helper()
-	u := user{Cmd: exec.CommandContext(t.Context(), "sh", append([]string{"-ec", script}, arguments...)...)} //nolint:gosec // a test's own script
+	u := user{Cmd: exec.CommandContext(t.Context(), "sh", append([]string{"-ec", script}, arguments...)...)}
 	u.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	u.Stderr = os.Stderr
 	stdin, err := u.StdinPipe()

@@ -11,6 +11,7 @@
 //   - grow.go        a filesystem as large as its device
 //   - mounttable.go  what is mounted where
 //   - shared.go      whether what is mounted here shows up on the host, and its devices here
+//   - failed.go      whether a mounted filesystem still works
 //   - inuse.go       whether somebody uses a device, in whatever mount namespace
 //   - users.go       who uses it, as far as /proc and /sys tell
 //   - unmount.go     unmounting, and taking a dead device's mounts away

@@ -25,8 +25,9 @@ const (
 	usersNamed = 4
 )
 
-// Reserve claims a device that nobody uses, in whatever mount namespace, until the result is closed. Nobody can mount it
-// meanwhile. Reserve returns failure.ErrInUse, with what is known of the users, if somebody goes on using the device.
+// Reserve claims a device that nobody uses, in whatever mount namespace, until the result is closed. Nobody can mount
+// it meanwhile. Reserve returns failure.ErrInUse, with what is known of the users, if somebody goes on using the
+// device.
 //
 // The mount table can't tell: it shows one mount namespace, and a container may keep what is unmounted elsewhere.
 func (h *Host) Reserve(ctx context.Context, device Device) (io.Closer, error) {

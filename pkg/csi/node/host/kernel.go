@@ -23,8 +23,12 @@ var ErrNoDevice = errors.New("not a block device")
 
 // Kernel has the system calls that are made on devices and mounts.
 type Kernel interface {
-	// Mounts returns the mount table. Of two mounts at one path, the later one lies on top.
-	Mounts() ([]mount.MountInfo, error)
+	DeviceCalls
+	MountCalls
+}
+
+// DeviceCalls are those on block devices.
+type DeviceCalls interface {
 	// Number returns the number of the block device whose node is at path. It returns ErrNoDevice for anything else, such
 	// as a symbolic link, and os.ErrNotExist if the path doesn't exist.
 	Number(path string) (DeviceNumber, error)
@@ -34,10 +38,6 @@ type Kernel interface {
 	Size(device string) (int64, error)
 	// SetReadOnly forbids or allows all writing to the device, also by processes that have it open already.
 	SetReadOnly(device string, readOnly bool) error
-	// Usage returns how full the filesystem is that is mounted at path. It may hang if the device is gone.
-	Usage(path string) (unix.Statfs_t, error)
-	// Sync writes what the filesystem at path has in memory to its device. It hangs while the device does.
-	Sync(path string) error
 	// Flush writes what a block device has in memory, in its own cache too. It hangs while the device does.
 	Flush(device string) error
 	// Claim claims a block device until it is closed. It returns unix.EBUSY if a filesystem, a swap area or another device
@@ -46,6 +46,21 @@ type Kernel interface {
 	// Users returns what is known of those who use the block device, except for this process. It finds processes in its
 	// own PID namespace only.
 	Users(ctx context.Context, device DeviceNumber) ([]User, error)
+}
+
+// MountCalls are those on what is mounted.
+type MountCalls interface {
+	// Mounts returns the mount table. Of two mounts at one path, the later one lies on top.
+	Mounts() ([]mount.MountInfo, error)
+	// Usage returns how full the filesystem is that is mounted at path. It may hang if the device is gone.
+	Usage(path string) (unix.Statfs_t, error)
+	// TryRead looks at the root of the filesystem at path. It hangs if the device does and the root isn't in memory.
+	TryRead(path string) error
+	// TryWrite asks the filesystem at path for a change that changes nothing. It hangs while the device does, if the
+	// filesystem must write first.
+	TryWrite(path string) error
+	// Sync writes what the filesystem at path has in memory to its device. It hangs while the device does.
+	Sync(path string) error
 }
 
 // Linux is the kernel that this process runs on.
@@ -122,6 +137,25 @@ func (Linux) Usage(path string) (unix.Statfs_t, error) {
 		err = &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return usage, err
+}
+
+// TryRead is lstat(2).
+func (Linux) TryRead(path string) error {
+	_, err := os.Lstat(path)
+	return err
+}
+
+// absentAttribute is an extended attribute that no file has.
+const absentAttribute = "trusted.rds-csi.absent"
+
+// TryWrite is lremovexattr(2) of an attribute that doesn't exist. The filesystem begins a transaction before it finds
+// that out, which it refuses if it has failed. Neither the attributes nor the times of the root change.
+func (Linux) TryWrite(path string) error {
+	err := unix.Lremovexattr(path, absentAttribute)
+	if err == nil || errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return &os.PathError{Op: "lremovexattr", Path: path, Err: err}
 }
 
 // Sync is syncfs(2).

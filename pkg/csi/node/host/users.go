@@ -82,8 +82,8 @@ func mountedBy(process string, device DeviceNumber, read map[string]bool) string
 	return ""
 }
 
-// openedBy reports how a process has the device open; "" if it hasn't, or has ended. It asks only what the kernel has in
-// memory: a file may be on a filesystem that hangs.
+// openedBy reports how a process has the device open; "" if it hasn't, or has ended. It asks only what the kernel has
+// in memory: a file may be on a filesystem that hangs.
 func openedBy(process string, device DeviceNumber) string {
 	folder := process + "/fd"
 	entries, err := os.ReadDir(folder)
@@ -100,8 +100,8 @@ func openedBy(process string, device DeviceNumber) string {
 	return ""
 }
 
-// builtOn returns the devices that device mapper and others built on the device, the filesystem that is mounted from it,
-// and whether the kernel swaps to it.
+// builtOn returns the devices that device mapper and others built on the device, the filesystem that is mounted from
+// it, and whether the kernel swaps to it.
 func builtOn(device DeviceNumber) []User {
 	folder, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(uint64(device)), unix.Minor(uint64(device))))
 	if err != nil {
