@@ -15,7 +15,7 @@ func TestReady(t *testing.T) {
 		spoil func(t *testing.T, root string)
 		want  error
 	}{
-		"all there":               {func(*testing.T, string) {}, nil},
+		"all there": {func(*testing.T, string) {}, nil},
 		"the module isn't loaded": {func(t *testing.T, root string) {
 			t.Helper()
 			remove(t, root, "dev/nvme-fabrics")

@@ -51,17 +51,17 @@ func TestAFailedFilesystemIsMountedAgain(t *testing.T) {
 // While somebody still has it, it fails for the next pod as well.
 func TestAFailedFilesystemThatIsUsedIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
-		use  func(*nodeWorld, *testing.T)
+		use  func(*testing.T, *nodeWorld)
 		want string
 	}{
-		"by a pod":        {func(w *nodeWorld, t *testing.T) { t.Helper(); w.mustPublish(t, epochA) }, "delete the pods"},
-		"out of sight":    {func(w *nodeWorld, _ *testing.T) { w.mounts.uses.claimed = true }, "no process"},
-		"through staging": {func(w *nodeWorld, _ *testing.T) { w.mounts.uses.claimed = true; w.mounts.table = nil }, "no process"},
+		"by a pod":        {func(t *testing.T, w *nodeWorld) { t.Helper(); w.mustPublish(t, epochA) }, "delete the pods"},
+		"out of sight":    {func(_ *testing.T, w *nodeWorld) { w.mounts.uses.claimed = true }, "no process"},
+		"through staging": {func(_ *testing.T, w *nodeWorld) { w.mounts.uses.claimed = true; w.mounts.table = nil }, "no process"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
 			w.mustStage(t, epochA)
-			c.use(w, t)
+			c.use(t, w)
 			w.mounts.uses.writeFail = unix.EIO
 			synctest.Test(t, func(t *testing.T) {
 				for range 2 {

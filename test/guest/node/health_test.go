@@ -76,7 +76,7 @@ func (v *volume) shutDown(t *testing.T) {
 // findError has ext4 find an error in itself.
 func (v *volume) findError(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile("/sys/fs/ext4/"+filepath.Base(world.Device(v.nqn()))+"/trigger_fs_error", []byte("1"), 0); err != nil { //nolint:gosec // a path of sysfs
+	if err := os.WriteFile("/sys/fs/ext4/"+filepath.Base(world.Device(v.nqn()))+"/trigger_fs_error", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
 }
