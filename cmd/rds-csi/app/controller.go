@@ -210,6 +210,7 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 		Address:         options.nvmeAddress,
 		Port:            options.appliance.config.Port,
 		GracePeriod:     options.gracePeriod,
+		FenceDelay:      options.fenceDelay,
 		AllowUnfenced:   options.allowUnfenced,
 		ExpandPublished: options.onlineExpansion,
 		MaxWaiting:      options.maxWaiting,

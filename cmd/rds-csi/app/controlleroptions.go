@@ -27,6 +27,7 @@ type ControllerOptions struct {
 	reconcileEvery   time.Duration
 	reconcileWorkers int
 	gracePeriod      time.Duration
+	fenceDelay       time.Duration
 	stuckAfter       time.Duration
 	maxWaiting       int
 	allowUnfenced    bool
@@ -60,6 +61,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "interval at which every attachment is checked, in case an event was lost")
 	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "number of attachments that are checked concurrently")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
+	flags.DurationVar(&o.fenceDelay, "fence-delay", 0, "how long to hold back an answer after access was revoked: for an appliance that ends connections later than it says")
 	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric report it; nothing is forced")
 	flags.IntVar(&o.maxWaiting, "max-held-publishes", 2, "number of publish requests that may wait at once for a conflict that is about to end; at most a quarter of external-attacher's --worker-threads, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a shared volume (ReadWriteMany, block) although a departed host that shared it before may still be connected")
@@ -94,6 +96,7 @@ func (o *ControllerOptions) Validate() error {
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
 		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},
 		{o.gracePeriod >= 0, fmt.Errorf("--attachment-grace-period %s: want 0 or more", o.gracePeriod)},
+		{o.fenceDelay >= 0, fmt.Errorf("--fence-delay %s: want 0 or more", o.fenceDelay)},
 		{o.stuckAfter > 0, fmt.Errorf("--attachment-stuck-period %s: want more than 0", o.stuckAfter)},
 		{o.maxWaiting >= 0, fmt.Errorf("--max-held-publishes %d: want 0 or more", o.maxWaiting)},
 		{o.valve.Nodes >= 0, fmt.Errorf("--mass-deletion-nodes %d: want 0 or more", o.valve.Nodes)},

@@ -114,12 +114,3 @@ func (w *auditWorld) attachTo(volume, node string) {
 	w.cached.Attachments, w.live.Attachments = append(w.cached.Attachments, attachment), append(w.live.Attachments, attachment)
 	w.liveAttachments[attachment.Name] = attachment
 }
-
-func (w *auditWorld) createNamed(t *testing.T, name string) string {
-	t.Helper()
-	response, err := w.CreateVolume(t.Context(), createRequest(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.GetVolume().GetVolumeId()
-}

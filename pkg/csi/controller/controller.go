@@ -67,6 +67,8 @@ type Config struct {
 	Port    uint16
 	// GracePeriod is how long a holder may have been detaching for its volume to be handed off; 0 or more.
 	GracePeriod time.Duration
+	// FenceDelay is how long answers are held back after access was revoked; 0 or more.
+	FenceDelay time.Duration
 	// AllowUnfenced lets a node join a shared volume although a departed host may still be connected to it.
 	AllowUnfenced bool
 	// ExpandPublished lets a volume grow while it has a holder.
@@ -106,6 +108,7 @@ type Service struct {
 	observer  Observer
 	locks     volumelock.Locks[rds.VolumeID]
 	queue     *publishQueue
+	fences    *fenceDelay
 }
 
 // New returns an error if the configuration isn't valid.
@@ -116,6 +119,9 @@ func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*S
 	if config.GracePeriod < 0 {
 		return nil, fmt.Errorf("attachment grace period %s: want 0 or more", config.GracePeriod)
 	}
+	if config.FenceDelay < 0 {
+		return nil, fmt.Errorf("fence delay %s: want 0 or more", config.FenceDelay)
+	}
 	if config.MaxWaiting < 0 {
 		return nil, fmt.Errorf("waiting publish requests %d: want 0 or more", config.MaxWaiting)
 	}
@@ -125,7 +131,10 @@ func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*S
 	if config.Await == nil {
 		config.Await = awaitSignal
 	}
-	return &Service{config: config, appliance: appliance, nodes: nodes, observer: observer, queue: newPublishQueue(config.MaxWaiting, config.Await)}, nil
+	return &Service{
+		config: config, appliance: appliance, nodes: nodes, observer: observer,
+		queue: newPublishQueue(config.MaxWaiting, config.Await), fences: newFenceDelay(config.FenceDelay),
+	}, nil
 }
 
 // ControllerGetCapabilities returns what this service offers. It doesn't offer LIST_VOLUMES_PUBLISHED_NODES: every

@@ -10,6 +10,7 @@
 //   - publishqueue.go  publish requests that wait for a conflict to end, in order and bounded
 //   - refusal.go       the error of a publish request that is refused
 //   - change.go        a conditional write to a disk, again if the disk was written to meanwhile
+//   - fencedelay.go    answers that are held back after access was revoked
 //   - restore.go       volumes whose record went back in time, or whose export was lost
 //   - record.go        a disk's record as package attach has it
 //   - audit.go         the appliance as the audit sees it

@@ -41,6 +41,9 @@ func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.Cont
 			break
 		}
 	}
+	if err == nil {
+		err = c.fences.wait(ctx, id)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +176,9 @@ func (c *Service) grantAccess(ctx context.Context, disk rds.Disk, wanted attach.
 	published, err := c.appliance.Publish(ctx, disk, next)
 	if err != nil {
 		return rds.Disk{}, err
+	}
+	if decision.Verdict == attach.HandOff || decision.Verdict == attach.TakeOver {
+		c.fences.begin(disk.ID)
 	}
 	klog.FromContext(ctx).Info("Published volume", "generation", published.Record.Generation)
 	if decision.Verdict == attach.TakeOver {

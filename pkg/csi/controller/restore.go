@@ -107,6 +107,7 @@ func (c *Service) withdrawSuperseded(ctx context.Context, disk rds.Disk) (rds.Di
 		return disk, nil
 	}
 	klog.FromContext(ctx).Info("Taking away the export of a superseded epoch", "volume", disk.ID, "subsystemNQN", disk.SubsystemNQN, "newest", newest)
+	c.fences.begin(disk.ID)
 	return c.appliance.Withdraw(ctx, disk)
 }
 

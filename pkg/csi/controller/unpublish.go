@@ -24,8 +24,10 @@ func (c *Service) ControllerUnpublishVolume(ctx context.Context, request *csi.Co
 
 func (c *Service) unpublishFrom(ctx context.Context, handle, nodeID string) error {
 	err := c.ifOurs(handle, func(id rds.VolumeID) error {
-		_, err := c.change(ctx, id, always, func(seen rds.Disk) (rds.Disk, error) { return c.unpublish(ctx, seen, nodeID) })
-		return err
+		if _, err := c.change(ctx, id, always, func(seen rds.Disk) (rds.Disk, error) { return c.unpublish(ctx, seen, nodeID) }); err != nil {
+			return err
+		}
+		return c.fences.wait(ctx, id)
 	})
 	if errors.Is(err, rds.ErrNotFound) {
 		return nil
@@ -55,6 +57,9 @@ func (c *Service) unpublish(ctx context.Context, disk rds.Disk, nodeID string) (
 	}
 	after, err := c.appliance.Unpublish(ctx, disk, next)
 	if err == nil {
+		if disk.Exported && !after.Exported {
+			c.fences.begin(disk.ID)
+		}
 		logger.Info("Unpublished volume", "exported", after.Exported, "generation", after.Record.Generation)
 	}
 	return after, err

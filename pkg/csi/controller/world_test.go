@@ -153,6 +153,15 @@ func (w *controllerWorld) create(t *testing.T) string {
 	return response.GetVolume().GetVolumeId()
 }
 
+func (w *controllerWorld) createNamed(t *testing.T, name string) string {
+	t.Helper()
+	response, err := w.CreateVolume(t.Context(), createRequest(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.GetVolume().GetVolumeId()
+}
+
 func (w *controllerWorld) publish(t *testing.T, volume, node string) (publishcontext.Context, error) {
 	t.Helper()
 	return w.publishAs(t, volume, node, singleWriter())

@@ -136,7 +136,11 @@ func TestUnstageWaitsForAUserThatGoes(t *testing.T) {
 	w.mounts.uses.claimed = true
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		defer time.AfterFunc(time.Second, func() { w.mounts.uses.claimed = false }).Stop()
+		defer time.AfterFunc(time.Second, func() {
+			w.mounts.mutex.Lock()
+			defer w.mounts.mutex.Unlock()
+			w.mounts.uses.claimed = false
+		}).Stop()
 		if err := w.unstage(t); err != nil || time.Since(start) > 2*time.Second {
 			t.Errorf("unstage: %v after %v, want success when the user is gone", err, time.Since(start))
 		}

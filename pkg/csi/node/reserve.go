@@ -14,17 +14,17 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
-// reservation is the devices of a volume that nobody uses, and that nobody can mount until it is released.
+// reservation is the devices of a volume that nobody uses, and that nobody can mount until it ends.
 type reservation []func()
 
-func (r reservation) release() {
-	for _, release := range slices.Backward(r) {
-		release()
+func (r reservation) end() {
+	for _, end := range slices.Backward(r) {
+		end()
 	}
 }
 
 // reserve makes sure that the volume can be disconnected without loss: nobody uses a device of it, in whatever mount
-// namespace, and everything is on the target. It returns failure.ErrInUse if somebody does. The caller releases what is
+// namespace, and everything is on the target. It returns failure.ErrInUse if somebody does. The caller ends what is
 // reserved.
 func (n *Service) reserve(ctx context.Context, u unstaging) (reserved reservation, err error) {
 	connections, err := n.connections(ctx, u.id)
@@ -33,7 +33,7 @@ func (n *Service) reserve(ctx context.Context, u unstaging) (reserved reservatio
 	}
 	defer func() {
 		if err != nil {
-			reserved.release()
+			reserved.end()
 			reserved = nil
 		}
 	}()
@@ -45,8 +45,8 @@ func (n *Service) reserve(ctx context.Context, u unstaging) (reserved reservatio
 			klog.FromContext(ctx).Info("Disconnecting an earlier epoch without a look at its users: the target doesn't serve it any more", "subsystem", connection.SubsystemNQN)
 			continue
 		}
-		releases, err := n.reserveOne(ctx, connection)
-		reserved = append(reserved, releases...)
+		ends, err := n.reserveOne(ctx, connection)
+		reserved = append(reserved, ends...)
 		if err == nil {
 			continue
 		}

@@ -69,7 +69,7 @@ func (n *Service) unstage(ctx context.Context, u unstaging) error {
 		return err
 	}
 	// Until it is disconnected, nobody can mount it.
-	defer reserved.release()
+	defer reserved.end()
 	// Removed before the volume is disconnected, so that it isn't reconnected.
 	n.staged.remove(u.id)
 	return n.disconnect(context.WithoutCancel(ctx), connections)
