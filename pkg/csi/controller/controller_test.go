@@ -26,7 +26,7 @@ func TestWhatTheControllerOffers(t *testing.T) {
 	}
 	want := []string{
 		"CREATE_DELETE_VOLUME", "EXPAND_VOLUME", "GET_CAPACITY", "GET_VOLUME", "GET_VOLUME_HEALTH", "LIST_VOLUMES",
-		"LIST_VOLUME_HEALTH", "PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
+		"LIST_VOLUME_HEALTH", "PUBLISH_READONLY", "PUBLISH_UNPUBLISH_VOLUME", "SINGLE_NODE_MULTI_WRITER",
 	}
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -218,6 +218,19 @@ func TestReadOnlyGrantIsReadOnlyForEveryone(t *testing.T) {
 			t.Errorf("mounted at %s with %v, want ro", m.MountPoint, m.MountOptions)
 		}
 	}
+	device := w.connector.devices[subsystemNQN(t, epochA)]
+	if !w.mounts.unwritable[device] {
+		t.Error("the device below the filesystem can be written")
+	}
+	// The journal is replayed before that, and a volume that is published to be written is so again.
+	if !slices.Equal(w.mounts.protected[device], []bool{false, true, true}) {
+		t.Errorf("write protection of the device: %v, want none for mounting, then some, also when published", w.mounts.protected[device])
+	}
+	w.mustRemove(t)
+	w.mustStage(t, epochA)
+	if device := w.connector.devices[subsystemNQN(t, epochA)]; w.mounts.unwritable[device] {
+		t.Error("a volume that is to be written has a device that can't be")
+	}
 }
 
 // ReadWriteOncePod is for one pod, and kubelet alone can't promise that.

@@ -48,17 +48,22 @@ func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prep
 	if err := n.checkUse(ctx, live, s); err != nil {
 		return err
 	}
-	if s.use.block {
-		// Set in both cases: an earlier stage may have chosen the other one.
-		if err := n.host.SetReadOnly(live.Path, s.use.ReadOnly); err != nil {
-			return fmt.Errorf("stage: %w", err)
+	if !s.use.block {
+		if err := n.mountStaged(ctx, live, s, prepare); err != nil {
+			return err
 		}
-		return nil
+		n.growStaged(ctx, live, s)
 	}
-	if err := n.mountStaged(ctx, live, s, prepare); err != nil {
-		return err
+	// A mount that is read only binds nobody who has the device. It is set in both cases: an earlier stage may have chosen
+	// the other one.
+	return n.writeProtect(live, s.use.ReadOnly)
+}
+
+// writeProtect has the kernel refuse every write to the device, or allow it.
+func (n *Service) writeProtect(live host.Device, readOnly bool) error {
+	if err := n.host.SetReadOnly(live.Path, readOnly); err != nil {
+		return fmt.Errorf("stage: %w", err)
 	}
-	n.growStaged(ctx, live, s)
 	return nil
 }
 
@@ -70,6 +75,10 @@ func (n *Service) mountStaged(ctx context.Context, live host.Device, s staging, 
 	}
 	failed, err := n.removeFailed(ctx, live, s)
 	if err != nil || staged && !failed {
+		return err
+	}
+	// Mounting writes even to a filesystem that is to be read only: it replays the journal.
+	if err := n.writeProtect(live, false); err != nil {
 		return err
 	}
 	if err := prepare(); err != nil {

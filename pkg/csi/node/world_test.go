@@ -144,6 +144,7 @@ type fakeMounts struct {
 	numbers               map[string]host.DeviceNumber // by path, of devices
 	nodes                 map[string]host.DeviceNumber // by path, of mounted device nodes
 	unwritable            map[string]bool              // by path
+	protected             map[string][]bool            // by path: what unwritable was set to
 	sizes                 map[string]int64             // by path, where it isn't the file's
 	opened                map[string]int               // by path: how often a device is open
 	fullness              func(path string) (unix.Statfs_t, error)
@@ -156,7 +157,7 @@ type fakeMounts struct {
 
 func newFakeMounts() *fakeMounts {
 	disk := mount.MountInfo{ID: 1, MountPoint: "/", Root: "/", FsType: "ext4", Major: 254, OptionalFields: []string{"shared:1"}}
-	return &fakeMounts{disk: disk, numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, sizes: map[string]int64{}, opened: map[string]int{}}
+	return &fakeMounts{disk: disk, numbers: map[string]host.DeviceNumber{}, nodes: map[string]host.DeviceNumber{}, unwritable: map[string]bool{}, protected: map[string][]bool{}, sizes: map[string]int64{}, opened: map[string]int{}}
 }
 
 func (m *fakeMounts) Mounts() ([]mount.MountInfo, error) {
@@ -232,6 +233,7 @@ func (m *fakeMounts) Usage(path string) (unix.Statfs_t, error) {
 
 func (m *fakeMounts) SetReadOnly(device string, readOnly bool) error {
 	m.unwritable[device] = readOnly
+	m.protected[device] = append(m.protected[device], readOnly)
 	return nil
 }
 

@@ -63,6 +63,7 @@ type volume struct {
 	r          *rig
 	id         string
 	capability *csi.VolumeCapability
+	readOnly   bool              // what the next attach asks for
 	context    map[string]string // of the publish
 	options    map[string]string
 	folder     string
@@ -115,7 +116,7 @@ func (v *volume) nqn() string { return v.context[attach.KeySubsystemNQN] }
 func (v *volume) attach(t *testing.T, node string) {
 	t.Helper()
 	world.Eventually(t, "published to "+node, func() bool {
-		response, err := v.r.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{VolumeId: v.id, NodeId: node, VolumeCapability: v.capability, VolumeContext: v.options})
+		response, err := v.r.ControllerPublishVolume(t.Context(), &csi.ControllerPublishVolumeRequest{VolumeId: v.id, NodeId: node, VolumeCapability: v.capability, Readonly: v.readOnly, VolumeContext: v.options})
 		v.context = response.GetPublishContext()
 		return err == nil
 	})

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -98,6 +100,47 @@ func (v *volume) total(t *testing.T) int64 {
 		t.Fatalf("no bytes among %v", response.GetUsage())
 	}
 	return response.GetUsage()[i].GetTotal()
+}
+
+// The kernel refuses what is written to a volume that was attached read only, past its filesystem, too. Attached again, it
+// is written as before.
+func TestAReadOnlyVolumeIsWriteProtected(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "block"} {
+		t.Run(kind, func(t *testing.T) {
+			v := newRig(t, world.Options{}).create(t, "pvc-1", kind, nil)
+			for _, seed := range []byte{1, 2} {
+				v.readOnly = false
+				v.bring(t)
+				if err := v.write(seed); err != nil {
+					t.Error(err)
+				}
+				v.home(t)
+				v.readOnly = true
+				v.bring(t)
+				v.refusesWrites(t)
+				if reasons := v.unwell(t); len(reasons) != 0 || !v.holds(t, seed) {
+					t.Errorf("read only: unwell %q, data there %t; want well, with the data", reasons, v.holds(t, seed))
+				}
+				v.home(t)
+			}
+		})
+	}
+}
+
+// refusesWrites checks that neither the pod nor anybody else who has the device can write.
+func (v *volume) refusesWrites(t *testing.T) {
+	t.Helper()
+	if err := v.write(3); err == nil {
+		t.Error("the pod writes")
+	}
+	device, err := os.OpenFile(world.Device(v.nqn()), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = device.Write(content(3))
+		err = errors.Join(err, device.Close())
+	}
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EROFS) {
+		t.Errorf("writing to the device: %v, want a refusal", err)
+	}
 }
 
 // What was granted before the volume went to another node leads nowhere.
