@@ -8,6 +8,9 @@ import (
 // DefaultBootWindow is how long after its start an appliance may still answer with empty lists.
 const DefaultBootWindow = 2 * time.Minute
 
+// DefaultListingDelay is how long /file may leave out a file that is there: up to seconds were measured on devices.
+const DefaultListingDelay = 2 * time.Second
+
 // Config says for which cluster disks are made, and how they are exported.
 type Config struct {
 	// ClusterID is written into every record. Disks of other clusters are never touched.
@@ -16,6 +19,9 @@ type Config struct {
 	Port uint16
 	// BootWindow is how long after its start the appliance's silence about a disk proves nothing.
 	BootWindow time.Duration
+	// ListingDelay is how long /file may leave out a file that is there. Where the appliance has no SFTP for the driver, a
+	// Delete takes so much longer.
+	ListingDelay time.Duration
 
 	// HostNQN, unless nil, returns the host NQN of the node with this ID. An export with one holder then admits that host
 	// only. This is a second lock beside the epoch and no fence by itself: a host that is connected stays connected when

@@ -62,8 +62,9 @@ type creation struct {
 }
 
 // statement adds the disk only if nothing is in its place: the pool is mounted, its directory exists, the slot is free, and
-// no disk refers to the file. A file that exists already may be all that is left of a volume. It is not removed, and no
-// size is set, which might empty it. Only a file that a failed add has just made is removed at once.
+// no disk refers to the file. A file that exists already may be all that is left of a volume. It is never removed, and no
+// size is set, which might empty it. /file lists a file late, so that it doesn't list one proves nothing: only if the
+// file can't be attached either, it is made.
 func (n creation) statement(cmd *command) string {
 	id, slot, inDisk, inFile := n.id, cmd.quoted(n.id.Slot()), cmd.quoted(n.id.file().inDisk()), cmd.quoted(n.id.file().inFile())
 	add := func(nqn string) string {
@@ -75,9 +76,9 @@ func (n creation) statement(cmd *command) string {
 		takeOver = fmt.Sprintf(":if ([:len [/file find where name=%s and size>%d]] = 0) do={ %s }", inFile, n.size.Limit, takeOver)
 	}
 	return fmt.Sprintf(`:if ([:len [/disk find where mount-point=%s mounted=yes]] = 1 && [:len [/file find where name=%s]] = 1 && [:len [/disk find where slot=%s]] = 0 && [:len [/disk find where %s]] = 0) do={ `+
-		`:if ([:len [/file find where name=%s]] = 0) do={ :onerror failure in={ %s file-size=%d } do={ %s; :error $failure } } else={ %s } }`,
+		`:onerror failure in={ %s } do={ :if ([:len [/file find where name=%s]] = 0) do={ %s file-size=%d } else={ :error $failure } } }`,
 		cmd.quoted(id.Pool()), cmd.quoted(id.directory), slot, cmd.refersTo(id.file()),
-		inFile, add(n.nqn), n.size.Bytes, removeFileStatement(cmd, id), takeOver)
+		takeOver, inFile, add(n.nqn), n.size.Bytes)
 }
 
 // explainAbsence returns the error for an attempt that added no disk. The state decides which one it is, and never

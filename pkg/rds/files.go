@@ -65,11 +65,14 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	}
 }
 
-// verifyFileGone returns nil if a backing file isn't there any more. Without SFTP only the state after the removal shows
-// that, which was read over /file.
+// verifyFileGone returns nil if a backing file isn't there any more. Without SFTP only /file shows that, and it may be late
+// with it: what it doesn't list after the removal is looked for once more.
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
 	// The file is looked for in a list of its directory. A list that fails is never taken for absence.
 	names, err := c.listFiles(ctx, id.directory)
+	if errors.Is(err, ErrNoFiles) && !after.fileExists() {
+		after, err = c.lookLater(ctx, id)
+	}
 	if err != nil && !errors.Is(err, ErrNoFiles) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
 	}
@@ -81,4 +84,19 @@ func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) e
 		return err
 	}
 	return nil
+}
+
+// lookLater reads the state of one volume when /file lists every file that is there now. It returns ErrNotReady if that
+// state proves no absence either.
+func (c *Client) lookLater(ctx context.Context, id VolumeID) (state, error) {
+	select {
+	case <-time.After(c.config.ListingDelay):
+	case <-ctx.Done():
+		return state{}, fmt.Errorf("wait for the list of files: %w", ctx.Err())
+	}
+	now, err := c.look(ctx, id)
+	if err != nil {
+		return state{}, err
+	}
+	return now, now.absenceProven()
 }

@@ -2,6 +2,7 @@ package rds_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +93,27 @@ func TestMissingPoliciesAreTyped(t *testing.T) {
 	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
 	if !errors.Is(err, rds.ErrPermission) {
 		t.Errorf("create without policy write: got %v, want ErrPermission", err)
+	}
+}
+
+// Without SFTP a file that /file leaves out at first is seen by a second look, whether the disk is there or not.
+func TestDeleteLooksTwiceForTheFile(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		r := newRig(t, withoutFTP)
+		disk := r.create(t)
+		if left {
+			r.execute(t, `/disk remove [find where slot="`+disk.ID.Slot()+`"]`)
+		}
+		r.sim.SetFault(once(sim.Fault{Kind: sim.FilesUnlisted}, "/file remove"))
+		err := r.Delete(t.Context(), disk.ID, 0)
+		if !errors.Is(err, rds.ErrUnknownOutcome) || !strings.Contains(err.Error(), "still there") {
+			t.Errorf("disk gone already %t: got %v, want an error that says the file is still there", left, err)
+		}
+		if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "0" {
+			t.Error("the file is still there")
+		}
 	}
 }

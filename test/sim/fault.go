@@ -57,6 +57,8 @@ const (
 	PoolDegraded FaultKind = "pool-degraded"
 	// PoolUnmounted takes file system, files and exports away.
 	PoolUnmounted FaultKind = "pool-unmounted"
+	// FilesUnlisted has /file list no file.
+	FilesUnlisted FaultKind = "files-unlisted"
 	// FileVanished removes the backing file of the disk the line is about.
 	// It stays away.
 	FileVanished FaultKind = "file-vanished"
@@ -174,6 +176,8 @@ func (f Fault) condition() (appliance.Condition, bool) {
 		return appliance.PoolDegraded, true
 	case PoolUnmounted:
 		return appliance.PoolUnmounted, true
+	case FilesUnlisted:
+		return appliance.FilesUnlisted, true
 	default:
 		return 0, false
 	}

@@ -85,7 +85,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 // are checked when they are used.
 func (o *ControllerOptions) Validate() error {
 	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
-	o.appliance.config.BootWindow = rds.DefaultBootWindow
+	o.appliance.config.BootWindow, o.appliance.config.ListingDelay = rds.DefaultBootWindow, rds.DefaultListingDelay
 	if o.restrictHosts {
 		o.appliance.config.HostNQN = hostOf
 	}

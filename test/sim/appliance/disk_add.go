@@ -98,7 +98,7 @@ func (a *Appliance) backingFile(d *disk) error {
 		if err := a.resizeFile(d.File, 0); err != nil {
 			return err
 		}
-	case err != nil && d.FileSize == 0:
+	case err != nil && d.FileSize == 0 && !unknowns.AttachMakesFile:
 		return a.unknown(unknowns.Texts.NoFile)
 	}
 	return a.resizeFile(d.File, d.FileSize)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
@@ -41,6 +42,15 @@ func (a *Appliance) fileRows() ([]script.Record, error) {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	return rows, nil
+}
+
+// listedFiles are the rows that /file shows.
+func (a *Appliance) listedFiles() ([]script.Record, error) {
+	rows, err := a.fileRows()
+	if a.conditions[FilesUnlisted] > 0 {
+		rows = slices.DeleteFunc(rows, func(row script.Record) bool { return row["type"] != "directory" })
+	}
+	return rows, err
 }
 
 // unlessGone forgives a file that was removed while the walk went by.
@@ -148,7 +158,7 @@ func (a *Appliance) addFile(call script.Call) error {
 // removeFiles is /file remove. A file under a live disk goes too, as an
 // unlink would take it; the disk is empty then.
 func (a *Appliance) removeFiles(call script.Call) error {
-	all, err := a.fileRows()
+	all, err := a.listedFiles()
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (c console) rows(call script.Call) ([]script.Record, error) {
 		}
 		return rows, err
 	case "/file":
-		return a.fileRows()
+		return a.listedFiles()
 	case subvolumeMenu:
 		return a.subvolumeRows()
 	case "/system/package":

@@ -84,6 +84,9 @@ const (
 type Unknowns struct {
 	// ExistingFile is what add does to a file that exists.
 	ExistingFile ExistingFile
+	// AttachMakesFile has add without a file-size make an empty file where there
+	// is none; otherwise it fails.
+	AttachMakesFile bool
 	// ThinFiles leaves free space alone when a file is made.
 	ThinFiles bool
 	// LiveResize shows a new file-size without a new export.

@@ -19,6 +19,8 @@ const (
 	// PoolUnmounted takes the file systems away: no free space is shown, no
 	// file is there, file-backed disks are empty, exports are down.
 	PoolUnmounted
+	// FilesUnlisted has /file list directories only, as if files were too new.
+	FilesUnlisted
 )
 
 // errUnmounted stands for a file that can't be looked at.
