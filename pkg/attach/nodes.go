@@ -144,6 +144,19 @@ func (n *Nodes) Granted(volumeHandle string) Grant {
 	return newest
 }
 
+// OthersGranted returns the nodes that aren't holders in the record, but whose cached attachment carries the record's epoch
+// and isn't detaching. A restored etcd backup brings such attachments back, and the appliance admits their hosts.
+func (n *Nodes) OthersGranted(volumeHandle string, record Record) []NodeID {
+	var others []NodeID
+	for _, attachment := range n.cluster.CachedAttachmentsOf(volumeHandle) {
+		grant := attachment.Grant
+		if grant.SubsystemNQN == record.SubsystemNQN && !attachment.Detaching() && !slices.Contains(record.Holders, grant.Node) {
+			others = append(others, grant.Node)
+		}
+	}
+	return others
+}
+
 // Grants returns the valid grants of the volume, from live answers. It reads every attachment that the cache has. If
 // none of them has a valid grant, it lists all attachments, since the newest may not be in the cache yet. Its error is
 // ErrUnknown.

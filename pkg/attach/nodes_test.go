@@ -277,3 +277,27 @@ func TestGrantsAreLive(t *testing.T) {
 		})
 	}
 }
+
+// Who isn't a holder, but would be admitted by the attachment that it has.
+func TestOthersGranted(t *testing.T) {
+	grant := Grant{Node: nodeIDA(), SubsystemNQN: "nqn", Generation: 9}
+	tests := map[string]struct {
+		attachment Attachment
+		record     Record
+		want       []NodeID
+	}{
+		"under the record's epoch": {Attachment{Grant: grant}, Record{SubsystemNQN: "nqn", Holders: []NodeID{nodeB()}}, []NodeID{nodeIDA()}},
+		"of a holder":              {Attachment{Grant: grant}, Record{SubsystemNQN: "nqn", Holders: []NodeID{nodeIDA()}}, nil},
+		"under another epoch":      {Attachment{Grant: grant}, Record{SubsystemNQN: "later"}, nil},
+		"detaching":                {Attachment{Grant: grant, DetachingSince: time.Unix(1, 0)}, Record{SubsystemNQN: "nqn"}, nil},
+		"without a grant":          {Attachment{}, Record{SubsystemNQN: "nqn"}, nil},
+	}
+	for name, test := range tests {
+		cluster := orderly()
+		clear(cluster.cachedVA)
+		cluster.cachedVA["va"] = test.attachment
+		if got := NewNodes(testDriver, cluster, never).OthersGranted(handle1, test.record); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+}

@@ -29,6 +29,9 @@ func (RecordNodes) StoppedUsing(context.Context, string, NodeID) bool { return f
 // Granted returns no grant.
 func (RecordNodes) Granted(string) Grant { return Grant{} }
 
+// OthersGranted returns none.
+func (RecordNodes) OthersGranted(string, Record) []NodeID { return nil }
+
 // Grants returns ErrUnknown: nobody but the appliance knows to whom a volume was granted.
 func (RecordNodes) Grants(context.Context, string) ([]Grant, error) {
 	return nil, fmt.Errorf("%w: without Kubernetes nobody else knows which node has the volume; find out which one uses it, then restart the controller, which goes by the record as it is after that", ErrUnknown)

@@ -43,6 +43,8 @@ func (leavingNodes) StoppedUsing(context.Context, string, attach.NodeID) bool { 
 
 func (leavingNodes) Granted(string) attach.Grant { return attach.Grant{} }
 
+func (leavingNodes) OthersGranted(string, attach.Record) []attach.NodeID { return nil }
+
 func (leavingNodes) Grants(context.Context, string) ([]attach.Grant, error) { return nil, nil }
 
 func (leavingNodes) Changed(string) <-chan struct{} { return nil }

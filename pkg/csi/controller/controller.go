@@ -50,6 +50,8 @@ type Nodes interface {
 	StoppedUsing(ctx context.Context, handle string, node attach.NodeID) bool
 	// Granted returns the newest grant that any cached attachment of the volume carries; zero if none does.
 	Granted(handle string) attach.Grant
+	// OthersGranted returns the nodes that aren't holders, but have a cached attachment under the record's epoch.
+	OthersGranted(handle string, record attach.Record) []attach.NodeID
 	// Grants returns, from live answers, the grants under which living nodes have the volume attached.
 	Grants(ctx context.Context, handle string) ([]attach.Grant, error)
 	// Changed returns a channel that is closed at the next event about an attachment of the volume, or its node.

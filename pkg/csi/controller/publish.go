@@ -196,6 +196,10 @@ func (c *Service) decide(ctx context.Context, disk rds.Disk, wanted attach.Reque
 	if err != nil {
 		return attach.Decision{}, err
 	}
+	if attach.Shared(record.Access, record.Mode) {
+		// As far as Kubernetes knows, these hosts may connect, or are connected still.
+		record.Departed = append(record.Departed, c.nodes.OthersGranted(disk.ID.String(), record)...)
+	}
 	policy := attach.Policy{Grace: c.config.GracePeriod, AllowUnfenced: c.config.AllowUnfenced}
 	decision := attach.Decide(wanted, record, nil, time.Now(), policy)
 	if decision.Verdict == attach.Unknown {

@@ -124,6 +124,27 @@ func TestEitherEndMayStay(t *testing.T) {
 	}
 }
 
+// An attachment of a node that isn't a holder, and that carries the shared epoch, admits its host: a restored etcd backup has
+// one. Another host would be the third.
+func TestNobodyJoinsWhileAnAttachmentAdmitsAnotherHost(t *testing.T) {
+	w, volume, _ := migrating(t)
+	w.nodes.stoppedUsing = map[string]bool{nodeB: true}
+	if err := w.unpublish(t, volume, nodeB); err != nil {
+		t.Fatal(err)
+	}
+	b, err := attach.ParseNodeID(nodeB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.nodes.others = []attach.NodeID{b}
+	if _, err := w.publishAs(t, volume, nodeC, sharedBlock()); !errors.Is(err, attach.ErrUnfenced) || !strings.Contains(err.Error(), "node-b") {
+		t.Errorf("c joins: got %v, want a refusal that names node-b", err)
+	}
+	if _, err := w.publishAs(t, volume, nodeB, sharedBlock()); err != nil {
+		t.Errorf("b itself joins: %v", err)
+	}
+}
+
 // A node that nobody saw letting go may still be connected under the shared epoch.
 func TestNobodyJoinsWhileADepartedNodeMayBeConnected(t *testing.T) {
 	w, volume, epoch := migrating(t)

@@ -32,6 +32,7 @@ type fakeNodes struct {
 	asked        int
 	stoppedUsing map[string]bool
 	granted      attach.Grant
+	others       []attach.NodeID
 	grants       []attach.Grant
 	// onGrants, unless nil, is called before the grants are given.
 	onGrants func(context.Context)
@@ -43,6 +44,8 @@ func (f *fakeNodes) StoppedUsing(_ context.Context, _ string, node attach.NodeID
 }
 
 func (f *fakeNodes) Granted(string) attach.Grant { return f.granted }
+
+func (f *fakeNodes) OthersGranted(string, attach.Record) []attach.NodeID { return f.others }
 
 func (f *fakeNodes) Grants(ctx context.Context, _ string) ([]attach.Grant, error) {
 	if f.onGrants != nil {
