@@ -55,10 +55,12 @@ func (a *Appliance) remounted(was bool) {
 	case was && !a.mounted():
 		a.exports.Lose()
 	case !was && a.mounted():
-		a.exports.Restore()
+		// The exports come before the target answers: an initiator that is refused
+		// may give its device up.
 		for _, d := range a.disks {
 			a.publish(d)
 		}
+		a.exports.Restore()
 	}
 }
 

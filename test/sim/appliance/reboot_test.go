@@ -2,6 +2,7 @@ package appliance_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -131,6 +132,36 @@ func TestATargetMayListenBeforeItsExportsAreBack(t *testing.T) {
 		b.NextPhase()
 		if _, err := b.exports.Connect("nqn:x", "host"); err != nil {
 			t.Errorf("up, early=%t: %v", early, err)
+		}
+	}
+}
+
+// listener is a kernel that notes in which order it comes back.
+type listener struct{ steps []string }
+
+func (l *listener) Publish(export.Subsystem)  { l.steps = append(l.steps, "publish") }
+func (l *listener) Update(export.Subsystem)   {}
+func (l *listener) Withdraw(export.Subsystem) {}
+func (l *listener) Lose()                     { l.steps = nil }
+func (l *listener) Restore()                  { l.steps = append(l.steps, "listen") }
+
+// A kernel that reaches a target before its exports are back is refused, and may give its device up.
+func TestExportsAreBackBeforeTheTargetAnswers(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		kernel := &listener{}
+		b := open(t, func(o *appliance.Options) {
+			o.Unknowns.ListensEarly = early
+			o.Exports = export.New(export.Options{Kernel: kernel})
+		})
+		b.run(t, add)
+		b.run(t, exportX)
+		if err := b.PowerOff(appliance.Boot{}); err != nil {
+			t.Fatal(err)
+		}
+		b.NextPhase()
+		b.NextPhase()
+		if got := slices.Index(kernel.steps, "listen") < slices.Index(kernel.steps, "publish"); got != early {
+			t.Errorf("listens early %t: the target came back as %q", early, kernel.steps)
 		}
 	}
 }
