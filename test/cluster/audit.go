@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// auditPolicy makes the API server note who deletes attachments and pods, and nothing else.
+// auditPolicy makes the API server note who deletes attachments and pods, and nothing else. The pod garbage collector marks
+// a pod as failed before it deletes it. From then on the pod uses no volume, so that counts as its deletion.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -19,13 +20,18 @@ rules:
     resources:
       - {group: storage.k8s.io, resources: [volumeattachments]}
       - {group: "", resources: [pods]}
+  - level: Metadata
+    users: ["system:serviceaccount:kube-system:pod-garbage-collector"]
+    verbs: [patch]
+    resources:
+      - {group: "", resources: [pods/status]}
   - level: None
 `
 
 // ErrNoDeletion says that the API server noted no deletion of an object.
 var ErrNoDeletion = errors.New("nobody deleted it")
 
-// Deletion is one accepted request to delete an object.
+// Deletion is one accepted request to delete an object, or to mark a pod as failed that is to be deleted.
 type Deletion struct {
 	User  string    // the user name, such as system:serviceaccount:NAMESPACE:NAME
 	Agent string    // what the client called itself

@@ -38,8 +38,8 @@ func attachmentOf(ctx context.Context, c *cluster.Cluster, where place) (string,
 }
 
 // deletedByUs makes sure that it was the driver that deleted the stale attachment, and not the attach-detach controller
-// after its six minutes; and that the pod had been deleted before: else the attachment would only be made again. Both
-// moments are the API server's own, since two watches may tell of two changes in either order.
+// after its six minutes; and that the pod had ended before: else the attachment would only be made again. Both moments are
+// the API server's own, since two watches may tell of two changes in either order.
 func deletedByUs(c *cluster.Cluster, attachment, pod string) (cluster.Deletion, error) {
 	deletion, err := c.Deletion("volumeattachments", attachment)
 	if err != nil {
