@@ -5,7 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rds-csi-driver
 BIN := bin
 STAGE := test/stage.sh
 FUZZTIME ?= 150000x
-SCHEDULES ?= 20000
+SCHEDULES ?= 10000
 ROUNDS ?= 10
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -57,7 +57,7 @@ faults: ## Run every operation on the appliance under every fault that the simul
 	@$(STAGE) faults test/faults.sh
 
 .PHONY: search
-search: ## Search SCHEDULES (default 20000) orders of events for one that breaks a promise
+search: ## Search SCHEDULES (default 10000) orders of events for one that breaks a promise
 	@$(STAGE) search test/search.sh $(SCHEDULES) 500
 
 .PHONY: sanity
