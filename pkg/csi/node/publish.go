@@ -22,7 +22,7 @@ func (n *Service) NodePublishVolume(ctx context.Context, request *csi.NodePublis
 	if err != nil {
 		return nil, err
 	}
-	if within(s.path, path) || within(path, s.path) {
+	if host.Within(s.path, path) || host.Within(path, s.path) {
 		return nil, &failure.InvalidError{Field: "target_path", Want: "a path apart from staging_target_path"}
 	}
 	p := publication{staging: s, path: path, readOnly: request.GetReadonly() || s.use.ReadOnly}

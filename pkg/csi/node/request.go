@@ -158,11 +158,6 @@ func checkRemoval(volumeID, field, path string) (string, error) {
 	return cleanPath(field, path)
 }
 
-// within reports whether path is folder, or below it.
-func within(folder, path string) bool {
-	return path == folder || strings.HasPrefix(path, folder+"/")
-}
-
 // checkOptionalPath checks a path as cleanPath does, but it may be empty.
 func checkOptionalPath(field, path string) error {
 	if path == "" {

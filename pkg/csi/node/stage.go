@@ -54,8 +54,8 @@ func (n *Service) stageOn(ctx context.Context, live host.Device, s staging, prep
 		}
 		n.growStaged(ctx, live, s)
 	}
-	// A mount that is read only binds nobody who has the device. It is set in both cases: an earlier stage may have chosen
-	// the other one.
+	// A mount that is read only doesn't stop those who have the device itself. Protection is taken away as well: an earlier
+	// stage may have set it.
 	return n.writeProtect(live, s.use.ReadOnly)
 }
 

@@ -45,15 +45,15 @@ func (h *Host) Reserve(ctx context.Context, device Device) (io.Closer, error) {
 }
 
 func (h *Host) tryReserve(ctx context.Context, device Device) (io.Closer, error) {
-	claim, claimErr := h.Claim(device.Path)
-	if claimErr != nil && !errors.Is(claimErr, unix.EBUSY) {
-		return nil, fmt.Errorf("claim %s: %w", device.Path, claimErr)
+	claim, taken, err := h.claim(device)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, usersLimit)
 	defer cancel()
 	users, err := h.Users(ctx, device.Number)
 	switch {
-	case claimErr != nil:
+	case taken:
 		return nil, inUse(device, users, err)
 	case err != nil:
 		return nil, errors.Join(err, claim.Close())
@@ -94,15 +94,24 @@ func (h *Host) CheckUnclaimed(ctx context.Context, device Device) error {
 	return inUse(device, users, err)
 }
 
-// claimed reports whether something has claimed the device, such as a filesystem that is mounted in whatever mount
-// namespace.
+// claimed reports whether something has claimed the device.
 func (h *Host) claimed(device Device) (bool, error) {
-	claim, err := h.Claim(device.Path)
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		return true, nil
-	case err != nil:
-		return false, fmt.Errorf("claim %s: %w", device.Path, err)
+	claim, taken, err := h.claim(device)
+	if err != nil || taken {
+		return taken, err
 	}
 	return false, claim.Close()
+}
+
+// claim claims the device until the result is closed. taken is set instead if something has claimed it already, such as
+// a filesystem that is mounted in whatever mount namespace.
+func (h *Host) claim(device Device) (claim io.Closer, taken bool, err error) {
+	claim, err = h.Claim(device.Path)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return nil, true, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("claim %s: %w", device.Path, err)
+	}
+	return claim, false, nil
 }

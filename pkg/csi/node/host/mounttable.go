@@ -72,13 +72,18 @@ func (h *Host) MountedElsewhere(device DeviceNumber, path string) (string, error
 // raw block volume. Otherwise the number is that of no block device.
 func (h *Host) DeviceOf(m mount.MountInfo) (DeviceNumber, error) {
 	if !IsDeviceNode(m) {
-		return DeviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))), nil //nolint:gosec // the kernel's numbers have 32 bits
+		return filesystemDevice(m), nil
 	}
 	number, err := h.Number(m.MountPoint)
 	if errors.Is(err, ErrNoDevice) || errors.Is(err, os.ErrNotExist) {
 		return 0, nil // another file of /dev, as containers have them, or a mount that no path leads to
 	}
 	return number, err
+}
+
+// filesystemDevice returns the device of the filesystem that a mount shows.
+func filesystemDevice(m mount.MountInfo) DeviceNumber {
+	return DeviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))) //nolint:gosec // the kernel's numbers have 32 bits
 }
 
 // IsDeviceNode reports whether a mount may be one of a single device node. Such a node is in memory, so reading its

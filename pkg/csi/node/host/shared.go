@@ -70,7 +70,7 @@ func descend(table []mount.MountInfo, path string) (on mount.MountInfo, found bo
 		at = -1
 		for i, m := range table {
 			// Of the mounts on this one, the path reaches the highest first.
-			onThis := m.ParentID == on.ID && m.ID != on.ID && contains(m.MountPoint, path)
+			onThis := m.ParentID == on.ID && m.ID != on.ID && Within(m.MountPoint, path)
 			if onThis && (at < 0 || len(m.MountPoint) < len(table[at].MountPoint)) {
 				at = i
 			}
@@ -86,8 +86,8 @@ func isOnRoot(table []mount.MountInfo, m mount.MountInfo) bool {
 	})
 }
 
-// contains reports whether path is the folder or below it.
-func contains(folder, path string) bool {
+// Within reports whether path is the folder, or below it. Both must be clean.
+func Within(folder, path string) bool {
 	return folder == "/" || path == folder || strings.HasPrefix(path, folder+"/")
 }
 

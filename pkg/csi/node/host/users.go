@@ -75,7 +75,7 @@ func mountedBy(process string, device DeviceNumber, read map[string]bool) string
 	}
 	read[namespace] = true
 	for _, m := range mounts {
-		if DeviceNumber(unix.Mkdev(uint32(m.Major), uint32(m.Minor))) == device { //nolint:gosec // the kernel's numbers have 32 bits
+		if filesystemDevice(m) == device {
 			return "has it mounted at " + m.MountPoint + " in another mount namespace"
 		}
 	}
