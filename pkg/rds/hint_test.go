@@ -60,7 +60,7 @@ func TestAFileThatADiskRefersToIsLeftAlone(t *testing.T) {
 func TestWhatIsSaidIsAHint(t *testing.T) {
 	r := newRig(t)
 	disk := r.create(t)
-	said := console{Transport: simtest.SSH(t, r.config.SSH), sim: r.sim, change: strings.NewReplacer("-DONE\r\n", "-ERR failure: interrupted\r\n")}
+	said := simtest.Console{Transport: simtest.SSH(t, r.config.SSH), Sim: r.sim, Change: strings.NewReplacer("-DONE\r\n", "-ERR failure: interrupted\r\n")}
 	client := simtest.ClientOver(t, r.config.Config, said)
 	held, err := client.Publish(t.Context(), disk, disk.Record.Publish("node-a/machine-a", "mount", "single-node-writer", false))
 	if err != nil {
@@ -82,7 +82,7 @@ func TestWhatIsSaidIsAHint(t *testing.T) {
 	}
 	// Without SFTP the directory is made over the console.
 	r = newRig(t, withoutFTP)
-	said.Transport, said.sim = simtest.SSH(t, r.config.SSH), r.sim
+	said.Transport, said.Sim = simtest.SSH(t, r.config.SSH), r.sim
 	client = simtest.ClientOver(t, r.config.Config, said)
 	if _, err := client.Create(t.Context(), disk.ID, rds.Size{Bytes: mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
 		t.Errorf("create: %v", err)

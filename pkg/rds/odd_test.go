@@ -41,7 +41,7 @@ func (r rig) whileOdd(t *testing.T, mine rds.Disk, left []string) {
 // through returns a client of the same appliance that reads other words.
 func (r rig) through(t *testing.T, words ...string) rig {
 	t.Helper()
-	over := console{Transport: simtest.SSH(t, r.config.SSH), sim: r.sim, change: strings.NewReplacer(words...)}
+	over := simtest.Console{Transport: simtest.SSH(t, r.config.SSH), Sim: r.sim, Change: strings.NewReplacer(words...)}
 	return rig{Client: simtest.ClientOver(t, r.config.Config, over), sim: r.sim, config: r.config}
 }
 

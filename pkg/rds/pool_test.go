@@ -1,7 +1,6 @@
 package rds_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -84,25 +83,12 @@ func TestCapacityOfAllPoolsIsThatOfEach(t *testing.T) {
 	}
 }
 
-// console reaches the simulator without SSH, and changes what it answers.
-type console struct {
-	rds.Transport
-
-	sim    *sim.Sim
-	change *strings.Replacer
-}
-
-func (c console) Exec(ctx context.Context, line string) (string, error) {
-	output, err := c.sim.Exec(ctx, line)
-	return c.change.Replace(output), err
-}
-
 // A disk that isn't ours may have any size that a person can think of.
 func TestOneOddDiskDoesNotHideTheRoom(t *testing.T) {
 	r := newRig(t)
 	r.create(t)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824`)
-	odd := simtest.ClientOver(t, r.config.Config, console{sim: r.sim, change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`, `"size":1073741824,`, `"size":"",`)})
+	odd := simtest.ClientOver(t, r.config.Config, simtest.Console{Sim: r.sim, Change: strings.NewReplacer(`"file-size":1073741824`, `"file-size":"auto"`, `"size":1073741824,`, `"size":"",`)})
 	got, err := odd.Capacity(t.Context(), simtest.Pool)
 	if err != nil || got.Promised != 64*mebibyte {
 		t.Errorf("got %+v, %v, want 64 MiB promised, and the odd one left out", got, err)

@@ -1,11 +1,13 @@
 package simtest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,21 @@ func ClientOver(tb testing.TB, config rds.Config, over rds.Transport) *rds.Clien
 		tb.Fatalf("make a client: %v", err)
 	}
 	return client
+}
+
+// Console is a transport whose commands reach the simulator without SSH, and whose answers are changed. For everything else
+// it needs a Transport.
+type Console struct {
+	rds.Transport
+
+	Sim    *sim.Sim
+	Change *strings.Replacer
+}
+
+// Exec runs the line and changes what it printed.
+func (c Console) Exec(ctx context.Context, line string) (string, error) {
+	output, err := c.Sim.Exec(ctx, line)
+	return c.Change.Replace(output), err
 }
 
 // newKey writes a private key to a file that only the test sees.

@@ -292,14 +292,7 @@ func TestUnpublish(t *testing.T) {
 func TestALatePublishMisses(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
-	id, err := rds.ParseVolumeID(volume)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen, err := w.client.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	seen := w.disk(t, volume)
 	if err := w.unpublish(t, volume, nodeA); err != nil {
 		t.Fatal(err)
 	}

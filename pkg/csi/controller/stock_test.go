@@ -2,7 +2,6 @@ package controller
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/requests"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -197,7 +195,7 @@ func TestADiskThatIsNotWell(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w.appliance = simtest.ClientOver(t, config.Config, console{sim: simulator, change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
+			w.appliance = simtest.ClientOver(t, config.Config, simtest.Console{Sim: simulator, Change: strings.NewReplacer(`"type":"file"`, `"type":"file",`+cmp.Or(test.state, `"x":0`))})
 			response, err := w.ControllerGetVolumeHealth(t.Context(), &csi.ControllerGetVolumeHealthRequest{VolumeId: volume})
 			if err != nil {
 				t.Fatal(err)
@@ -214,19 +212,6 @@ func TestADiskThatIsNotWell(t *testing.T) {
 			}
 		})
 	}
-}
-
-// console reaches the simulator without SSH, and changes what it answers.
-type console struct {
-	rds.Transport
-
-	sim    *sim.Sim
-	change *strings.Replacer
-}
-
-func (c console) Exec(ctx context.Context, line string) (string, error) {
-	output, err := c.sim.Exec(ctx, line)
-	return c.change.Replace(output), err
 }
 
 // restricted is a controller that lets in the holder's host only.
