@@ -70,10 +70,13 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) error {
 	// The file is looked for in a list of its directory. A list that fails is never taken for absence.
 	names, err := c.listFiles(ctx, id.directory)
-	if errors.Is(err, ErrNoFiles) && !after.fileExists() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrNoFiles) && after.fileExists():
+		err = nil
+	case errors.Is(err, ErrNoFiles):
 		after, err = c.lookLater(ctx, id)
 	}
-	if err != nil && !errors.Is(err, ErrNoFiles) && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("delete volume %s: verify that its backing file is gone: %w", id, asUnreachable(err))
 	}
 	if slices.Contains(names, path.Base(id.file().inFile())) || after.fileExists() {

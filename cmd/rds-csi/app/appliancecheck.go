@@ -30,7 +30,6 @@ func (o *applianceCheckOptions) AddFlags(flags *flag.FlagSet) {
 func (o *applianceCheckOptions) Validate() error {
 	o.appliance.config.ClusterID = checkClusterID
 	o.appliance.config.Port = defaultNVMePort
-	o.appliance.config.BootWindow, o.appliance.config.ListingDelay = rds.DefaultBootWindow, rds.DefaultListingDelay
 	return errors.Join(o.appliance.validate(), failures([]check{
 		{o.pool != "", errors.New("--pool: want the mount point of a RouterOS filesystem, such as raid10")},
 	}))

@@ -17,7 +17,9 @@ type applianceOptions struct {
 	directory string
 }
 
+// addFlags registers the flags with their defaults, and sets what no flag sets.
 func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
+	o.config.BootWindow, o.config.ListingDelay = rds.DefaultBootWindow, rds.DefaultListingDelay
 	flags.StringVar(&o.ssh.Address, "rds-address", "", "the appliance's SSH address, host:port")
 	flags.StringVar(&o.ssh.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
 	flags.StringVar(&o.ssh.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")

@@ -9,7 +9,6 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
 // ControllerOptions are the flags of "rds-csi controller".
@@ -85,7 +84,6 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 // are checked when they are used.
 func (o *ControllerOptions) Validate() error {
 	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
-	o.appliance.config.BootWindow, o.appliance.config.ListingDelay = rds.DefaultBootWindow, rds.DefaultListingDelay
 	if o.restrictHosts {
 		o.appliance.config.HostNQN = hostOf
 	}
