@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,6 +27,8 @@ type leaderTasks struct {
 	auditor    *attach.Auditor
 	// auditing is full while the auditor runs.
 	auditing chan struct{}
+	// end ends the latest run. It is nil before the first one.
+	end atomic.Pointer[context.CancelFunc]
 }
 
 func newLeaderTasks(reconciler *attach.Reconciler, auditor *attach.Auditor) *leaderTasks {
@@ -36,6 +39,7 @@ func newLeaderTasks(reconciler *attach.Reconciler, auditor *attach.Auditor) *lea
 func (w *leaderTasks) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
+	w.end.Store(&cancel)
 	group.Go(func() error {
 		defer cancel()
 		return w.reconciler.Run(ctx)
@@ -50,6 +54,10 @@ func (w *leaderTasks) Run(ctx context.Context) error {
 
 // Stop ends Run and returns when both have ended.
 func (w *leaderTasks) Stop() {
+	// One of the two may not have begun yet, and then ends as soon as it does.
+	if end := w.end.Load(); end != nil {
+		(*end)()
+	}
 	w.reconciler.Stop()
 	w.auditing <- struct{}{}
 	<-w.auditing
