@@ -71,7 +71,7 @@ func (f *fakeKubernetes) AttachmentsChanged(string) <-chan struct{} { return nil
 
 const (
 	testDriver = "rds.csi.example.com"
-	handle1    = "raid10/rds-csi/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"
+	handle1    = "raid10/rds-csi/cluster-1/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"
 )
 
 // never is a mass deletion that doesn't happen.

@@ -55,7 +55,7 @@ func TestErrorsLeaveAsStatusOnceAndAreObserved(t *testing.T) {
 	observed := make(chan string, 1)
 	client, stop := serve(t, &stubController{failure: fmt.Errorf("delete: %w", rds.ErrUnreachable)},
 		func(method, code string, _ time.Duration) { observed <- method + " " + code })
-	_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
+	_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/cluster-1/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
 	if status.Code(err) != codes.Unavailable || len(status.Convert(err).Details()) != 0 {
 		t.Errorf("got %v, want UNAVAILABLE without details", err)
 	}
@@ -79,7 +79,7 @@ func (stumbling) DeleteVolume(context.Context, *csi.DeleteVolumeRequest) (*csi.D
 func TestAPanicEndsOneCallOnly(t *testing.T) {
 	client, stop := serve(t, stumbling{}, func(string, string, time.Duration) {})
 	for range 2 {
-		_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
+		_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/cluster-1/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
 		if status.Code(err) != codes.Internal {
 			t.Errorf("got %v, want INTERNAL", err)
 		}
@@ -95,7 +95,7 @@ func TestStoppingFinishesCallsInFlight(t *testing.T) {
 	client, stop := serve(t, controller, func(string, string, time.Duration) {})
 	result := make(chan error, 1)
 	go func() {
-		_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
+		_, err := client.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "raid10/rds-csi/cluster-1/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"})
 		result <- err
 	}()
 	<-controller.entered

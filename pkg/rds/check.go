@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -39,9 +40,8 @@ const cleanUpTimeout = 30 * time.Second
 // removes it again, also when it is interrupted.
 type Checker struct {
 	client *Client
-	id     VolumeID
-	// directory is where backing files are, below the pool.
-	directory string
+	// id is the probe disk's. kept is that of a disk on a file with content.
+	id, kept VolumeID
 	// shared is the slot of a second disk on the probe disk's backing file.
 	shared string
 	report func(Finding)
@@ -51,15 +51,15 @@ type Checker struct {
 // NewChecker returns a check of the pool, with backing files in directory. report is called with each finding. The client's
 // cluster ID only marks the probe disk.
 func NewChecker(client *Client, pool, directory string, report func(Finding)) (*Checker, error) {
-	id, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
-	if err != nil {
-		return nil, err
+	var ids [3]VolumeID
+	for i := range ids {
+		id, err := NewVolumeID(pool, directory, client.config.ClusterID, "appliance check "+randomToken())
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id
 	}
-	second, err := NewVolumeID(pool, directory, "appliance check "+randomToken())
-	if err != nil {
-		return nil, err
-	}
-	return &Checker{client: client, id: id, directory: directory, shared: second.Slot(), report: report}, nil
+	return &Checker{client: client, id: ids[0], kept: ids[1], shared: ids[2].Slot(), report: report}, nil
 }
 
 // Run makes every check that the ones before it allow. It returns an error if any failed, or if ctx ended.
@@ -68,14 +68,14 @@ func (c *Checker) Run(ctx context.Context) error {
 		return err
 	}
 	defer c.cleanUp(ctx)
-	disk, err := c.client.Create(ctx, c.id, Size{Bytes: 1 << 20}, NewRecord(c.client.config.ClusterID, "appliance-check", "", ""))
+	disk, err := c.client.Create(ctx, c.id, Size{Bytes: 1 << 20}, NewRecord(c.id, "appliance-check", "", ""))
 	if err != nil {
 		c.note("probe disk", ResultFailed, err.Error())
 		return c.outcome(ctx)
 	}
 	c.permissions(ctx)
 	c.note("probe disk", ResultOK, fmt.Sprintf("made and read back, %d bytes, %s", disk.Size, disk.ID))
-	for _, step := range []func(context.Context, Disk) error{c.texts, c.export, c.growth, c.sharing} {
+	for _, step := range []func(context.Context, Disk) error{c.texts, c.export, c.growth, c.sharing, c.content} {
 		if err := step(ctx, disk); err != nil {
 			c.note("probe disk", ResultFailed, err.Error())
 			return c.outcome(ctx)
@@ -157,29 +157,33 @@ func (c *Checker) pool(ctx context.Context) error {
 	return c.inventory(ctx)
 }
 
-// inventory reports what is in the directory for backing files: the driver's disks, whatever cluster they belong to, and
-// what an operator should look at.
+// inventory reports what is in the directory for backing files: the driver's disks, of all clusters, and what an operator
+// should look at.
 func (c *Checker) inventory(ctx context.Context) error {
-	survey, err := c.client.Survey(ctx, c.directory)
+	directory := path.Dir(c.id.directory)
+	cmd := newCommand(KindCheck)
+	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(directory+"/"))
+	answer, err := c.client.runSurvey(ctx, cmd)
 	if err != nil {
 		return err
 	}
-	files := slices.DeleteFunc(survey.Files, func(file string) bool { return path.Dir(file) != c.id.directory })
-	disks := survey.Others
-	for _, disk := range survey.Disks {
-		disks = append(disks, disk.ID.String())
-	}
 	ours, foreign := 0, []string{}
-	for _, disk := range disks {
-		if path.Dir(disk) != c.id.directory {
+	for _, item := range answer.disks {
+		file := strings.TrimSuffix(string(newFilePath(item.FilePath)), backingFileType)
+		if !strings.HasPrefix(file, directory+"/") {
 			continue
 		}
-		if _, err := ParseVolumeID(disk); err != nil {
-			foreign = append(foreign, disk)
+		if _, err := ParseVolumeID(file); err != nil {
+			foreign = append(foreign, file)
 			continue
 		}
 		ours++
 	}
+	var listed []filePath
+	for _, item := range answer.files {
+		listed = append(listed, newFilePath(item.Name))
+	}
+	files := unreferenced(listed, func(folder string) bool { return path.Dir(folder) == directory }, answer.disks)
 	result := ResultOK
 	if len(files)+len(foreign) > 0 {
 		result = ResultNote
@@ -192,12 +196,27 @@ func (c *Checker) inventory(ctx context.Context) error {
 func (c *Checker) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	if err := c.removeShared(ctx); err != nil {
+	if err := c.removeDisk(ctx, c.shared, sharedComment); err != nil {
 		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s by hand: %v", c.shared, err))
 	}
-	if err := c.client.Delete(ctx, c.id, 0); err != nil {
-		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", c.id.Slot(), c.id.file(), err))
-		return
+	for _, id := range []VolumeID{c.id, c.kept} {
+		if err := c.remove(ctx, id); err != nil {
+			c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", id.Slot(), id.file(), err))
+			return
+		}
 	}
-	c.note("clean-up", ResultOK, "probe disk and backing file are gone")
+	c.note("clean-up", ResultOK, "the probe disks and their backing files are gone")
+}
+
+// remove removes one of the check's disks and its file as the driver would. The driver never removes a disk whose record is
+// damaged. One of the check's has a slot that was drawn at random, so it can't be anybody else's.
+func (c *Checker) remove(ctx context.Context, id VolumeID) error {
+	err := c.client.Delete(ctx, id, 0)
+	if !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	if err := c.removeDisk(ctx, id.Slot(), ""); err != nil {
+		return err
+	}
+	return c.client.Delete(ctx, id, 0)
 }

@@ -44,7 +44,7 @@ func TestCheckOfAGoodAppliance(t *testing.T) {
 	if err != nil {
 		t.Errorf("got %v", err)
 	}
-	for _, name := range []string{"connection", "host key", "version", "permissions", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "clean-up"} {
+	for _, name := range []string{"connection", "host key", "version", "permissions", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "content", "clean-up"} {
 		if finding, found := findings[name]; !found || finding.Result == rds.ResultFailed || finding.Detail == "" {
 			t.Errorf("%s: got %+v, want a finding that isn't a failure", name, finding)
 		}
@@ -63,7 +63,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"no package":           {func(o *sim.Options) { o.WithoutRose = true }, "", "version", rds.ResultFailed},
 		"no write policy":      {func(o *sim.Options) { o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true} }, "", "probe disk", rds.ResultFailed},
 		"just booted":          {func(o *sim.Options) { o.Uptime = 0 }, "", "pool", rds.ResultFailed},
-		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/csi-0011223344556677889900112233.img" type=file`, "inventory", rds.ResultNote},
+		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/c9" type=directory; /file add name="raid10/rds-csi/c9/csi-0011223344556677889900112233.img" type=file`, "inventory", rds.ResultNote},
+		"attaching empties":    {func(o *sim.Options) { o.Unknowns.AttachEmptiesFile = true }, "", "content", rds.ResultFailed},
+		"no ftp policy":        {withoutFTP, "", "content", rds.ResultNote},
 		"pool as good as full": {func(o *sim.Options) { o.Pools[0].Size = 1 << 19 }, "", "probe disk", rds.ResultFailed},
 	}
 	for name, test := range tests {
@@ -93,13 +95,11 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 func TestTheInventoryNamesWhatDoesNotPair(t *testing.T) {
 	r := newRig(t)
 	r.create(t)
-	if _, err := r.ofCluster(t, "cluster-2").Create(t.Context(), volumeID(t, "theirs"), rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord("cluster-2", "theirs", "", "")); err != nil {
-		t.Fatal(err)
-	}
+	r.ofCluster(t, "cluster-2").createOn(t, simtest.Pool, "rds-csi", "theirs")
 	r.createOn(t, simtest.Pool, "old/place", "pvc-2")
-	const stray = "raid10/rds-csi/csi-0011223344556677889900112233.img"
+	const stray = "raid10/rds-csi/cluster-1/csi-0011223344556677889900112233.img"
 	r.execute(t, `/file add name="`+stray+`" type=file`)
-	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/csi-0011223344556677889900112233.img" type=file`)
+	r.execute(t, `/file add name="raid10/rds-csi-OTHER" type=directory; /file add name="raid10/rds-csi-OTHER/c9" type=directory; /file add name="raid10/rds-csi-OTHER/c9/csi-0011223344556677889900112233.img" type=file`)
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/rds-csi/operator.img" file-size=1048576`)
 	r.execute(t, `/disk add type=file slot="elsewhere" file-path="/raid10/operator.img" file-size=1048576`)
 	want := "2 disks of this driver, files without a disk: [" + stray + "], disks of others: [raid10/rds-csi/operator]"

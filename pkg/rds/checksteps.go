@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // probeItem is the probe disk with the properties that the checks write.
@@ -66,13 +65,7 @@ type textCheck struct {
 // texts checks that RouterOS keeps the longest texts that the driver would ever write. The comment stays a record
 // throughout, so that the clean-up after an interruption recognises the disk.
 func (c *Checker) texts(ctx context.Context, disk Disk) error {
-	record := disk.Record.touch()
-	short, err := record.Encode()
-	if err != nil {
-		return err
-	}
-	record.PV = strings.Repeat("x", maxRecordLength-len(short)-len(" pv="))
-	comment, err := record.Encode()
+	comment, err := disk.Record.touch().encodePadded()
 	if err != nil {
 		return err
 	}
@@ -145,23 +138,27 @@ func (c *Checker) sharing(ctx context.Context, disk Disk) error {
 	default:
 		c.note("backing file", ResultOK, fmt.Sprintf("a second disk on the same backing file is refused: %v", answer.refused))
 	}
-	return c.removeShared(ctx)
+	return c.removeDisk(ctx, c.shared, sharedComment)
 }
 
 // sharedComment marks the second disk, so that nothing else is ever removed in its place.
 const sharedComment = "appliance check of the rds-csi driver"
 
-// removeShared removes the second disk, if it was made. Its file stays: it is the probe disk's.
-func (c *Checker) removeShared(ctx context.Context) error {
+// removeDisk removes a disk that the check made, if it is there. Its file stays. comment, unless it is empty, is the disk's.
+func (c *Checker) removeDisk(ctx context.Context, slot, comment string) error {
 	cmd := newCommand(KindCheck)
-	cmd.act(fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(c.shared), cmd.quoted(sharedComment)))
-	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(c.shared))
+	where := "slot=" + cmd.quoted(slot)
+	if comment != "" {
+		where += " comment=" + cmd.quoted(comment)
+	}
+	cmd.act(fmt.Sprintf("/disk remove [find where %s]", where))
+	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(slot))
 	answer, err := c.client.run(ctx, cmd)
 	switch {
 	case err != nil:
 		return err
 	case len(answer.probes) > 0:
-		return fmt.Errorf("disk %s is still there: %w", c.shared, cmp.Or(answer.refused, ErrUnknownOutcome))
+		return fmt.Errorf("disk %s is still there: %w", slot, cmp.Or(answer.refused, ErrUnknownOutcome))
 	default:
 		return nil
 	}

@@ -143,6 +143,9 @@ const attempts = 3
 // write runs statements that are safe to repeat and returns the state after them. When a reply is lost it runs them
 // again, since only a reply shows the state. If that fails too, the outcome is unknown.
 func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*command)) (state, error) {
+	if err := c.ours(id); err != nil {
+		return state{}, err
+	}
 	var lost error
 	for range attempts {
 		cmd := newCommand(kind)
@@ -163,6 +166,19 @@ func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*
 		}
 	}
 	return state{}, fmt.Errorf("volume %s: %w: %w", id, ErrUnknownOutcome, lost)
+}
+
+// ours returns ErrNotOurs if a volume isn't this cluster's, or is on another appliance. Its disk and its backing file are
+// not even looked at: to a cluster whose volume it isn't, what is missing proves nothing.
+func (c *Client) ours(id VolumeID) error {
+	switch {
+	case id.appliance != "":
+		return fmt.Errorf("volume %s: %w: it is on appliance %q, and this driver serves one that has no name", id, ErrNotOurs, id.appliance)
+	case id.Cluster() != c.config.ClusterID:
+		return fmt.Errorf("volume %s: %w: it belongs to cluster %q, not to %q", id, ErrNotOurs, id.Cluster(), c.config.ClusterID)
+	default:
+		return nil
+	}
 }
 
 func (c *Client) state(id VolumeID, answer reply) state {

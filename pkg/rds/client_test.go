@@ -37,7 +37,7 @@ func newRig(t *testing.T, changes ...func(*sim.Options)) rig {
 
 func volumeID(t *testing.T, name string) rds.VolumeID {
 	t.Helper()
-	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", name)
+	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func volumeID(t *testing.T, name string) rds.VolumeID {
 func (r rig) create(t *testing.T) rds.Disk {
 	t.Helper()
 	const name = "pvc-1"
-	disk, err := r.Create(t.Context(), volumeID(t, name), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, name, "", ""))
+	disk, err := r.Create(t.Context(), volumeID(t, name), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(volumeID(t, name), name, "", ""))
 	if err != nil {
 		t.Fatalf("create %s: %v", name, err)
 	}
@@ -188,7 +188,7 @@ func TestCreateRefuses(t *testing.T) {
 			if test.size != 0 {
 				size = test.size
 			}
-			id, err := rds.NewVolumeID(pool, "rds-csi", "pvc-1")
+			id, err := rds.NewVolumeID(pool, "rds-csi", simtest.ClusterID, "pvc-1")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,10 +197,10 @@ func TestCreateRefuses(t *testing.T) {
 					t.Fatalf("prepare: %s", out)
 				}
 			}
-			if _, err := r.Create(t.Context(), id, rds.Size{Bytes: size}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); !errors.Is(err, test.want) {
+			if _, err := r.Create(t.Context(), id, rds.Size{Bytes: size}, rds.NewRecord(id, "pvc-1", "", "")); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
-			if out := r.execute(t, `:put [:len [/disk find where comment~"rds-csi/1"]]`); out != "0" {
+			if out := r.execute(t, `:put [:len [/disk find where comment~"rds-csi/2"]]`); out != "0" {
 				t.Errorf("disks of ours after a refusal: got %s, want 0", out)
 			}
 		})
@@ -245,21 +245,16 @@ func TestAbsenceNeedsProof(t *testing.T) {
 func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	r := newRig(t)
 	mine := r.create(t)
-	theirs := r.config
-	theirs.ClusterID = "cluster-2"
-	other := simtest.Client(t, theirs)
-	if _, err := other.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord("cluster-2", "pvc-2", "", "")); err != nil {
-		t.Fatal(err)
-	}
+	theirs := r.ofCluster(t, "cluster-2").createOn(t, simtest.Pool, "rds-csi", "pvc-1")
 	r.execute(t, `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1048576 comment="mine"`)
 	disks, err := r.List(t.Context())
 	if err != nil || len(disks) != 1 || disks[0].ID != mine.ID {
 		t.Errorf("list: got %+v, %v, want only %s", disks, err, mine.ID)
 	}
-	if _, err := r.Get(t.Context(), volumeID(t, "pvc-2")); !errors.Is(err, rds.ErrNotOurs) {
+	if _, err := r.Get(t.Context(), theirs.ID); !errors.Is(err, rds.ErrNotOurs) {
 		t.Errorf("get another cluster's disk: got %v, want ErrNotOurs", err)
 	}
-	if err := r.Delete(t.Context(), volumeID(t, "pvc-2"), 0); !errors.Is(err, rds.ErrNotOurs) {
+	if err := r.Delete(t.Context(), theirs.ID, 0); !errors.Is(err, rds.ErrNotOurs) {
 		t.Errorf("delete another cluster's disk: got %v, want ErrNotOurs", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // recordVersion begins every comment of this driver. A format that this code would misread must begin differently.
-const recordVersion = "rds-csi/1"
+const recordVersion = "rds-csi/2"
 
 // FieldVolume is the field of a FieldError that is about the name of a volume.
 const FieldVolume = "volume"
@@ -17,13 +17,31 @@ const FieldVolume = "volume"
 // maxRecordLength is the longest comment that the driver writes, in bytes.
 const maxRecordLength = 512
 
+// The field len is the length of the whole comment in bytes, so that one that was cut shows it wherever it was cut.
+const (
+	lengthKey   = "len"
+	lengthDigit = "%03d"
+)
+
+// padding is in front of the letters that fill a comment up to maxRecordLength.
+const padding = " pad="
+
 // errNotRecord is the cause of every ErrNotOurs that is about a comment.
 var errNotRecord = errors.New("not a record of this driver")
+
+// recordPrefix begins every comment of a cluster.
+func recordPrefix(cluster string) string { return recordVersion + " cluster=" + cluster + " " }
 
 // Encode returns the record as the disk's comment: the version, then key=value fields in a fixed order, separated by single
 // spaces. It returns a *FieldError if a value has a character that a command mustn't contain, or if the whole is longer
 // than 512 bytes even without the names of PV and PVC. Node IDs are never shortened.
-func (r Record) Encode() (string, error) {
+func (r Record) Encode() (string, error) { return r.encode(false) }
+
+// encodePadded returns the comment of a new disk. It has the greatest length that a record can have: an appliance that
+// keeps less of a comment must show so before there is data.
+func (r Record) encodePadded() (string, error) { return r.encode(true) }
+
+func (r Record) encode(padded bool) (string, error) {
 	for _, field := range r.fields() {
 		if !validRecordValue(field.value) {
 			return "", &FieldError{Field: field.key, Value: field.value, Want: "letters, digits and . _ : / , - only"}
@@ -34,10 +52,19 @@ func (r Record) Encode() (string, error) {
 			return "", &FieldError{Field: "holders", Value: holder, Want: "a node ID without a comma"}
 		}
 	}
+	longest := maxRecordLength
+	if padded {
+		longest -= len(padding)
+	}
 	for _, shortened := range []Record{r, {Cluster: r.Cluster, Volume: r.Volume, Generation: r.Generation, Token: r.Token, Holding: r.Holding}} {
-		if text := shortened.text(); len(text) <= maxRecordLength {
-			return text, nil
+		text := shortened.text(0)
+		if len(text) > longest {
+			continue
 		}
+		if padded {
+			return shortened.text(maxRecordLength) + padding + strings.Repeat("x", longest-len(text)), nil
+		}
+		return shortened.text(len(text)), nil
 	}
 	return "", &FieldError{Field: "holders", Value: strings.Join(r.Holding.Holders, ","), Want: fmt.Sprintf("node IDs so short that the record of volume %q fits into %d bytes", r.Volume, maxRecordLength)}
 }
@@ -49,6 +76,10 @@ func ParseRecord(comment string) (Record, error) {
 	if !found {
 		return Record{}, fmt.Errorf("%w: it doesn't begin with %q", errNotRecord, recordVersion)
 	}
+	if err := checkLength(comment); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", errNotRecord, err)
+	}
+	fields, _, padded := strings.Cut(fields, padding)
 	var record Record
 	for field := range strings.SplitSeq(fields, " ") {
 		key, value, _ := strings.Cut(field, "=")
@@ -59,18 +90,37 @@ func ParseRecord(comment string) (Record, error) {
 	if err := record.check(); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", errNotRecord, err)
 	}
-	if again, err := record.Encode(); err != nil || again != comment {
+	if again, err := record.encode(padded); err != nil || again != comment {
 		return Record{}, fmt.Errorf("%w: its fields are not in the form this driver writes", errNotRecord)
 	}
 	return record, nil
 }
 
+// checkLength compares the length of a comment with the one that it claims, and says which bytes are missing.
+func checkLength(comment string) error {
+	_, rest, _ := strings.Cut(comment, " "+lengthKey+"=")
+	claimed, _, _ := strings.Cut(rest, " ")
+	want, err := strconv.Atoi(claimed)
+	switch got := len(comment); {
+	case err != nil || len(claimed) != len(fmt.Sprintf(lengthDigit, want)):
+		return fmt.Errorf("it has %d bytes and doesn't say how many it should have", got)
+	case got < want:
+		return fmt.Errorf("it has %d bytes of %d: bytes %d to %d are missing", got, want, got+1, want)
+	case got > want:
+		return fmt.Errorf("it has %d bytes, %d more than it should", got, got-want)
+	default:
+		return nil
+	}
+}
+
 type recordField struct{ key, value string }
 
-// fields returns the fields in the order in which they're written. Those of the holding are there only with a holder.
+// fields returns the fields in the order in which they're written. Those of the holding are there only with a holder. The
+// length stands behind the cluster, which everything of a cluster is found by.
 func (r Record) fields() []recordField {
 	fields := []recordField{
 		{"cluster", r.Cluster},
+		{lengthKey, fmt.Sprintf(lengthDigit, 0)},
 		{FieldVolume, r.Volume},
 		{"gen", strconv.FormatUint(r.Generation, 10)},
 		{"token", r.Token},
@@ -91,10 +141,14 @@ func (r Record) fields() []recordField {
 	return fields
 }
 
-func (r Record) text() string {
+// text returns the record as text that claims to have length bytes.
+func (r Record) text(length int) string {
 	var text strings.Builder
 	text.WriteString(recordVersion)
 	for _, field := range r.fields() {
+		if field.key == lengthKey {
+			field.value = fmt.Sprintf(lengthDigit, length)
+		}
 		text.WriteString(" " + field.key + "=" + field.value)
 	}
 	return text.String()
@@ -104,6 +158,8 @@ func (r *Record) set(key, value string) (err error) {
 	switch key {
 	case "cluster":
 		r.Cluster = value
+	case lengthKey:
+		// ParseRecord has compared it already.
 	case FieldVolume:
 		r.Volume = value
 	case "gen":

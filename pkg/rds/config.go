@@ -13,7 +13,7 @@ const DefaultListingDelay = 2 * time.Second
 
 // Config says for which cluster disks are made, and how they are exported.
 type Config struct {
-	// ClusterID is written into every record. Disks of other clusters are never touched.
+	// ClusterID is in every record and in the path of every backing file. What is of other clusters is never touched.
 	ClusterID string
 	// Port is the NVMe/TCP port on which disks are exported, 1 to 65535.
 	Port uint16
@@ -34,8 +34,8 @@ type Config struct {
 
 // check looks at every field. Errors are *FieldError.
 func (c Config) check() error {
-	if c.ClusterID == "" || !validRecordValue(c.ClusterID) || len(c.ClusterID) > 64 {
-		return &FieldError{Field: "cluster ID", Value: c.ClusterID, Want: "1 to 64 letters, digits, dots, dashes and underscores"}
+	if !validElement(c.ClusterID) || len(c.ClusterID) > 64 {
+		return &FieldError{Field: "cluster ID", Value: c.ClusterID, Want: "at most 64 " + wantElement}
 	}
 	if c.Port == 0 {
 		return &FieldError{Field: "NVMe/TCP port", Value: strconv.Itoa(int(c.Port)), Want: "1 to 65535"}

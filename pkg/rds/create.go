@@ -23,7 +23,7 @@ type Size struct {
 // Errors: ErrExists, ErrElsewhere, ErrNoPool, ErrNoSpace, ErrNotReady, ErrNotOurs, ErrUnreadable, ErrUnreachable,
 // ErrUnknownOutcome, or a *CommandError with the appliance's words.
 func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Record) (Disk, error) {
-	comment, err := record.Encode()
+	comment, err := record.encodePadded()
 	if err != nil {
 		return Disk{}, err
 	}

@@ -16,7 +16,7 @@ import (
 // tryCreate is another attempt to create one and the same volume.
 func (r rig) tryCreate(t *testing.T, size rds.Size) (rds.Disk, error) {
 	t.Helper()
-	return r.Create(t.Context(), volumeID(t, "pvc-1"), size, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+	return r.Create(t.Context(), volumeID(t, "pvc-1"), size, rds.NewRecord(volumeID(t, "pvc-1"), "pvc-1", "", ""))
 }
 
 // leaveFile leaves a volume's backing file without its disk, and returns where the simulator keeps it.
@@ -55,7 +55,7 @@ func TestCreateFinishesWhatWasCutShort(t *testing.T) {
 				}
 			}
 			r.sim.SetFault(nil)
-			disk, err := simtest.Client(t, r.config).Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+			disk, err := simtest.Client(t, r.config).Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(volumeID(t, "pvc-1"), "pvc-1", "", ""))
 			if err != nil || disk.Size != 64*mebibyte {
 				t.Errorf("got %+v, %v, want 64 MiB", disk, err)
 			}

@@ -98,6 +98,9 @@ func (i diskItem) disk(cluster string) (Disk, error) {
 		return Disk{}, fmt.Errorf("disk in slot %q: %w: %w", i.Slot, ErrNotOurs, cause)
 	}
 	record, err := ParseRecord(i.Comment)
+	if err != nil && strings.HasPrefix(i.Comment, recordPrefix(cluster)) {
+		return Disk{}, fmt.Errorf("disk in slot %q: %w: its record is damaged: %w; write it anew with rds-csi appliance mend", i.Slot, ErrUnreadable, err)
+	}
 	if err != nil {
 		if i.odd != nil {
 			err = fmt.Errorf("%w, and %w", err, i.odd)
@@ -105,7 +108,7 @@ func (i diskItem) disk(cluster string) (Disk, error) {
 		return notOurs(err)
 	}
 	if record.Cluster != cluster {
-		return notOurs(fmt.Errorf("it belongs to cluster %q, not to %q", record.Cluster, cluster))
+		return notOurs(fmt.Errorf("its record says that it belongs to cluster %q, not to %q", record.Cluster, cluster))
 	}
 	size, err := sizeOf(i.Size, i.FileSize)
 	if err = cmp.Or(i.odd, err); err != nil {
@@ -116,7 +119,7 @@ func (i diskItem) disk(cluster string) (Disk, error) {
 	if err != nil {
 		return notOurs(err)
 	}
-	if i.Type != "file" || id.slot != i.Slot || file != id.file().inFile() {
+	if i.Type != "file" || id.slot != i.Slot || file != id.file().inFile() || id.Cluster() != cluster {
 		return notOurs(fmt.Errorf("it is of type %q on %q", i.Type, i.FilePath))
 	}
 	return Disk{ID: id, Size: size, SubsystemNQN: i.NQN, Exported: i.Exported, AllowedHost: i.Host, Record: record, comment: i.Comment}, nil

@@ -9,7 +9,7 @@
 //   - subsystemnqn.go the subsystem NQN: how it is formed and taken apart
 //   - filepath.go     the paths of files, which /disk and /file spell differently
 //   - record.go       Record: who holds a volume, under which epoch; token.go makes epochs and tokens
-//   - comment.go      the record as the disk's comment
+//   - comment.go      the record as the disk's comment; mend.go writes a damaged one anew
 //   - disk.go         Disk: a disk of this driver as the appliance shows it; number.go reads its sizes
 //   - command.go      the one place that quotes text for RouterOS, and wraps statements so that they report their outcome
 //   - reply.go        what came back: the verdict on the statements, and the appliance's state after them (state.go);

@@ -2,6 +2,7 @@ package rds
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 // These formats are stored on appliances and in PersistentVolumes. A change here strands every existing volume.
 func TestGoldenFormats(t *testing.T) {
-	id, err := NewVolumeID("raid10", "rds-csi", "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8")
+	id, err := NewVolumeID("raid10", "rds-csi", "c0ffee00-1111-2222-3333-444455556666", "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,22 +27,51 @@ func TestGoldenFormats(t *testing.T) {
 	}
 	free := Record{Cluster: "c1", Volume: "v1", Generation: 1, Token: "00112233445566aa"}
 	tests := map[string]struct{ got, want string }{
-		"volume ID":            {id.String(), "raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4"},
-		"slot":                 {id.Slot(), "csi-b4e70c9a24a43ea7ee6b063d4af4"},
-		"backing file in disk": {id.file().inDisk(), "/raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4.img"},
-		"backing file in file": {id.file().inFile(), "raid10/rds-csi/csi-b4e70c9a24a43ea7ee6b063d4af4.img"},
-		"NQN of a holding":     {record.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-b4e70c9a24a43ea7ee6b063d4af4:8899aabbccddeeff"},
-		"NQN without holder":   {free.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-b4e70c9a24a43ea7ee6b063d4af4:idle-00112233445566aa"},
-		"record, held": {encoded(t, record), "rds-csi/1 cluster=c0ffee00-1111-2222-3333-444455556666 volume=pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8 gen=7 token=00112233445566aa " +
+		"volume ID":            {id.String(), "raid10/rds-csi/c0ffee00-1111-2222-3333-444455556666/csi-6a04bc78975a4a5c0e07d2b92580"},
+		"slot":                 {id.Slot(), "csi-6a04bc78975a4a5c0e07d2b92580"},
+		"backing file in disk": {id.file().inDisk(), "/raid10/rds-csi/c0ffee00-1111-2222-3333-444455556666/csi-6a04bc78975a4a5c0e07d2b92580.img"},
+		"backing file in file": {id.file().inFile(), "raid10/rds-csi/c0ffee00-1111-2222-3333-444455556666/csi-6a04bc78975a4a5c0e07d2b92580.img"},
+		"NQN of a holding":     {record.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-6a04bc78975a4a5c0e07d2b92580:8899aabbccddeeff"},
+		"NQN without holder":   {free.SubsystemNQN(id), "nqn.2026-11.io.srvlab.csi.rds:csi-6a04bc78975a4a5c0e07d2b92580:idle-00112233445566aa"},
+		"record, held": {encoded(t, record), "rds-csi/2 cluster=c0ffee00-1111-2222-3333-444455556666 len=341 volume=pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8 gen=7 token=00112233445566aa " +
 			"epoch=8899aabbccddeeff holders=node-a/4c4c4544-0042-3510-8052-b4c04f4d3732 access=mount mode=single-node-writer ro=false departed=node-b/5d5d " +
 			"pv=pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8 pvc=shop/data-0"},
-		"record, free": {encoded(t, free), "rds-csi/1 cluster=c1 volume=v1 gen=1 token=00112233445566aa"},
+		"record, new":  {padded(t, free), "rds-csi/2 cluster=c1 len=512 volume=v1 gen=1 token=00112233445566aa pad=" + strings.Repeat("x", 440)},
+		"record, free": {encoded(t, free), "rds-csi/2 cluster=c1 len=067 volume=v1 gen=1 token=00112233445566aa"},
 	}
 	for name, test := range tests {
 		if test.got != test.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, test.got, test.want)
 		}
 	}
+}
+
+// padded is the comment of a new disk with this record.
+func padded(t *testing.T, record Record) string {
+	t.Helper()
+	text, err := record.encodePadded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// recordIn is the record of a new volume in a cluster.
+func recordIn(t *testing.T, cluster, name string) Record {
+	t.Helper()
+	id, err := NewVolumeID("raid10", "rds-csi", cluster, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewRecord(id, name, "", "")
+}
+
+// longNames is a record with the longest names.
+func longNames(t *testing.T) Record {
+	t.Helper()
+	record := recordIn(t, "cluster", strings.Repeat("v", 128))
+	record.PV, record.PVC = strings.Repeat("p", 128), "ns/"+strings.Repeat("c", 100)
+	return record
 }
 
 func encoded(t *testing.T, record Record) string {
@@ -55,18 +85,21 @@ func encoded(t *testing.T, record Record) string {
 
 func TestVolumeIDs(t *testing.T) {
 	for _, bad := range []string{
-		"", "x", "raid10/csi-0011223344556677889900112233", "raid10/rds-csi/csi-xyz", "raid10/rds-csi/other", "/raid10/rds-csi/csi-0011223344556677889900112233",
-		"raid10//csi-0011223344556677889900112233", "raid10/../csi-0011223344556677889900112233", `raid10/"/csi-0011223344556677889900112233`,
-		"raid10/rds-csi/csi-0011223344556677889900112233/", "raid10/" + strings.Repeat("a", 128) + "/csi-0011223344556677889900112233", "raid10/rds csi/csi-0011223344556677889900112233",
+		"", "x", "raid10/rds-csi/csi-0011223344556677889900112233", ":raid10/rds-csi/c1/csi-0011223344556677889900112233", "a:b:raid10/rds-csi/c1/csi-0011223344556677889900112233", "a/b:raid10/rds-csi/c1/csi-0011223344556677889900112233", "raid10/csi-0011223344556677889900112233", "raid10/rds-csi/c1/csi-xyz", "raid10/rds-csi/c1/other", "/raid10/rds-csi/c1/csi-0011223344556677889900112233",
+		"raid10/rds-csi//csi-0011223344556677889900112233", "raid10/../c1/csi-0011223344556677889900112233", `raid10/"/c1/csi-0011223344556677889900112233`,
+		"raid10/rds-csi/c1/csi-0011223344556677889900112233/", "raid10/c1/" + strings.Repeat("a", 128) + "/csi-0011223344556677889900112233", "raid10/rds csi/c1/csi-0011223344556677889900112233",
 	} {
 		if id, err := ParseVolumeID(bad); err == nil {
 			t.Errorf("ParseVolumeID(%q) = %v, want an error", bad, id)
 		}
 	}
-	for _, bad := range []struct{ pool, directory string }{{"", "rds-csi"}, {"raid10", ""}, {"raid10/x", "rds-csi"}, {"raid10", "/rds-csi"}, {"raid10", "a;b"}, {"$x", "rds-csi"}, {"..", "rds-csi"}} {
+	for _, bad := range []struct{ pool, directory, cluster string }{
+		{"", "rds-csi", "c"}, {"raid10", "", "c"}, {"raid10/x", "rds-csi", "c"}, {"raid10", "/rds-csi", "c"}, {"raid10", "a;b", "c"}, {"$x", "rds-csi", "c"}, {"..", "rds-csi", "c"},
+		{"raid10", "rds-csi", ""}, {"raid10", "rds-csi", "a/b"}, {"raid10", "rds-csi", ".."}, {"raid10", "rds-csi", "a:b"}, {"raid10", "rds-csi", strings.Repeat("c", 64) + strings.Repeat("d", 64)},
+	} {
 		var field *FieldError
-		if _, err := NewVolumeID(bad.pool, bad.directory, "name"); !errors.As(err, &field) {
-			t.Errorf("NewVolumeID(%q, %q): got %v, want a FieldError", bad.pool, bad.directory, err)
+		if _, err := NewVolumeID(bad.pool, bad.directory, bad.cluster, "name"); !errors.As(err, &field) {
+			t.Errorf("NewVolumeID(%q, %q, %q): got %v, want a FieldError", bad.pool, bad.directory, bad.cluster, err)
 		}
 	}
 }
@@ -94,7 +127,11 @@ func TestRecordRoundTrip(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		want := randomRecord(random)
-		got, err := ParseRecord(encoded(t, want))
+		text := encoded(t, want)
+		if random.IntN(2) == 0 {
+			text = padded(t, want)
+		}
+		got, err := ParseRecord(text)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Fatalf("%v (-want +got):\n%s", err, diff)
 		}
@@ -120,7 +157,7 @@ func TestEveryWriteMovesOn(t *testing.T) {
 }
 
 func TestHoldersComeAndGoUnderOneEpoch(t *testing.T) {
-	first := NewRecord("c", "v", "", "").Publish("a/1", "block", "multi-node-multi-writer", false)
+	first := recordIn(t, "c", "v").Publish("a/1", "block", "multi-node-multi-writer", false)
 	both := first.Join("b/2")
 	if diff := cmp.Diff([]string{"a/1", "b/2"}, both.Holding.Holders); diff != "" || both.Holding.Epoch != first.Holding.Epoch || both.Token == first.Token || both.Generation <= first.Generation {
 		t.Errorf("joined: %+v after %+v", both, first)
@@ -143,7 +180,7 @@ func TestHoldersComeAndGoUnderOneEpoch(t *testing.T) {
 }
 
 func TestARestoredRecordIsNewerThanWhatWasForgotten(t *testing.T) {
-	record := NewRecord("c", "v", "", "").Publish("a/1", "mount", "single-node-writer", false)
+	record := recordIn(t, "c", "v").Publish("a/1", "mount", "single-node-writer", false)
 	for _, forgotten := range []uint64{0, record.Generation, 99} {
 		restored := record.Restore(Holding{Epoch: "8899aabbccddeeff", Holders: []string{"b/2"}}, forgotten)
 		if restored.Generation <= forgotten || restored.Generation <= record.Generation || restored.Token == record.Token || !restored.HeldBy("b/2") || restored.HeldBy("a/1") {
@@ -153,7 +190,7 @@ func TestARestoredRecordIsNewerThanWhatWasForgotten(t *testing.T) {
 }
 
 func TestRecordsThatDoNotFit(t *testing.T) {
-	record := NewRecord("cluster", strings.Repeat("v", 128), strings.Repeat("p", 128), "ns/"+strings.Repeat("c", 100)).
+	record := longNames(t).
 		Publish(strings.Repeat("n", 128)+"/"+strings.Repeat("m", 60), "mount", "single-node-writer", false)
 	text := encoded(t, record)
 	if len(text) > maxRecordLength || strings.Contains(text, " pv=") || !strings.Contains(text, record.Holding.Holders[0]) {
@@ -167,14 +204,14 @@ func TestRecordsThatDoNotFit(t *testing.T) {
 }
 
 func TestForeignCommentsAreNotRecords(t *testing.T) {
-	free := NewRecord("c1", "v1", "", "")
+	free := recordIn(t, "c1", "v1")
 	free.Generation = 1
 	good := encoded(t, free.Publish("a/1", "mount", "single-node-writer", false))
 	for _, bad := range []string{
-		"", "backup of the shop", "rds-csi/2" + strings.TrimPrefix(good, "rds-csi/1"), good + " ", " " + good, good + " extra=1",
+		"", "backup of the shop", "rds-csi/1" + strings.TrimPrefix(good, "rds-csi/2"), good + " ", " " + good, good + " extra=1",
 		strings.Replace(good, " cluster=c1", "", 1), strings.Replace(good, "gen=2", "gen=02", 1), strings.Replace(good, "gen=2", "gen=0", 1),
 		strings.Replace(good, "holders=a/1", "holders=", 1), strings.Replace(good, "ro=false", "ro=0", 1), strings.Replace(good, "token=", "token=x", 1),
-		strings.Replace(good, " holders=a/1", "", 1), "rds-csi/1 volume=v1 cluster=c1 gen=1 token=0011223344556677",
+		strings.Replace(good, " holders=a/1", "", 1), "rds-csi/2 volume=v1 cluster=c1 len=068 gen=1 token=0011223344556677",
 	} {
 		if record, err := ParseRecord(bad); err == nil {
 			t.Errorf("ParseRecord(%q) = %+v, want an error", bad, record)
@@ -202,7 +239,7 @@ func FuzzParseRecord(f *testing.F) {
 // stateOf is a command that writes and shows the state afterwards.
 func stateOf(t *testing.T, nonce string) *command {
 	t.Helper()
-	id, err := NewVolumeID("raid10", "rds-csi", "pvc-1")
+	id, err := NewVolumeID("raid10", "rds-csi", "c1", "pvc-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +306,40 @@ func TestUptimes(t *testing.T) {
 		got, err := parseUptime(text)
 		if (err != nil) != (want == "") || err == nil && got.String() != want {
 			t.Errorf("parseUptime(%q) = %v, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// An appliance may cut a comment anywhere, at the end of a field, too: without its last field, a record would say that no
+// host departed.
+func TestARecordThatWasCutIsNone(t *testing.T) {
+	record := recordIn(t, "c1", "v1").Publish("a/1", "block", "multi-node-multi-writer", false).Join("b/2").Depart("b/2")
+	for _, whole := range []string{encoded(t, record), padded(t, record)} {
+		for length := range len(whole) {
+			_, err := ParseRecord(whole[:length])
+			if err == nil {
+				t.Errorf("%q was taken for a record", whole[:length])
+				continue
+			}
+			said := fmt.Sprintf("%d bytes of %d: bytes %d to %d are missing", length, len(whole), length+1, len(whole))
+			if length > len("rds-csi/2 cluster=c1 len=512 ") && !strings.Contains(err.Error(), said) {
+				t.Errorf("%d bytes: got %v, want %q", length, err, said)
+			}
+		}
+	}
+}
+
+func TestARecordIsPaddedToItsLongest(t *testing.T) {
+	for length := range 129 {
+		record := recordIn(t, strings.Repeat("c", 64), "v")
+		record.PV, record.PVC = strings.Repeat("p", 128), "ns/"+strings.Repeat("c", 100+length)
+		text := padded(t, record)
+		if len(text) != maxRecordLength || !strings.Contains(text, " len=512 ") {
+			t.Fatalf("got %d bytes: %s", len(text), text)
+		}
+		got, err := ParseRecord(text)
+		if err != nil || got.Volume != "v" || got.PV != "" && got.PV != record.PV {
+			t.Fatalf("%s: got %+v, %v", text, got, err)
 		}
 	}
 }

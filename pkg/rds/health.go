@@ -23,7 +23,7 @@ type Health struct {
 // Health reads the health of all disks of this cluster, in one exec. Errors as for List.
 func (c *Client) Health(ctx context.Context) ([]Health, error) {
 	cmd := newCommand(KindHealth)
-	cmd.show(markerDisks, "/disk", diskProperties+",about,state,empty", `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
+	cmd.show(markerDisks, "/disk", diskProperties+",about,state,empty", `type=file and comment~`+cmd.quoted(recordPrefix(c.config.ClusterID)))
 	cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
 	cmd.showUptime()
 	answer, err := c.run(ctx, cmd)

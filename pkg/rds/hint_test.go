@@ -84,7 +84,7 @@ func TestWhatIsSaidIsAHint(t *testing.T) {
 	r = newRig(t, withoutFTP)
 	said.Transport, said.Sim = simtest.SSH(t, r.config.SSH), r.sim
 	client = simtest.ClientOver(t, r.config.Config, said)
-	if _, err := client.Create(t.Context(), disk.ID, rds.Size{Bytes: mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
+	if _, err := client.Create(t.Context(), disk.ID, rds.Size{Bytes: mebibyte}, rds.NewRecord(disk.ID, "pvc-1", "", "")); err != nil {
 		t.Errorf("create: %v", err)
 	}
 	checker, err := rds.NewChecker(client, simtest.Pool, "rds-csi", func(finding rds.Finding) {

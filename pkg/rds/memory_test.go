@@ -64,7 +64,7 @@ func TestAListEndsTheMemoryOfDeletedVolumes(t *testing.T) {
 		}, true},
 		"a disk that can't be understood": {func(t *testing.T, r rig, disk rds.Disk) {
 			t.Helper()
-			r.execute(t, `/disk set [find slot="`+disk.ID.Slot()+`"] comment="rds-csi/1 cluster=cluster-1 spoilt"`)
+			r.execute(t, `/disk set [find slot="`+disk.ID.Slot()+`"] comment="rds-csi/2 cluster=cluster-1 spoilt"`)
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func (r rig) through(t *testing.T, words ...string) rig {
 }
 
 const (
-	strangersComment = "was rds-csi/1 cluster=cluster-1 once"
+	strangersComment = "was rds-csi/2 cluster=cluster-1 once"
 	strangersDisk    = `/disk add type=file slot="operator" file-path="/raid10/operator.img" file-size=1073741824 comment="` + strangersComment + `"`
 )
 
@@ -79,7 +79,7 @@ func TestAStrangersOddDiskNeverMatters(t *testing.T) {
 func TestAnOddDiskOfOursIsItsOwnTrouble(t *testing.T) {
 	r := newRig(t)
 	mine := r.create(t)
-	spoilt, err := r.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 32 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))
+	spoilt, err := r.Create(t.Context(), volumeID(t, "pvc-2"), rds.Size{Bytes: 32 * mebibyte}, rds.NewRecord(volumeID(t, "pvc-2"), "pvc-2", "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestAnOddDiskOfOursIsItsOwnTrouble(t *testing.T) {
 			for what, err := range map[string]error{
 				"get":    second(odd.Get(t.Context(), spoilt.ID)),
 				"delete": odd.Delete(t.Context(), spoilt.ID, 0),
-				"create": second(odd.Create(t.Context(), spoilt.ID, rds.Size{Bytes: spoilt.Size}, rds.NewRecord(simtest.ClusterID, "pvc-2", "", ""))),
+				"create": second(odd.Create(t.Context(), spoilt.ID, rds.Size{Bytes: spoilt.Size}, rds.NewRecord(spoilt.ID, "pvc-2", "", ""))),
 			} {
 				if !errors.Is(err, rds.ErrUnreadable) || !strings.Contains(err.Error(), spoilt.ID.Slot()) || !strings.Contains(err.Error(), property) {
 					t.Errorf("%s: got %v, want ErrUnreadable that names the slot and its %s", what, err, property)

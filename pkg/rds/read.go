@@ -23,8 +23,11 @@ func (c *Client) Get(ctx context.Context, id VolumeID) (Disk, error) {
 	return disk, nil
 }
 
-// look reads the state of one volume.
+// look reads the state of one volume of this cluster.
 func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
+	if err := c.ours(id); err != nil {
+		return state{}, err
+	}
 	cmd := newCommand(KindGet)
 	cmd.showState(id)
 	answer, err := c.run(ctx, cmd)
@@ -39,7 +42,7 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 // that are listed already. Their records are true; nothing is known about disks that aren't listed.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
 	cmd := newCommand(KindList)
-	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordVersion+" cluster="+c.config.ClusterID+" "))
+	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordPrefix(c.config.ClusterID)))
 	cmd.showUptime()
 	asked := c.now()
 	answer, err := c.run(ctx, cmd)

@@ -9,7 +9,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
-	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
 // While the appliance comes up, every list may be empty. Nothing may be taken for gone until it has been up for a while.
@@ -90,7 +89,7 @@ func TestMissingPoliciesAreTyped(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {
 		o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true}
 	})
-	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", ""))
+	_, err := r.Create(t.Context(), volumeID(t, "pvc-1"), rds.Size{Bytes: 64 * mebibyte}, rds.NewRecord(volumeID(t, "pvc-1"), "pvc-1", "", ""))
 	if !errors.Is(err, rds.ErrPermission) {
 		t.Errorf("create without policy write: got %v, want ErrPermission", err)
 	}

@@ -39,13 +39,14 @@ type Holding struct {
 	Departed []string
 }
 
-// NewRecord returns the record of a volume that nobody holds yet. A name of PV or PVC that doesn't fit is left out.
+// NewRecord returns the record of a volume that nobody holds yet, created under name. A name of PV or PVC that doesn't fit
+// is left out.
 //
 // Its generation is the time in milliseconds. So a volume that is made anew under an old name is newer than everything
 // that any controller remembers of its predecessor, and isn't taken for an appliance that went back in time.
-func NewRecord(cluster, volume, pv, pvc string) Record {
+func NewRecord(id VolumeID, name, pv, pvc string) Record {
 	now := uint64(max(time.Now().UnixMilli(), 1))
-	return Record{Cluster: cluster, Volume: volume, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: now, Token: randomToken()}
+	return Record{Cluster: id.Cluster(), Volume: name, PV: validOrNone(pv), PVC: validOrNone(pvc), Generation: now, Token: randomToken()}
 }
 
 // Held reports whether anybody holds the volume.

@@ -20,19 +20,19 @@ type Survey struct {
 	// Others are the backing files of all other file-backed disks, and of those that can't be understood, without their
 	// ending. For a disk of this driver that is the volume ID.
 	Others []string
-	// Files are files, named as backing files of this driver, that no disk refers to. They may be of any cluster.
+	// Files are files of this cluster, named as backing files, that no disk refers to.
 	Files []string
 }
 
 // Survey reads all pools, in two execs and one list of files for each directory. Where the transport can't list files, the
-// second exec does. Backing files are looked for in directory, below each pool, and where the disks have theirs. Files are
-// listed between two lists of the disks: a volume that is made or deleted meanwhile is then in one of the two, so that its
+// second exec does. Backing files are looked for in the cluster's folder of directory, on each pool, and where the disks have
+// theirs. Files are listed between two lists of the disks: a volume that is made or deleted meanwhile is then in one of the two, so that its
 // file doesn't look like one without a disk.
 //
 // It returns ErrNotReady while the appliance boots, or while a pool isn't mounted that a disk of this cluster is on.
 // Other errors: ErrUnreachable, *FieldError, or a *CommandError.
 func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
-	if _, err := NewVolumeID("pool", directory, "name"); err != nil {
+	if _, err := NewVolumeID("pool", directory, c.config.ClusterID, "name"); err != nil {
 		return Survey{}, err
 	}
 	first, err := c.runSurvey(ctx, newCommand(KindInventory))
@@ -45,7 +45,7 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 			return Survey{}, fmt.Errorf("survey the disks: %w: no pool is mounted at %q, where disk %s is", ErrNotReady, disk.ID.Pool(), disk.ID)
 		}
 	}
-	folders := survey.folders(directory)
+	folders := survey.folders(directory + "/" + c.config.ClusterID)
 	cmd := newCommand(KindInventory)
 	files, err := c.filesInAll(ctx, cmd, folders)
 	if err != nil {
@@ -58,7 +58,8 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 	for _, item := range second.files {
 		files = append(files, newFilePath(item.Name))
 	}
-	survey.Files = unreferenced(files, folders, slices.Concat(first.disks, second.disks))
+	within := func(folder string) bool { return slices.Contains(folders, folder) }
+	survey.Files = unreferenced(files, within, slices.Concat(first.disks, second.disks))
 	return survey, nil
 }
 
@@ -105,7 +106,7 @@ func (c *Client) classify(ctx context.Context, answer reply) Survey {
 	return survey
 }
 
-// folders returns the directories in which backing files may be.
+// folders returns the directories in which backing files may be: this one on every pool, and those of the disks.
 func (s Survey) folders(directory string) []string {
 	var folders []string
 	for _, pool := range s.Pools {
@@ -139,8 +140,8 @@ func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string)
 	return files, nil
 }
 
-// unreferenced returns the files in these folders that are named as backing files and that none of these disks refers to.
-func unreferenced(files []filePath, folders []string, disks []diskItem) []string {
+// unreferenced returns the files in such folders that are named as backing files and that none of these disks refers to.
+func unreferenced(files []filePath, within func(folder string) bool, disks []diskItem) []string {
 	referred := map[filePath]bool{}
 	for _, item := range disks {
 		referred[newFilePath(item.FilePath)] = true
@@ -148,7 +149,7 @@ func unreferenced(files []filePath, folders []string, disks []diskItem) []string
 	var found []string
 	for _, file := range files {
 		id, err := ParseVolumeID(strings.TrimSuffix(string(file), backingFileType))
-		if err == nil && id.file() == file && slices.Contains(folders, path.Dir(string(file))) && !referred[file] {
+		if err == nil && id.file() == file && within(path.Dir(string(file))) && !referred[file] {
 			found = append(found, string(file))
 		}
 	}

@@ -27,11 +27,11 @@ func withoutFTP(o *sim.Options) {
 
 func (r rig) createOn(t *testing.T, pool, directory, name string) rds.Disk {
 	t.Helper()
-	id, err := rds.NewVolumeID(pool, directory, name)
+	id, err := rds.NewVolumeID(pool, directory, r.config.ClusterID, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk, err := r.Create(t.Context(), id, rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord(simtest.ClusterID, name, "", ""))
+	disk, err := r.Create(t.Context(), id, rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord(id, name, "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +67,7 @@ func TestSurvey(t *testing.T) {
 			r.execute(t, `/file add name="raid10/rds-csi/stray.img" type=file; /file add name="raid10/rds-csi/`+kept.ID.Slot()+`.img.bak" type=file`)
 			// In a directory of somebody's, and without the ending of an image.
 			r.execute(t, `/file add name="raid10/rds-csi/sub" type=directory; /file add name="raid10/rds-csi/sub/`+lost.ID.Slot()+`.img" type=file; /file add name="raid10/rds-csi/`+lost.ID.Slot()+`" type=file`)
-			theirs, err := r.ofCluster(t, "cluster-2").Create(t.Context(), volumeID(t, "theirs"), rds.Size{Bytes: 16 * mebibyte}, rds.NewRecord("cluster-2", "theirs", "", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
+			theirs := r.ofCluster(t, "cluster-2").createOn(t, simtest.Pool, "rds-csi", "theirs")
 			spoilt := r.createOn(t, simtest.Pool, "rds-csi", "pvc-6")
 			r.execute(t, `/disk set [find where slot="`+spoilt.ID.Slot()+`"] comment="an operator was here"`)
 			var execs atomic.Int32

@@ -17,6 +17,10 @@ type Transport interface {
 	// one that exists. Their error is ErrNoFiles if this transport can't reach files. The console can.
 	ListFiles(ctx context.Context, directory string) (names []string, err error)
 	MakeDirectory(ctx context.Context, directory string) error
+	// WriteFile makes a file with this content, and ReadFile reads the first bytes of one, at most so many. Their error is
+	// ErrNoFiles as well.
+	WriteFile(ctx context.Context, name string, content []byte) error
+	ReadFile(ctx context.Context, name string, most int64) (content []byte, err error)
 	// Trust says by what the appliance was recognised. It is empty before the first connection.
 	Trust() string
 	// Close ends everything that the transport started. Operations in flight fail.

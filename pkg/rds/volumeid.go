@@ -18,24 +18,39 @@ const (
 	backingFileType = ".img"
 )
 
-// VolumeID names a volume: the directory of its backing file, whose first element is the pool's mount point, and its slot.
-// As text it is the backing file's path without its ending, "raid10/rds-csi/csi-0a1b…", so that a PersistentVolume shows
-// where the data is. Everything else that identifies the volume on the appliance follows from it.
+// VolumeID names a volume: the directory of its backing file, whose first element is the pool's mount point and whose last
+// one is the cluster's ID, and its slot. As text it is the backing file's path without its ending,
+// "raid10/rds-csi/<cluster ID>/csi-0a1b…", so that a PersistentVolume shows where the data is. Everything else that
+// identifies the volume on the appliance follows from it.
+//
+// The path carries the cluster because a backing file without a disk has no other mark of its owner. A name of the
+// appliance and a colon may stand in front. Without one the volume is on the only appliance that there is.
 type VolumeID struct {
+	appliance string
 	directory string
 	slot      string
 }
 
-// NewVolumeID returns the ID of the volume called name, with its backing file in directory on pool. The same name always
-// has the same slot, which makes creation idempotent. It returns a *FieldError if pool or directory can't be used.
-func NewVolumeID(pool, directory, name string) (VolumeID, error) {
-	sum := sha256.Sum256([]byte(name))
-	id := VolumeID{directory: pool + "/" + directory, slot: slotPrefix + hex.EncodeToString(sum[:])[:maxSlotLength-len(slotPrefix)]}
+// volumeIDForm is what a volume ID looks like.
+const volumeIDForm = "<pool>/<directory>/<cluster ID>/<slot>, with <appliance>: in front if there are several appliances"
+
+// minElements is the least number of path elements in front of the slot: pool, directory and cluster.
+const minElements = 3
+
+// NewVolumeID returns the ID of the cluster's volume called name, with its backing file on pool, in the cluster's own folder
+// below directory. The same name always has the same slot, which makes creation idempotent. In another cluster it has
+// another one. It returns a *FieldError if pool, directory or cluster can't be used.
+func NewVolumeID(pool, directory, cluster, name string) (VolumeID, error) {
+	sum := sha256.Sum256([]byte(cluster + "/" + name))
+	id := VolumeID{directory: pool + "/" + directory + "/" + cluster, slot: slotPrefix + hex.EncodeToString(sum[:])[:maxSlotLength-len(slotPrefix)]}
 	if strings.Contains(pool, "/") {
 		return VolumeID{}, &FieldError{Field: "pool", Value: pool, Want: "a mount point of one element, such as raid10"}
 	}
 	if !validElement(pool) {
 		return VolumeID{}, &FieldError{Field: "pool", Value: pool, Want: wantElement}
+	}
+	if !validElement(cluster) {
+		return VolumeID{}, &FieldError{Field: "cluster ID", Value: cluster, Want: wantElement}
 	}
 	if _, err := ParseVolumeID(id.String()); err != nil {
 		return VolumeID{}, &FieldError{Field: "volume directory", Value: directory, Want: "a relative path that keeps the volume ID within 128 bytes, each element " + wantElement}
@@ -51,11 +66,18 @@ func ParseVolumeID(text string) (VolumeID, error) {
 	if len(text) > MaxVolumeIDLength {
 		return bad("at most 128 bytes")
 	}
-	directory, slot := path.Split(text)
+	appliance, file, named := strings.Cut(text, ":")
+	if !named {
+		appliance, file = "", text
+	}
+	directory, slot := path.Split(file)
 	directory = strings.TrimSuffix(directory, "/")
 	elements := strings.Split(directory, "/")
-	if len(elements) < 2 {
-		return bad("<pool>/<directory>/<slot>")
+	if len(elements) < minElements {
+		return bad(volumeIDForm)
+	}
+	if named {
+		elements = append(elements, appliance)
 	}
 	for _, element := range elements {
 		if !validElement(element) {
@@ -65,14 +87,22 @@ func ParseVolumeID(text string) (VolumeID, error) {
 	if !validSlot(slot) {
 		return bad("a last element csi- and 28 hexadecimal digits")
 	}
-	return VolumeID{directory: directory, slot: slot}, nil
+	return VolumeID{appliance: appliance, directory: directory, slot: slot}, nil
 }
 
 // String returns the volume ID as CSI and PersistentVolumes have it.
-func (id VolumeID) String() string { return id.directory + "/" + id.slot }
+func (id VolumeID) String() string {
+	if id.appliance != "" {
+		return id.appliance + ":" + id.directory + "/" + id.slot
+	}
+	return id.directory + "/" + id.slot
+}
 
 // Slot is the disk's name in /disk.
 func (id VolumeID) Slot() string { return id.slot }
+
+// Cluster is the ID of the cluster that the volume belongs to.
+func (id VolumeID) Cluster() string { return path.Base(id.directory) }
 
 // Pool is the mount point of the RouterOS filesystem that the backing file is on.
 func (id VolumeID) Pool() string { return filePath(id.directory).pool() }

@@ -64,7 +64,7 @@ func newWorld(t *testing.T, fault sim.NamedFault) *world {
 	if fault.Fault.Kind == sim.ConnectionMute {
 		config.SSH.ConnectTimeout = patience
 	}
-	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", "pvc-1")
+	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, "pvc-1")
 	if err != nil {
 		t.Fatal(err)
 	}

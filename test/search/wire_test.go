@@ -96,10 +96,14 @@ func (l *sending) run() {
 	l.output, l.failed = s.appliance.Exec(context.Background(), l.fate.policies, l.command, hooks)
 }
 
-// ListFiles and MakeDirectory leave files to the console.
+// Files are left to the console.
 func (w *wire) ListFiles(context.Context, string) ([]string, error) { return nil, rds.ErrNoFiles }
 
 func (w *wire) MakeDirectory(context.Context, string) error { return rds.ErrNoFiles }
+
+func (w *wire) WriteFile(context.Context, string, []byte) error { return rds.ErrNoFiles }
+
+func (w *wire) ReadFile(context.Context, string, int64) ([]byte, error) { return nil, rds.ErrNoFiles }
 
 func (w *wire) String() string { return "the model" }
 

@@ -50,12 +50,13 @@ func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			options.appliance.config.ClusterID = options.clusterID
 			client := simtest.Client(t, config)
-			id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", "pvc-1")
+			id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, "pvc-1")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := client.Create(t.Context(), id, rds.Size{Bytes: 16 << 20}, rds.NewRecord(simtest.ClusterID, "pvc-1", "", "")); err != nil {
+			if _, err := client.Create(t.Context(), id, rds.Size{Bytes: 16 << 20}, rds.NewRecord(id, "pvc-1", "", "")); err != nil {
 				t.Fatal(err)
 			}
 			var looks atomic.Int32

@@ -49,7 +49,7 @@ const defaultNVMePort = 4420
 func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "socket to serve CSI on, unix:// and an absolute path")
 	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics and /healthz on; empty serves neither")
-	flags.StringVar(&o.clusterID, "cluster-id", "", "ID written into every volume's record; default: the UID of namespace kube-system (needed with --kubernetes=false)")
+	flags.StringVar(&o.clusterID, "cluster-id", "", "ID that stands in every volume's record and path; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
 	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false relies on the appliance's records alone, and accepts any well-formed node ID")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: the pod's ServiceAccount")

@@ -10,6 +10,7 @@
 //   - node.go            the node process and its flags; initiator.go: the kernel's initiator; machineid.go: the
 //     identity
 //   - appliancecheck.go  the subcommand "appliance check"
+//   - appliancemend.go   the subcommand "appliance mend"
 //   - appliancemetrics.go    the metrics of the appliance
 //   - execute.go         signals, logging and exit codes of every process
 //   - http.go            /metrics and /healthz; version.go: the version

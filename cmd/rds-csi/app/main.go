@@ -13,6 +13,7 @@ const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
 Usage:
   rds-csi controller [flags]   serve the controller service and clear stale attachments
   rds-csi appliance check      check on a probe disk whether an appliance is fit for the driver; the disk is removed again
+  rds-csi appliance mend       write a volume's damaged record anew
   rds-csi node [flags]         serve the node service on one node
   rds-csi version              print the version
 
@@ -29,11 +30,7 @@ func Main(arguments []string) int {
 		options := &ControllerOptions{}
 		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
 	case "appliance":
-		if len(rest) == 0 || rest[0] != "check" {
-			return fail("rds-csi appliance", exitUsage, errors.New(`want "check"`))
-		}
-		options := &applianceCheckOptions{}
-		return Execute("rds-csi appliance check", rest[1:], options, func(ctx context.Context) error { return checkAppliance(ctx, options, os.Stdout) })
+		return runAppliance(rest)
 	case "node":
 		options := &NodeOptions{}
 		return Execute("rds-csi node", rest, options, func(ctx context.Context) error { return connectAndServe(ctx, options) })
@@ -45,6 +42,24 @@ func Main(arguments []string) int {
 	default:
 		fmt.Fprintf(os.Stderr, "rds-csi: unknown subcommand %q\n\n", subcommand)
 		return printUsage(os.Stderr, exitUsage)
+	}
+}
+
+// runAppliance runs the subcommand of "rds-csi appliance" that the arguments name.
+func runAppliance(arguments []string) int {
+	name := ""
+	if len(arguments) > 0 {
+		name, arguments = arguments[0], arguments[1:]
+	}
+	switch name {
+	case "check":
+		options := &applianceCheckOptions{}
+		return Execute("rds-csi appliance check", arguments, options, func(ctx context.Context) error { return checkAppliance(ctx, options, os.Stdout) })
+	case "mend":
+		options := &applianceMendOptions{}
+		return Execute("rds-csi appliance mend", arguments, options, func(ctx context.Context) error { return mendRecord(ctx, options, os.Stdout) })
+	default:
+		return fail("rds-csi appliance", exitUsage, errors.New(`want "check" or "mend"`))
 	}
 }
 

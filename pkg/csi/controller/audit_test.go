@@ -369,7 +369,7 @@ func TestHoldersThatCanNotBeUnderstoodAreLeftAlone(t *testing.T) {
 	w := newAuditWorld(t)
 	volume := w.create(t)
 	w.mustPublish(t, volume, nodeA)
-	spoilt := strings.Replace(w.sim.Disks()[0].Comment, nodeA, "nobody-knows", 1)
+	spoilt := strings.Replace(w.sim.Disks()[0].Comment, nodeA, "nobody-knows-who", 1)
 	if out, err := w.sim.Exec(t.Context(), fmt.Sprintf(`/disk set [find where slot~"csi-"] comment=%q`, spoilt)); err != nil || strings.TrimSpace(out) != "" {
 		t.Fatalf("spoil the record: %q, %v", out, err)
 	}

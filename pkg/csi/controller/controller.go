@@ -127,7 +127,7 @@ func New(config Config, appliance Appliance, nodes Nodes, observer Observer) (*S
 	if config.MaxWaiting < 0 {
 		return nil, fmt.Errorf("waiting publish requests %d: want 0 or more", config.MaxWaiting)
 	}
-	if _, err := rds.NewVolumeID("pool", config.Directory, "name"); err != nil {
+	if _, err := rds.NewVolumeID("pool", config.Directory, config.ClusterID, "name"); err != nil {
 		return nil, err
 	}
 	if config.Await == nil {

@@ -68,11 +68,11 @@ func (c *Service) parseCreate(request *csi.CreateVolumeRequest) (newVolume, erro
 	if err != nil {
 		return newVolume{}, err
 	}
-	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, request.GetName())
+	id, err := rds.NewVolumeID(parameters.pool, c.config.Directory, c.config.ClusterID, request.GetName())
 	if err != nil {
 		return newVolume{}, err
 	}
-	record := rds.NewRecord(c.config.ClusterID, request.GetName(), parameters.pv, parameters.pvc)
+	record := rds.NewRecord(id, request.GetName(), parameters.pv, parameters.pvc)
 	field := (*rds.FieldError)(nil)
 	if _, err := record.Encode(); errors.As(err, &field) && field.Field == rds.FieldVolume {
 		return newVolume{}, &failure.InvalidError{Field: "name", Want: field.Want}

@@ -51,7 +51,7 @@ func (v *visitors) visit(ctx context.Context, volume rds.VolumeID, name string, 
 
 // volumeNamed is the ID of the volume of this name.
 func volumeNamed(name string) rds.VolumeID {
-	id, err := rds.NewVolumeID("raid10", "rds-csi", name)
+	id, err := rds.NewVolumeID("raid10", "rds-csi", "cluster-1", name)
 	if err != nil {
 		panic(err)
 	}

@@ -18,7 +18,7 @@ const (
 	nodeA   = "node-a/machine-a"
 	nodeB   = "node-b/machine-b"
 	nodeC   = "node-c/machine-c"
-	handle1 = "raid10/rds-csi/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"
+	handle1 = "raid10/rds-csi/cluster-1/csi-3e2e1eef0c3d35e6f9a2a1c9a2b1"
 )
 
 // fakeNodes says what a test wants of nodes; a holder it doesn't know is unknown.

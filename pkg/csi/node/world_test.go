@@ -29,7 +29,7 @@ import (
 )
 
 const (
-	testVolume = "raid10/rds-csi/csi-0123456789abcdef0123456789ab"
+	testVolume = "raid10/rds-csi/cluster-1/csi-0123456789abcdef0123456789ab"
 	epochA     = "aaaaaaaaaaaaaaaa"
 	epochB     = "bbbbbbbbbbbbbbbb"
 )

@@ -1,10 +1,13 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -48,6 +51,32 @@ func (s *SSH) MakeDirectory(ctx context.Context, directory string) error {
 		}
 		return err
 	})
+}
+
+// WriteFile makes a file with this content, in a directory that exists. What a file of that name had before is lost. Errors:
+// those of ListFiles; after ErrIncomplete a part may have been written.
+func (s *SSH) WriteFile(ctx context.Context, name string, content []byte) error {
+	return s.withSFTP(ctx, "write", name, func(client *sftp.Client) error {
+		file, err := client.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(content)
+		return cmp.Or(err, file.Close())
+	})
+}
+
+// ReadFile returns the first bytes of a file, at most so many. Errors: those of ListFiles, fs.ErrNotExist for the file.
+func (s *SSH) ReadFile(ctx context.Context, name string, most int64) (content []byte, err error) {
+	err = s.withSFTP(ctx, "read", name, func(client *sftp.Client) error {
+		file, err := client.Open(name)
+		if err != nil {
+			return err
+		}
+		content, err = io.ReadAll(io.LimitReader(file, most))
+		return cmp.Or(err, file.Close())
+	})
+	return content, err
 }
 
 // withSFTP runs work on a fresh SFTP channel, within the bounds of a command.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -129,4 +130,31 @@ func TestFileNamesThatAreRefused(t *testing.T) {
 			t.Errorf("got %d connections, want 0", got)
 		}
 	})
+}
+
+func TestFilesAreWrittenAndReadOverSFTP(t *testing.T) {
+	s, _ := newFiles(t, appliance.AllPolicies())
+	want := bytes.Repeat([]byte("0123456789"), 20_000)
+	for _, content := range [][]byte{want, want[:30]} {
+		if err := s.WriteFile(t.Context(), "raid10/file", content); err != nil {
+			t.Fatal(err)
+		}
+		for _, most := range []int64{0, 7, 30, 1 << 20} {
+			got, err := s.ReadFile(t.Context(), "raid10/file", most)
+			if err != nil || !bytes.Equal(got, content[:min(int(most), len(content))]) {
+				t.Errorf("at most %d of %d bytes: got %d, %v", most, len(content), len(got), err)
+			}
+		}
+	}
+	if _, err := s.ReadFile(t.Context(), "raid10/absent", 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("read a file that isn't there: got %v, want ErrNotExist", err)
+	}
+	if err := s.WriteFile(t.Context(), "raid11/file", want); err == nil {
+		t.Error("wrote to a pool that isn't mounted")
+	}
+	s, _ = newFiles(t, appliance.Policies{SSH: true, Read: true, Write: true, Test: true})
+	_, read := s.ReadFile(t.Context(), "raid10/file", 1)
+	if write := s.WriteFile(t.Context(), "raid10/file", want); !errors.Is(write, ErrNoFiles) || !errors.Is(read, ErrNoFiles) {
+		t.Errorf("without the policy: got %v, %v, want ErrNoFiles", write, read)
+	}
 }

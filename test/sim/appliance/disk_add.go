@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"path"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
@@ -12,7 +13,7 @@ func (a *Appliance) addDisk(call script.Call) (script.Result, error) {
 	if err != nil {
 		return script.Result{}, err
 	}
-	if err := d.assign(call); err != nil {
+	if err := a.assign(d, call); err != nil {
 		return script.Result{}, err
 	}
 	if d.File == "" {
@@ -91,6 +92,9 @@ func (a *Appliance) backingFile(d *disk) error {
 	switch {
 	case err == nil && d.FileSize == 0:
 		d.FileSize, d.AutoSize = info.Size(), true
+		if unknowns.AttachEmptiesFile {
+			return errors.Join(a.resizeFile(d.File, 0), a.resizeFile(d.File, d.FileSize))
+		}
 		return nil
 	case err == nil && unknowns.ExistingFile == RefuseFile:
 		return a.unknown(unknowns.Texts.FileExists)

@@ -31,6 +31,17 @@ func (d *disk) assign(call script.Call) error {
 	return nil
 }
 
+// assign sets what a call says about a disk, as far as the appliance keeps it.
+func (a *Appliance) assign(d *disk, call script.Call) error {
+	if err := d.assign(call); err != nil {
+		return err
+	}
+	if most := a.options.Unknowns.CommentMax; most > 0 {
+		d.Comment = d.Comment[:min(len(d.Comment), most)]
+	}
+	return nil
+}
+
 func (d *disk) assignOne(name, value string) error {
 	var ok bool
 	switch name {

@@ -52,7 +52,7 @@ func (a *Appliance) setDisks(call script.Call) (script.Result, error) {
 // waits for hosts that were cut off; it is nil when there can be none.
 func (a *Appliance) setDisk(d *disk, call script.Call) (func(context.Context), error) {
 	changed := *d
-	if err := changed.assign(call); err != nil {
+	if err := a.assign(&changed, call); err != nil {
 		return nil, err
 	}
 	if err := a.checkNames(&changed); err != nil {

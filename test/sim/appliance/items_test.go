@@ -32,6 +32,12 @@ func TestCommentSetsTheComment(t *testing.T) {
 	b.want(t, `/disk comment [find where slot=x] comment="new"; :put [/disk get x comment]`, "new\r\n")
 }
 
+func TestACommentMayBeCut(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.CommentMax = 4 })
+	b.run(t, add+`comment="12345"`)
+	b.want(t, `:put [/disk get x comment]; /disk comment x comment="abcdef"; :put [/disk get x comment]; /disk set x comment="ab"; :put [/disk get x comment]`, "1234\r\nabcd\r\nab\r\n")
+}
+
 func TestADisabledDiskMayLoseItsExport(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -87,6 +87,9 @@ type Unknowns struct {
 	// AttachMakesFile has add without a file-size make an empty file where there
 	// is none; otherwise it fails.
 	AttachMakesFile bool
+	// AttachEmptiesFile has add without a file-size empty the file, and keep its
+	// size.
+	AttachEmptiesFile bool
 	// ThinFiles leaves free space alone when a file is made.
 	ThinFiles bool
 	// LiveResize shows a new file-size without a new export.
@@ -111,6 +114,9 @@ type Unknowns struct {
 	RenameNeedsReexport bool
 	// SlotMax is the longest slot name; 32 if zero.
 	SlotMax int
+	// CommentMax is how many bytes of a comment are kept, without a word about
+	// the others; all if zero.
+	CommentMax int
 	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it
 	// isn't mounted.
 	UnmountedKeepsMountPoint bool

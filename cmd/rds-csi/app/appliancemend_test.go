@@ -1,0 +1,49 @@
+package app
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
+)
+
+func TestApplianceMendSaysWhatBecameOfTheVolume(t *testing.T) {
+	simulator, config := simtest.Start(t)
+	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, "pvc-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := simtest.Client(t, config)
+	if _, err := client.Create(t.Context(), id, rds.Size{Bytes: 16 << 20}, rds.NewRecord(id, "pvc-1", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := simulator.Exec(t.Context(), `/disk set [find slot="`+id.Slot()+`"] comment="an operator was here"`); err != nil {
+		t.Fatal(err)
+	}
+	options := &applianceMendOptions{volumeID: id.String(), appliance: applianceOptions{config: config.Config, ssh: config.SSH, directory: "rds-csi"}}
+	if err := options.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := mendRecord(t.Context(), options, &out); err == nil || !strings.Contains(err.Error(), "the name that the volume was created under") {
+		t.Errorf("without a name: got %v, want that it is asked for", err)
+	}
+	options.volume = "pvc-1"
+	if err := mendRecord(t.Context(), options, &out); err != nil || !strings.Contains(out.String(), "created as pvc-1") {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	if disk, err := client.Get(t.Context(), id); err != nil || disk.Record.Volume != "pvc-1" {
+		t.Errorf("afterwards: %+v, %v", disk, err)
+	}
+}
+
+func TestApplianceMendNamesMissingFlags(t *testing.T) {
+	err := (&applianceMendOptions{}).Validate()
+	for _, name := range []string{"--volume-id", "--rds-address", "--rds-private-key"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want it to name %s", err, name)
+		}
+	}
+}
