@@ -54,6 +54,8 @@ type apiServer struct {
 type object struct {
 	attach.Attachment
 	finalizer bool
+	// revived says that it was gone, or about to be, until a backup brought it back.
+	revived bool
 }
 
 // pod uses one volume on one node.

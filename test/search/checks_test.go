@@ -91,6 +91,13 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 	if op.kind == publishing && !op.process.cache.Synced() {
 		t.breaks("a controller whose caches were not filled published %s", v.pv)
 	}
+	if op.kind == publishing && before.record.Held() && now.SubsystemNQN == before.SubsystemNQN && len(now.record.Holding.Holders) > len(before.record.Holding.Holders) {
+		for _, uid := range op.process.cache.othersLetIn(v, before) {
+			if slices.Contains(op.others, uid) {
+				t.breaks("%s joined the holders of %s although another host is let in by attachment %s", op.node, v.pv, uid)
+			}
+		}
+	}
 	if op.kind == publishing && now.record.HeldBy(op.node) && !before.record.HeldBy(op.node) {
 		for _, later := range t.w.history.operations {
 			if later.kind == unpublishing && later.volume == v && later.node == op.node && later.ok && later.begun > op.ended {
@@ -139,6 +146,12 @@ func (t *truth) breaks(format string, args ...any) {
 	if t.broken == nil {
 		t.broken = fmt.Errorf(format, args...)
 	}
+}
+
+// restored forgets who had a right to what: etcd says otherwise now.
+func (t *truth) restored() {
+	clear(t.since)
+	clear(t.takeable)
 }
 
 // forgive forgets what was, since the appliance is about to.
@@ -218,6 +231,10 @@ func (t *truth) ended(op *operation) {
 func (w *world) checkVolume(v *volume) error {
 	writers := w.writers(v)
 	w.superseded.look(v, writers)
+	if v.shared || v.everEdited {
+		// What a backup brought back can't be kept from a valid epoch, see docs/holding.md.
+		writers = slices.DeleteFunc(writers, func(m *machine) bool { return m.connected[v].revived })
+	}
 	limit := 1
 	if !slices.ContainsFunc(writers, func(m *machine) bool { return !attach.Shared(m.connected[v].grant.Access, m.connected[v].grant.Mode) }) {
 		if limit = 2; w.wentBack {

@@ -31,6 +31,8 @@ type operation struct {
 	ok           bool
 	// takeable are the holders that it might take the volume from.
 	takeable []string
+	// others are the attachments that let hosts in beside the holders, as the process knew when it began.
+	others []string
 	// wrote is the disk with the last record that it made, or none.
 	wrote disk
 }
@@ -48,6 +50,9 @@ func newHistory(e *engine) *history { return &history{e: e, byActor: map[*actor]
 
 func (h *history) begin(p *process, kind kind, v *volume, node string) *operation {
 	op := &operation{kind: kind, process: p, volume: v, node: node, begun: h.e.steps, ended: math.MaxInt}
+	if d, found := p.w.storage.disk(v); found {
+		op.others = p.cache.othersLetIn(v, d)
+	}
 	h.operations = append(h.operations, op)
 	return op
 }

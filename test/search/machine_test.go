@@ -40,6 +40,8 @@ type link struct {
 	host    string
 	session *export.Session
 	gaveUp  bool
+	// revived says that the grant was in an attachment that a backup had brought back.
+	revived bool
 }
 
 // reports is the identity that the machine's Node shows and its node process finds.
@@ -127,6 +129,7 @@ func (m *machine) kubelet() {
 		if !m.responds() {
 			continue
 		}
+		m.claim()
 		for _, v := range m.w.volumes {
 			m.serve(v)
 		}
@@ -225,7 +228,14 @@ func (m *machine) attempt(v *volume) bool {
 		return false // it was made for another machine of this name, and our node plugin refuses it
 	}
 	m.w.e.pause()
-	return m.responds() && m.reach(v, grant)
+	if !m.responds() || !m.reach(v, grant) {
+		return false
+	}
+	if attachment.revived {
+		m.connected[v].revived = true
+		m.w.reach(revivedWriter)
+	}
+	return true
 }
 
 // reach has the volume connected by a grant. The target judges: where that connects, what was connected before is dead, and

@@ -95,6 +95,9 @@ func protections() map[string]func(*without) {
 		"cache-sync gate": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return neverWaits{c} }
 		},
+		"attachments that come back": func(w *without) {
+			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return holdersAlone{nodes} }
+		},
 		"grace consumption": func(w *without) {
 			w.nodes = func(world *world, nodes controller.Nodes) controller.Nodes { return sharedGrace{nodes, world} }
 		},
@@ -316,6 +319,11 @@ func (n sharedGrace) HolderStates(ctx context.Context, volumeID string, holders 
 	}
 	return standings
 }
+
+// holdersAlone are taken for the only ones who can reach a volume.
+type holdersAlone struct{ controller.Nodes }
+
+func (holdersAlone) OthersGranted(string, attach.Record) []attach.NodeID { return nil }
 
 // lateWithdraw asks the API server something before it takes an export away.
 type lateWithdraw struct {

@@ -61,7 +61,7 @@ func schedule(t *testing.T, e *engine, without without) outcome {
 			e.violation = w.settle()
 		}
 		for _, v := range w.volumes {
-			if e.violation == nil && !w.wentBack && !v.everEdited {
+			if e.violation == nil && !w.wentBack && !w.kubernetesWentBack && !v.everEdited {
 				e.violation = w.linearizable(v)
 			}
 		}

@@ -16,6 +16,8 @@ type stream struct {
 	pending []event
 	// listed says that the first list has come, and ended that nobody listens any more.
 	listed, ended bool
+	// lost says that the watch was ended by the API server, and that there has to be a new list.
+	lost bool
 	// fits tells which events it is about; list tells of everything that there is, or was as far as is known.
 	fits  func(event) bool
 	list  func() []event
@@ -35,13 +37,14 @@ func (s *stream) run(patience time.Duration) {
 	s.relist()
 	s.listed = true
 	for {
-		s.e.await(time.Time{}, func() bool { return len(s.pending) > 0 || s.ended })
+		s.e.await(time.Time{}, func() bool { return len(s.pending) > 0 || s.ended || s.lost })
 		switch {
 		case s.ended:
 			return
 		case time.Now().Before(s.stalled):
 			s.e.sleep(time.Until(s.stalled))
-		case s.e.chance(30):
+		case s.lost, s.e.chance(30):
+			s.lost = false
 			s.e.log("lost its watch")
 			s.e.sleep(s.e.upTo(5 * time.Second))
 			s.relist()

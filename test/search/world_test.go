@@ -81,6 +81,10 @@ type world struct {
 	republishes bool
 	// wentBack says that the appliance lost something in this schedule.
 	wentBack bool
+	// kubernetesWentBack says that etcd did, and restoring that it is about to.
+	kubernetesWentBack, restoring bool
+	// claims are there from when etcd goes back until the machine's kubelet has reported again, by the Node's name.
+	claims map[string]claim
 	// reached is what this schedule came to of what is hard to come to.
 	reached map[string]bool
 }
@@ -91,17 +95,21 @@ const (
 	wokeUpFenced = "such a machine woke up while another had its volume"
 	// publishedAnew is the path on which kubelet doesn't stage.
 	publishedAnew = "a newer epoch was published than the one that was staged"
+	restoredEtcd  = "etcd went back in time"
+	revivedWriter = "a host connected by an attachment that a backup brought back"
 )
 
 // rare lists all of that.
-func rare() []string { return []string{forcedDetach, wokeUpFenced, publishedAnew} }
+func rare() []string {
+	return []string{forcedDetach, wokeUpFenced, publishedAnew, restoredEtcd, revivedWriter}
+}
 
 func (w *world) reach(what string) { w.reached[what] = true }
 
 // newWorld makes a cluster of three machines with a volume for one node and one for migrations.
 func newWorld(t *testing.T, e *engine, without without) *world {
 	t.Helper()
-	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2), reached: map[string]bool{}}
+	w := &world{e: e, api: newAPIServer(e), machines: map[string]*machine{}, without: without, republishes: e.chance(2), reached: map[string]bool{}, claims: map[string]claim{}}
 	w.history = newHistory(e)
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth, w.superseded = newTruth(w), newSuperseded(w)
@@ -221,6 +229,9 @@ func (w *world) chaos() {
 		w.breakAppliance, w.breakAppliance, w.restartAttachDetach, w.editVolume,
 		func() { w.powerCut(appliance.Boot{PowerCut: true}) }, func() { w.powerCut(appliance.Boot{}) },
 		func() { w.powerCut(appliance.Boot{ExportsOff: true}) }, w.taintNode, w.untaintNode, w.rename,
+	}
+	if w.e.chance(3) {
+		acts = append(acts, w.restoreEtcd, w.restoreEtcd)
 	}
 	acts = some(w.e, acts)
 	for {
