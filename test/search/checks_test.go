@@ -50,6 +50,9 @@ func (t *truth) rightful(v *volume, id attach.NodeID) bool {
 // every statement.
 func (t *truth) look() {
 	t.w.provisioner.check()
+	if t.w.neighbours != nil {
+		t.w.neighbours.check()
+	}
 	for _, v := range t.w.volumes {
 		now, found := t.w.storage.disk(v)
 		if !found {

@@ -14,6 +14,7 @@
 //   - process_test.go       a controller pod: the driver with its work queue, and external-attacher
 //   - attachdetach_test.go  the attach-detach controller, the collection of pods, and what makes pods
 //   - provision_test.go     external-provisioner, with volumes that come and go
+//   - restore_test.go       etcd goes back in time; neighbour_test.go: another cluster on the same appliance
 //   - machine_test.go       machines: kubelet with the node plugin's rules, and the kernel's connections
 //   - appliance_test.go     the way to the simulated appliance, statement by statement, with its faults and reboots
 //   - checks_test.go        the rules, held after every step against the appliance's target and the API server, and at the

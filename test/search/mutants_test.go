@@ -29,6 +29,8 @@ type without struct {
 	identity func(machine string) string
 	// anyGrant has node plugins use what was granted to another machine of their name.
 	anyGrant bool
+	// neighbourID is the ID of the other cluster on the appliance.
+	neighbourID string
 }
 
 // nothing is the driver as it is.
@@ -40,6 +42,8 @@ func nothing() without {
 		nodes:      func(_ *world, nodes controller.Nodes) controller.Nodes { return nodes },
 		records:    func(controller *controller.Service) attach.Appliance { return controller },
 		identity:   func(machine string) string { return machine },
+
+		neighbourID: neighbourID,
 	}
 }
 
@@ -95,6 +99,7 @@ func protections() map[string]func(*without) {
 		"cache-sync gate": func(w *without) {
 			w.kubernetes = func(c *cache) attacherView { return neverWaits{c} }
 		},
+		"cluster in path and record": func(w *without) { w.neighbourID = clusterID },
 		"attachments that come back": func(w *without) {
 			w.nodes = func(_ *world, nodes controller.Nodes) controller.Nodes { return holdersAlone{nodes} }
 		},

@@ -54,7 +54,7 @@ type attacherView interface {
 	attach.Cluster
 }
 
-func (w *world) newProcess(name string) *process {
+func (w *world) newProcess(name, clusterID string) *process {
 	p := &process{w: w, name: name, again: map[string]time.Time{}, backoff: map[string]time.Time{}, busy: map[string]bool{}}
 	p.cache, p.attachers = newCache(w.api, p.enqueue, p.spawn), newLister(w.api)
 	p.kubernetes = w.without.kubernetes(p.cache)
@@ -115,7 +115,12 @@ func (p *process) spawn(what string, run func()) {
 func (p *process) crash() {
 	p.w.e.log("%s crashes", p.name)
 	p.w.e.kill(p.actors...)
-	p.w.api.watches = slices.DeleteFunc(p.w.api.watches, func(c *cache) bool { return c == p.cache || c == p.attachers })
+	p.w.stopListening(p)
+}
+
+// stopListening ends a process's watches.
+func (w *world) stopListening(p *process) {
+	w.api.watches = slices.DeleteFunc(w.api.watches, func(c *cache) bool { return c == p.cache || c == p.attachers })
 }
 
 // await is how the product waits for a signal.

@@ -16,6 +16,10 @@ import (
 // succeeds. No pod uses these volumes.
 type provisioner struct {
 	w *world
+	// controllers are those that it may call.
+	controllers func() []*process
+	// handle is that of the volume that was made last.
+	handle string
 	// kept is the slot of a volume whose making was acknowledged and whose deletion wasn't asked for; what it is kept in is file.
 	kept, file string
 	// accidents is how many there had been when that volume was asked for: what is kept after another one isn't known.
@@ -43,7 +47,7 @@ func (p *provisioner) run() {
 				p.w.truth.breaks("%s was made, and isn't there", slot)
 				return
 			}
-			p.kept, p.file = slot, info.File
+			p.kept, p.file, p.handle = slot, info.File, id
 		}
 		p.w.e.sleep(p.w.e.upTo(30 * time.Second))
 		p.kept = ""
@@ -59,7 +63,8 @@ func (p *provisioner) run() {
 // repeat calls one controller or the other until it succeeds.
 func (p *provisioner) repeat(what string, run func(context.Context, *process) error) {
 	for {
-		process := p.w.processes[p.w.e.random.IntN(len(p.w.processes))]
+		controllers := p.controllers()
+		process := controllers[p.w.e.random.IntN(len(controllers))]
 		err := process.call(what, func(ctx context.Context) error { return run(ctx, process) })
 		p.w.e.log("%s of an extra volume: %v", what, err)
 		if err == nil {

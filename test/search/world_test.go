@@ -70,6 +70,8 @@ type world struct {
 	split       bool
 	truth       *truth
 	provisioner *provisioner
+	// neighbours is another cluster's, in some schedules.
+	neighbours *provisioner
 	// superseded knows which epochs have ended.
 	superseded *superseded
 	// calm says that nothing goes wrong any more.
@@ -97,11 +99,12 @@ const (
 	publishedAnew = "a newer epoch was published than the one that was staged"
 	restoredEtcd  = "etcd went back in time"
 	revivedWriter = "a host connected by an attachment that a backup brought back"
+	foreignCall   = "another cluster's controller was asked about a volume of ours"
 )
 
 // rare lists all of that.
 func rare() []string {
-	return []string{forcedDetach, wokeUpFenced, publishedAnew, restoredEtcd, revivedWriter}
+	return []string{forcedDetach, wokeUpFenced, publishedAnew, restoredEtcd, revivedWriter, foreignCall}
 }
 
 func (w *world) reach(what string) { w.reached[what] = true }
@@ -114,7 +117,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	w.storage = newStorage(t, e, newFolder(t))
 	w.truth, w.superseded = newTruth(w), newSuperseded(w)
 	w.storage.sent, w.storage.after = w.history.sent, w.truth.look
-	w.provisioner = &provisioner{w: w, gone: map[string]bool{}}
+	w.provisioner = &provisioner{w: w, gone: map[string]bool{}, controllers: func() []*process { return w.processes }}
 	w.storage.down = func(losing bool) {
 		w.wentBack = w.wentBack || losing
 		w.truth.forgive()
@@ -128,7 +131,7 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 		}
 	}
 	w.controller = newAttachDetach(w)
-	w.processes = []*process{w.newProcess("one"), w.newProcess("two")}
+	w.processes = []*process{w.newProcess("one", clusterID), w.newProcess("two", clusterID)}
 	e.spawn("set-up", func() { w.create(t) })
 	e.run(10000, time.Now().Add(time.Hour))
 	if len(w.volumes) != 2 {
@@ -146,6 +149,9 @@ func newWorld(t *testing.T, e *engine, without without) *world {
 	}
 	if e.chance(4) {
 		e.spawn("provisioner", w.provisioner.run)
+		if e.chance(3) {
+			e.spawn("neighbour", w.neighbour)
+		}
 	}
 	e.check = w.check
 	return w
@@ -366,7 +372,7 @@ func (w *world) scale() {
 func (w *world) killController() {
 	i := w.e.random.IntN(len(w.processes))
 	w.processes[i].crash()
-	w.processes[i] = w.newProcess(strings.TrimRight(w.processes[i].name, "'") + "'")
+	w.processes[i] = w.newProcess(strings.TrimRight(w.processes[i].name, "'")+"'", clusterID)
 	w.processes[i].start()
 }
 
