@@ -94,7 +94,7 @@ func (t *truth) changed(op *operation, v *volume, before, now disk) {
 	if op.kind == publishing && !op.process.cache.Synced() {
 		t.breaks("a controller whose caches were not filled published %s", v.pv)
 	}
-	if op.kind == publishing && before.record.Held() && now.SubsystemNQN == before.SubsystemNQN && len(now.record.Holding.Holders) > len(before.record.Holding.Holders) {
+	if op.kind == publishing && !t.wentBack(v, before) && before.record.Held() && now.SubsystemNQN == before.SubsystemNQN && len(now.record.Holding.Holders) > len(before.record.Holding.Holders) {
 		for _, uid := range op.process.cache.othersLetIn(v, before) {
 			if slices.Contains(op.others, uid) {
 				t.breaks("%s joined the holders of %s although another host is let in by attachment %s", op.node, v.pv, uid)
