@@ -2,7 +2,6 @@ package rds
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"k8s.io/klog/v2"
@@ -28,22 +27,20 @@ type Capacity struct {
 // window, has nothing mounted there; ErrNotReady before that; *FieldError, ErrUnreadable,
 // ErrUnreachable, or a *CommandError.
 func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
-	cmd := newCommand(KindCapacity)
-	condition := "mounted=yes"
-	if pool != "" {
-		if !validElement(pool) {
-			return Capacity{}, &FieldError{Field: "pool", Value: pool, Want: wantElement}
-		}
-		condition = "mount-point=" + cmd.quoted(pool)
+	if pool != "" && !validElement(pool) {
+		return Capacity{}, &FieldError{Field: "pool", Value: pool, Want: wantElement}
 	}
-	cmd.show(markerPools, "/disk", poolProperties, condition)
-	cmd.show(markerSizes, "/disk", "slot,file-path,file-size,size", "type=file")
-	cmd.showUptime()
-	answer, err := c.run(ctx, cmd)
+	answer, err := c.list(ctx, listDisks(KindCapacity, "slot,file-path,file-size,size", "").everybodys().with(func(cmd *command) {
+		condition := "mounted=yes"
+		if pool != "" {
+			condition = "mount-point=" + cmd.quoted(pool)
+		}
+		cmd.show(markerPools, "/disk", poolProperties, condition)
+	}))
 	if err != nil {
 		return Capacity{}, fmt.Errorf("read pool %s: %w", pool, asUnreachable(err))
 	}
-	promised := promisedOn(ctx, answer.sizes)
+	promised := promisedOn(ctx, answer.disks)
 	capacity, mounted := Capacity{}, false
 	for _, item := range answer.pools {
 		switch {
@@ -73,18 +70,8 @@ func (c *Capacity) add(pool poolItem, promised int64) {
 	c.Available, c.Largest = c.Available+available, max(c.Largest, available)
 }
 
-// sizeItem is a file-backed disk, whoever made it.
-type sizeItem struct {
-	oddity
-
-	Slot     string          `json:"slot"`
-	FilePath string          `json:"file-path"`
-	FileSize json.RawMessage `json:"file-size"`
-	Size     number          `json:"size"`
-}
-
 // promisedOn returns the sum of the sizes for each pool, by mount point. A disk's file may be larger than the disk.
-func promisedOn(ctx context.Context, disks []sizeItem) map[string]int64 {
+func promisedOn(ctx context.Context, disks []diskItem) map[string]int64 {
 	promised := map[string]int64{}
 	for _, disk := range disks {
 		var size number

@@ -161,9 +161,11 @@ func (c *Checker) pool(ctx context.Context) error {
 // should look at.
 func (c *Checker) inventory(ctx context.Context) error {
 	directory := path.Dir(c.id.directory)
-	cmd := newCommand(KindCheck)
-	cmd.show(markerFiles, "/file", fileProperties, "name~"+cmd.quoted(directory+"/"))
-	answer, err := c.client.runSurvey(ctx, cmd)
+	answer, err := c.client.surveyDisks(ctx, KindCheck)
+	if err != nil {
+		return err
+	}
+	listed, err := c.client.consoleFiles(ctx, listFiles(KindCheck, directory, "[^/]+/"))
 	if err != nil {
 		return err
 	}
@@ -178,10 +180,6 @@ func (c *Checker) inventory(ctx context.Context) error {
 			continue
 		}
 		ours++
-	}
-	var listed []filePath
-	for _, item := range answer.files {
-		listed = append(listed, newFilePath(item.Name))
 	}
 	files := unreferenced(listed, func(folder string) bool { return path.Dir(folder) == directory }, answer.disks)
 	result := ResultOK

@@ -59,6 +59,13 @@ func (c *command) quoted(text string) string {
 	return `"` + text + `"`
 }
 
+// begins is the condition that a property begins with a text and goes on with a pattern, which is a constant. A dot in the text
+// stands for any character, so the condition may match more than that.
+func (c *command) begins(property, text, pattern string) string {
+	quoted := c.quoted(text)
+	return property + `~"^` + quoted[1:len(quoted)-1] + pattern + `"`
+}
+
 func checkQuotable(text string) error {
 	if len(text) > maxQuotedLength {
 		return &FieldError{Field: "text for the appliance", Value: text[:32] + "…", Want: fmt.Sprintf("at most %d bytes", maxQuotedLength)}
@@ -91,9 +98,20 @@ func (c *command) add(marker, statement string) {
 // there are, counted by find: a print that was cut looks like one that has no more. Both are evaluated in one statement,
 // right after each other. An item that appears or vanishes in between makes the reply one that is read again.
 func (c *command) show(marker, menu, properties, condition string) {
-	c.put(marker, fmt.Sprintf(
+	c.put(marker, items(menu, properties, condition))
+}
+
+// items is the expression for the number of items, and for the items themselves.
+func items(menu, properties, condition string) string {
+	return fmt.Sprintf(
 		`[:len [%s find where %s]] . " " . [:serialize to=json options=json.no-string-conversion value=[%s print detail as-value proplist=%s where %s]]`,
-		menu, condition, menu, properties, condition))
+		menu, condition, menu, properties, condition)
+}
+
+// showAtMost adds a read of the items of a listing that match the condition, or of their mere number if there are more.
+func (c *command) showAtMost(most int, what listing, condition string) {
+	c.add(what.marker, fmt.Sprintf(`:if ([:len [%s find where %s]] > %d) do={ :put ("%s-%s " . [:len [%s find where %s]]) } else={ :put ("%s-%s " . %s) }`,
+		what.menu, condition, most, c.nonce, markerMany, what.menu, condition, c.nonce, what.marker, items(what.menu, what.properties, condition)))
 }
 
 // showState adds the read of the state of one volume: its disk by slot and by backing file, its pool, its backing file,

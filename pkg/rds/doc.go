@@ -5,6 +5,7 @@
 //
 //   - client.go       Client: the operations, one file each: create.go, read.go, publish.go, delete.go, expand.go,
 //     capacity.go, health.go, probe.go, survey.go
+//   - listing.go      how thousands of items are read in pages
 //   - volumeid.go     VolumeID: the name of a volume, from which slot, backing file and subsystem NQN follow
 //   - subsystemnqn.go the subsystem NQN: how it is formed and taken apart
 //   - filepath.go     the paths of files, which /disk and /file spell differently
@@ -16,7 +17,7 @@
 //     items.go reads lists of items one by one
 //   - files.go        directories and backing files
 //   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH
-//   - check.go        the check of an appliance by an operator; its steps are in checksteps.go
+//   - check.go        the check of an appliance by an operator; its steps are in checksteps.go and checkcontent.go
 //   - config.go       Config; outcome.go names how commands ended, for metrics
 //   - errors.go       what can go wrong, as types; callers never match text
 //

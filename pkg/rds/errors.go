@@ -39,6 +39,9 @@ var (
 	ErrPermission = transport.ErrPermission
 	// ErrIncomplete: a command was sent and may have run, but its reply is missing or can't be understood.
 	ErrIncomplete = transport.ErrIncomplete
+	// ErrTooLarge: the reply to a read was longer than what RouterOS sends, so its end is missing. It comes together with
+	// ErrIncomplete.
+	ErrTooLarge = fmt.Errorf("%w: the appliance has more to say than it sends in one reply", ErrIncomplete)
 	// ErrNoFiles: the transport can't reach files, so that the menu /file is the way to them.
 	ErrNoFiles = transport.ErrNoFiles
 	// ErrUnknownOutcome: a command was sent, its reply was lost, and the state could not be read back.

@@ -20,13 +20,11 @@ type Health struct {
 	Empty bool
 }
 
-// Health reads the health of all disks of this cluster, in one exec. Errors as for List.
+// Health reads the health of all disks of this cluster. Errors as for List.
 func (c *Client) Health(ctx context.Context) ([]Health, error) {
-	cmd := newCommand(KindHealth)
-	cmd.show(markerDisks, "/disk", diskProperties+",about,state,empty", `type=file and comment~`+cmd.quoted(recordPrefix(c.config.ClusterID)))
-	cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
-	cmd.showUptime()
-	answer, err := c.run(ctx, cmd)
+	answer, err := c.list(ctx, listDisks(KindHealth, diskProperties+",about,state,empty", c.config.ClusterID).with(func(cmd *command) {
+		cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("read the disks' health: %w", asUnreachable(err))
 	}

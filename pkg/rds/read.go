@@ -37,15 +37,12 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 	return c.state(id, answer), nil
 }
 
-// List reads all disks of this driver and cluster in one exec, and caches them and no others. A disk with a record of this driver that
-// can't be understood is logged and left out. While the appliance boots, List returns ErrNotReady together with the disks
+// List reads all disks of this driver and cluster, and caches them and no others. A disk with a record of this driver that can't
+// be understood is logged and left out. While the appliance boots, List returns ErrNotReady together with the disks
 // that are listed already. Their records are true; nothing is known about disks that aren't listed.
 func (c *Client) List(ctx context.Context) ([]Disk, error) {
-	cmd := newCommand(KindList)
-	cmd.show(markerDisks, "/disk", diskProperties, `type=file and comment~`+cmd.quoted(recordPrefix(c.config.ClusterID)))
-	cmd.showUptime()
 	asked := c.now()
-	answer, err := c.run(ctx, cmd)
+	answer, err := c.list(ctx, listDisks(KindList, diskProperties, c.config.ClusterID))
 	if err != nil {
 		return nil, fmt.Errorf("list disks: %w", asUnreachable(err))
 	}
@@ -68,7 +65,7 @@ func (c *Client) List(ctx context.Context) ([]Disk, error) {
 
 // asUnreachable turns a lost reply to a read into ErrUnreachable: nothing was changed, and the caller may try again.
 func asUnreachable(err error) error {
-	if errors.Is(err, ErrIncomplete) {
+	if errors.Is(err, ErrIncomplete) && !errors.Is(err, ErrTooLarge) {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return err

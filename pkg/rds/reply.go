@@ -14,11 +14,11 @@ const (
 	markerDone   = "DONE"
 	markerFailed = "ERR"
 	markerDisks  = "DISKS"
+	// markerMany stands in place of another one if there are more items than were asked for.
+	markerMany   = "MANY"
 	markerPools  = "POOLS"
 	markerFiles  = "FILES"
 	markerUptime = "UPTIME"
-	// markerSizes is of Capacity only.
-	markerSizes = "SIZES"
 	// markerVersion and markerPackage are of Probe only.
 	markerVersion = "VERSION"
 	markerPackage = "PACKAGE"
@@ -27,16 +27,20 @@ const (
 	markerEnd   = "END"
 )
 
+// maxReply is how many bytes of a reply arrive. RouterOS drops what exceeds the window of an SSH channel when a command ends,
+// which is 2 MiB with golang.org/x/crypto/ssh.
+const maxReply = 2 << 20
+
 // reply is the decoded answer to one command.
 type reply struct {
 	// refused is what RouterOS said to the statements that write, or nil if they ran to their end.
 	refused error
 	disks   []diskItem
-	pools   []poolItem
-	files   []fileItem
-	uptime  time.Duration
-	// sizes are of Capacity only.
-	sizes []sizeItem
+	// many says that there are more items than were asked for, and that none is listed.
+	many   bool
+	pools  []poolItem
+	files  []fileItem
+	uptime time.Duration
 	// version and packages are of Probe only: RouterOS's version, and how many packages rose-storage are enabled.
 	version  string
 	packages int
@@ -45,7 +49,8 @@ type reply struct {
 }
 
 // readReply decodes the output of a command. It returns a *CommandError if the appliance is known to have run nothing that
-// writes (a parse error or a missing permission), and ErrIncomplete if the reply was cut short or can't be understood.
+// writes (a parse error or a missing permission), ErrTooLarge if it is so long that its end may be missing, and ErrIncomplete
+// if the reply was cut short or can't be understood.
 //
 // Every marker that was asked for must be there exactly once, in order, and no other. A section that is missing would pass
 // for an empty one.
@@ -53,6 +58,9 @@ type reply struct {
 // A marker counts wherever it stands in a line. RouterOS echoes critical logs into sessions, without a line end where they
 // please. The nonce is random and is known to nobody else: what follows it was printed by this command.
 func readReply(cmd *command, output string) (reply, error) {
+	if len(output) >= maxReply {
+		return reply{}, fmt.Errorf("%w: it has %d bytes", ErrTooLarge, len(output))
+	}
 	before, rest, found := strings.Cut(output, cmd.nonce+"-")
 	if !found {
 		if text, refused := refusal(before); refused {
@@ -67,8 +75,11 @@ func readReply(cmd *command, output string) (reply, error) {
 		if err := answer.take(marker, text); err != nil {
 			return reply{}, fmt.Errorf("%w: %s: %w", ErrIncomplete, marker, err)
 		}
-		if marker == markerFailed {
+		switch {
+		case marker == markerFailed:
 			marker = markerDone
+		case marker == markerMany && len(markers) < len(cmd.asked):
+			marker = cmd.asked[len(markers)]
 		}
 		markers = append(markers, marker)
 	}
@@ -113,13 +124,13 @@ func (r *reply) take(marker, text string) (err error) {
 		r.refused = &CommandError{Text: firstLine(text)}
 	case markerDisks:
 		r.disks, err = decodeItems[diskItem](text)
+	case markerMany:
+		r.many = true
 	case markerPools:
 		r.pools, err = decodeItems[poolItem](text)
 	case markerFiles:
 		// Files are asked for by name. One whose name can't be read might be any of them.
 		r.files, err = decodePlain[fileItem](text)
-	case markerSizes:
-		r.sizes, err = decodeItems[sizeItem](text)
 	case markerUptime:
 		r.uptime, err = parseUptime(firstLine(text))
 	case markerProbe:

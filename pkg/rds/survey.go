@@ -24,10 +24,9 @@ type Survey struct {
 	Files []string
 }
 
-// Survey reads all pools, in two execs and one list of files for each directory. Where the transport can't list files, the
-// second exec does. Backing files are looked for in the cluster's folder of directory, on each pool, and where the disks have
-// theirs. Files are listed between two lists of the disks: a volume that is made or deleted meanwhile is then in one of the two, so that its
-// file doesn't look like one without a disk.
+// Survey reads all pools. Backing files are looked for in the cluster's folder of directory, on each pool, and where the
+// disks have theirs. Files are listed between two lists of the disks: a volume that is made or deleted meanwhile is then in
+// one of the two, so that its file doesn't look like one without a disk.
 //
 // It returns ErrNotReady while the appliance boots, or while a pool isn't mounted that a disk of this cluster is on.
 // Other errors: ErrUnreachable, *FieldError, or a *CommandError.
@@ -35,7 +34,7 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 	if _, err := NewVolumeID("pool", directory, c.config.ClusterID, "name"); err != nil {
 		return Survey{}, err
 	}
-	first, err := c.runSurvey(ctx, newCommand(KindInventory))
+	first, err := c.surveyDisks(ctx, KindInventory)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -46,29 +45,24 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 		}
 	}
 	folders := survey.folders(directory + "/" + c.config.ClusterID)
-	cmd := newCommand(KindInventory)
-	files, err := c.filesInAll(ctx, cmd, folders)
+	files, err := c.filesInAll(ctx, folders)
 	if err != nil {
 		return Survey{}, fmt.Errorf("survey the backing files: %w", err)
 	}
-	second, err := c.runSurvey(ctx, cmd)
+	second, err := c.surveyDisks(ctx, KindInventory)
 	if err != nil {
 		return Survey{}, err
-	}
-	for _, item := range second.files {
-		files = append(files, newFilePath(item.Name))
 	}
 	within := func(folder string) bool { return slices.Contains(folders, folder) }
 	survey.Files = unreferenced(files, within, slices.Concat(first.disks, second.disks))
 	return survey, nil
 }
 
-// runSurvey adds a read of disks, pools and uptime to a command and runs it.
-func (c *Client) runSurvey(ctx context.Context, cmd *command) (reply, error) {
-	cmd.show(markerDisks, "/disk", diskProperties, "type=file")
-	cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
-	cmd.showUptime()
-	answer, err := c.run(ctx, cmd)
+// surveyDisks reads all disks and pools.
+func (c *Client) surveyDisks(ctx context.Context, kind Kind) (reply, error) {
+	answer, err := c.list(ctx, listDisks(kind, diskProperties, "").everybodys().with(func(cmd *command) {
+		cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
+	}))
 	if err != nil {
 		return reply{}, fmt.Errorf("survey the disks: %w", asUnreachable(err))
 	}
@@ -119,23 +113,32 @@ func (s Survey) folders(directory string) []string {
 	return slices.Compact(folders)
 }
 
-// filesInAll lists the files in these directories. Where the transport can't, it adds a read of them to the command.
-func (c *Client) filesInAll(ctx context.Context, cmd *command, folders []string) ([]filePath, error) {
+// filesInAll lists the files in these directories: over the transport, or else, as far as they have names of this driver,
+// over the console.
+func (c *Client) filesInAll(ctx context.Context, folders []string) ([]filePath, error) {
 	var files []filePath
-	var conditions []string
-	for _, folder := range folders {
-		conditions = append(conditions, "name~"+cmd.quoted(folder+"/"))
-	}
 	for _, folder := range folders {
 		found, err := c.filesIn(ctx, folder)
 		if errors.Is(err, ErrNoFiles) {
-			cmd.show(markerFiles, "/file", fileProperties, strings.Join(conditions, " or "))
-			return nil, nil
+			found, err = c.consoleFiles(ctx, listFiles(KindInventory, folder, ""))
 		}
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, found...)
+	}
+	return files, nil
+}
+
+// consoleFiles lists files over the console.
+func (c *Client) consoleFiles(ctx context.Context, what listing) ([]filePath, error) {
+	answer, err := c.list(ctx, what)
+	if err != nil {
+		return nil, asUnreachable(err)
+	}
+	var files []filePath
+	for _, item := range answer.files {
+		files = append(files, newFilePath(item.Name))
 	}
 	return files, nil
 }

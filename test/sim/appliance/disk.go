@@ -38,19 +38,30 @@ func newDisk(id int) *disk {
 
 func itemID(n int) string { return fmt.Sprintf("*%X", n) }
 
-// diskRows lists the pools and then the disks.
-func (a *Appliance) diskRows() ([]script.Record, error) {
+// diskItems lists the pools and then the disks.
+func (a *Appliance) diskItems() []item {
 	if a.silent() {
-		return nil, nil
+		return nil
 	}
-	rows, err := a.poolRows()
-	if err != nil {
-		return nil, err
-	}
+	items := a.poolItems()
 	for _, d := range a.disks {
-		rows = append(rows, a.diskRow(d))
+		items = append(items, item{
+			script.Record{".id": itemID(d.ID), "slot": d.Slot, "type": "file", "comment": d.Comment, "file-path": a.filePath(d), "mounted": nil, "mount-point": nil},
+			func() (script.Record, error) { return a.diskRow(d), nil },
+		})
 	}
-	return rows, nil
+	return items
+}
+
+// diskRows lists the pools and then the disks in full.
+func (a *Appliance) diskRows() ([]script.Record, error) { return rows(a.diskItems(), script.Call{}) }
+
+// filePath is a disk's file as /disk shows it.
+func (a *Appliance) filePath(d *disk) string {
+	if a.options.Unknowns.PathSpelling == Bare {
+		return d.File
+	}
+	return "/" + d.File
 }
 
 func (a *Appliance) diskRow(d *disk) script.Record {
@@ -60,10 +71,7 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"block-device": true, "empty": a.checkFile(d.File) != nil,
 		"model": "/" + d.File, "size": d.FileSize, "sector-size": int64(512),
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
-		"file-path": "/" + d.File, "file-size": d.FileSize, "file-offset": d.FileOffset,
-	}
-	if a.options.Unknowns.PathSpelling == Bare {
-		row["file-path"] = d.File
+		"file-path": a.filePath(d), "file-size": d.FileSize, "file-offset": d.FileOffset,
 	}
 	if a.options.Unknowns.AutoFileSize && d.AutoSize {
 		row["file-size"] = "auto"

@@ -11,11 +11,7 @@ import (
 
 // selected resolves numbers to file-backed disks. Pools cannot be changed.
 func (a *Appliance) selected(call script.Call) ([]*disk, error) {
-	all, err := a.diskRows()
-	if err != nil {
-		return nil, err
-	}
-	rows, err := list{all}.numbered(call.Args["numbers"], "slot")
+	rows, err := list{sketches(a.diskItems())}.numbered(call.Args["numbers"], "slot")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -13,44 +14,57 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
 
-// fileRows lists every file and directory. Ids derive from the names, so that
+// fileItems lists every file and directory. Ids derive from the names, so that
 // one kept in a variable never comes to mean another file.
-func (a *Appliance) fileRows() ([]script.Record, error) {
+func (a *Appliance) fileItems() ([]item, error) {
 	if !a.mounted() {
 		return nil, nil
 	}
-	var rows []script.Record
+	var items []item
 	err := fs.WalkDir(a.files.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return unlessGone(err)
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return unlessGone(err)
-		}
-		row := script.Record{
-			".id": fileID(name), "name": name, "type": fileType(entry),
-			"last-modified": info.ModTime().Format("2006-01-02 15:04:05"),
-		}
-		if !entry.IsDir() {
-			row["size"] = info.Size()
-		}
-		rows = append(rows, row)
+		sketch := script.Record{".id": fileID(name), "name": name, "type": fileType(entry)}
+		items = append(items, item{sketch, func() (script.Record, error) { return fileRow(sketch, entry) }})
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
-	return rows, nil
+	return items, nil
 }
 
-// listedFiles are the rows that /file shows.
-func (a *Appliance) listedFiles() ([]script.Record, error) {
-	rows, err := a.fileRows()
-	if a.conditions[FilesUnlisted] > 0 {
-		rows = slices.DeleteFunc(rows, func(row script.Record) bool { return row["type"] != "directory" })
+// fileRow is the row of a file or directory; nil if it is gone.
+func fileRow(sketch script.Record, entry fs.DirEntry) (script.Record, error) {
+	info, err := entry.Info()
+	if err != nil {
+		return nil, unlessGone(err)
 	}
-	return rows, err
+	row := maps.Clone(sketch)
+	row["last-modified"] = info.ModTime().Format("2006-01-02 15:04:05")
+	if !entry.IsDir() {
+		row["size"] = info.Size()
+	}
+	return row, nil
+}
+
+// fileRows lists every file and directory in full.
+func (a *Appliance) fileRows() ([]script.Record, error) {
+	items, err := a.fileItems()
+	if err != nil {
+		return nil, err
+	}
+	return rows(items, script.Call{})
+}
+
+// listedFiles are the items that /file shows.
+func (a *Appliance) listedFiles() ([]item, error) {
+	items, err := a.fileItems()
+	if a.conditions[FilesUnlisted] > 0 {
+		items = slices.DeleteFunc(items, func(i item) bool { return i.sketch["type"] != "directory" })
+	}
+	return items, err
 }
 
 // unlessGone forgives a file that was removed while the walk went by.
@@ -162,7 +176,7 @@ func (a *Appliance) removeFiles(call script.Call) error {
 	if err != nil {
 		return err
 	}
-	rows, err := list{all}.numbered(call.Args["numbers"], "name")
+	rows, err := list{sketches(all)}.numbered(call.Args["numbers"], "name")
 	if err != nil {
 		return err
 	}

@@ -84,14 +84,14 @@ func (c console) read(call script.Call) (script.Result, error) {
 	if s, ok := c.appliance.singleMenu(call.Menu); ok {
 		return s.read(call)
 	}
+	if where := call.Where; where != nil && call.Menu == "/disk" && c.appliance.options.Unknowns.PathSpelling == FoundBare {
+		call.Where = func(row script.Record) (bool, error) { return where(withBarePath(row)) }
+	}
 	rows, err := c.rows(call)
 	if err != nil {
 		return script.Result{}, err
 	}
 	l := list{rows}
-	if where := call.Where; where != nil && call.Menu == "/disk" && c.appliance.options.Unknowns.PathSpelling == FoundBare {
-		call.Where = func(row script.Record) (bool, error) { return where(withBarePath(row)) }
-	}
 	switch call.Command {
 	case "find":
 		return l.find(call)
@@ -119,14 +119,18 @@ func (c console) rows(call script.Call) ([]script.Record, error) {
 	a := c.appliance
 	switch call.Menu {
 	case "/disk":
-		rows, err := a.diskRows()
-		for _, row := range rows {
+		made, err := rows(a.diskItems(), c.quick(call))
+		for _, row := range made {
 			a.describe(row)
 			c.conceal(row, call)
 		}
-		return rows, err
+		return made, err
 	case "/file":
-		return a.listedFiles()
+		items, err := a.listedFiles()
+		if err != nil {
+			return nil, err
+		}
+		return rows(items, c.quick(call))
 	case subvolumeMenu:
 		return a.subvolumeRows()
 	case "/system/package":
@@ -138,6 +142,15 @@ func (c console) rows(call script.Call) ([]script.Record, error) {
 	default: // "/user/active"
 		return a.userRows(), nil
 	}
+}
+
+// quick is a call that rows which it doesn't want needn't be made for. A print
+// for people numbers them, and a console that is shuffled wants them all.
+func (c console) quick(call script.Call) script.Call {
+	if call.Command == "print" && !call.Flags["as-value"] || c.appliance.options.Console.Rows != nil {
+		return script.Call{}
+	}
+	return call
 }
 
 // conceal blanks what needs the policy sensitive. From 7.21 on print also wants

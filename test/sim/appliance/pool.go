@@ -64,28 +64,38 @@ func (a *Appliance) remounted(was bool) {
 	}
 }
 
-// poolRows lists the pools as items of /disk.
-func (a *Appliance) poolRows() ([]script.Record, error) {
-	rows := make([]script.Record, 0, len(a.options.Pools))
+// poolItems lists the pools as items of /disk.
+func (a *Appliance) poolItems() []item {
+	items := make([]item, 0, len(a.options.Pools))
 	for i, pool := range a.options.Pools {
-		row := script.Record{
-			".id": itemID(i + 1), "slot": pool.Name, "type": "raid", "comment": "",
-			"block-device": true, "model": "RAID0 striped", "fs": cmp.Or(pool.FS, "xfs"),
-			"size": pool.Size, "mounted": a.mounted(), "state": a.poolState(), "disabled": false,
+		sketch := script.Record{
+			".id": itemID(i + 1), "slot": pool.Name, "type": "raid", "comment": "", "file-path": nil, "mounted": a.mounted(), "mount-point": nil,
 		}
 		if a.mounted() || a.options.Unknowns.UnmountedKeepsMountPoint {
-			row["mount-point"] = pool.Name
+			sketch["mount-point"] = pool.Name
 		}
-		if a.mounted() {
-			free, err := a.free(pool)
-			if err != nil {
-				return nil, err
-			}
-			row["free"] = free
-		}
-		rows = append(rows, row)
+		items = append(items, item{sketch, func() (script.Record, error) { return a.poolRow(pool, sketch) }})
 	}
-	return rows, nil
+	return items
+}
+
+func (a *Appliance) poolRow(pool Pool, sketch script.Record) (script.Record, error) {
+	row := script.Record{
+		"block-device": true, "model": "RAID0 striped", "fs": cmp.Or(pool.FS, "xfs"), "size": pool.Size, "state": a.poolState(), "disabled": false,
+	}
+	for name, value := range sketch {
+		if value != nil {
+			row[name] = value
+		}
+	}
+	if a.mounted() {
+		free, err := a.free(pool)
+		if err != nil {
+			return nil, err
+		}
+		row["free"] = free
+	}
+	return row, nil
 }
 
 func (a *Appliance) poolState() string {

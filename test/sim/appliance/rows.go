@@ -7,6 +7,52 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/script"
 )
 
+// item is an item of a menu of which there may be thousands. Its sketch has the
+// properties that are at hand, and whole makes its row.
+type item struct {
+	sketch script.Record
+	whole  func() (script.Record, error)
+}
+
+// sketched reports whether a filter looks at nothing else.
+func (i item) sketched(uses map[string]bool) bool {
+	for name := range uses {
+		if _, at := i.sketch[name]; !at {
+			return false
+		}
+	}
+	return true
+}
+
+// rows makes the rows of items, but of those that a sketch rules out.
+func rows(items []item, call script.Call) ([]script.Record, error) {
+	made := make([]script.Record, 0, len(items))
+	for _, i := range items {
+		if call.Where != nil && i.sketched(call.Uses) {
+			if wanted, err := call.Where(i.sketch); err == nil && !wanted {
+				continue
+			}
+		}
+		row, err := i.whole()
+		if err != nil {
+			return nil, err
+		}
+		if row != nil {
+			made = append(made, row)
+		}
+	}
+	return made, nil
+}
+
+// sketches are the items as far as they are at hand.
+func sketches(items []item) []script.Record {
+	made := make([]script.Record, 0, len(items))
+	for _, i := range items {
+		made = append(made, i.sketch)
+	}
+	return made
+}
+
 // list is the items of a menu.
 type list struct{ rows []script.Record }
 

@@ -13,8 +13,10 @@ type Call struct {
 	Args map[string]Value
 	// Flags holds the bare words given.
 	Flags map[string]bool
-	// Where tells whether an item is wanted; nil wants all.
+	// Where tells whether an item is wanted; nil wants all. Uses are the
+	// properties that it looks at.
 	Where func(Record) (bool, error)
+	Uses  map[string]bool
 }
 
 // invocation is a parsed menu command.
@@ -25,6 +27,7 @@ type invocation struct {
 	args    map[string]expression
 	flags   map[string]bool
 	where   expression
+	uses    map[string]bool
 }
 
 func (i *invocation) eval(f *frame) (Value, error) {
@@ -46,6 +49,7 @@ func (i *invocation) call(f *frame) (Result, error) {
 		call.Where = func(row Record) (bool, error) {
 			return truth(f.withRow(row), i.where)
 		}
+		call.Uses = i.uses
 	}
 	result, err := f.env.Device.Run(f.ctx, call)
 	if result.Wait != nil {
@@ -146,8 +150,11 @@ func (p *parser) arguments(i *invocation) error {
 
 // filtered parses the filter that ends the command.
 func (p *parser) filtered(i *invocation) error {
+	outer := p.uses
+	p.uses = map[string]bool{}
 	where, err := p.filter(i.menu)
-	i.where = where
+	i.where, i.uses = where, p.uses
+	p.uses = outer
 	return err
 }
 

@@ -15,6 +15,8 @@ type parser struct {
 	menu *Menu
 	// where is the menu whose properties the current filter may name.
 	where *Menu
+	// uses are the properties that it has named so far.
+	uses map[string]bool
 }
 
 func (p *parser) fail(at int, text string) error {

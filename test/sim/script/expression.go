@@ -64,9 +64,11 @@ func (c concatenation) eval(f *frame) (Value, error) {
 type comparison struct {
 	left, right expression
 	operator    string
+	// compiled is the pattern that was matched last, for the items of a filter.
+	compiled *regexp.Regexp
 }
 
-func (c comparison) eval(f *frame) (Value, error) {
+func (c *comparison) eval(f *frame) (Value, error) {
 	left, err := c.left.eval(f)
 	if err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func (c comparison) eval(f *frame) (Value, error) {
 	case "!=":
 		return !equal(left, right), nil
 	case "~":
-		return matches(left, right)
+		return c.matches(left, right)
 	default:
 		return ordered(left, right, c.operator)
 	}
@@ -89,15 +91,18 @@ func (c comparison) eval(f *frame) (Value, error) {
 
 // matches applies a POSIX extended regular expression. An item without the
 // property never matches.
-func matches(subject, pattern Value) (Value, error) {
+func (c *comparison) matches(subject, pattern Value) (Value, error) {
 	if subject == nil {
 		return false, nil
 	}
-	re, err := regexp.CompilePOSIX(Format(pattern))
-	if err != nil {
-		return nil, Failf("bad regexp: %v", err)
+	if source := Format(pattern); c.compiled == nil || c.compiled.String() != source {
+		re, err := regexp.CompilePOSIX(source)
+		if err != nil {
+			return nil, Failf("bad regexp: %v", err)
+		}
+		c.compiled = re
 	}
-	return re.MatchString(Format(subject)), nil
+	return c.compiled.MatchString(Format(subject)), nil
 }
 
 func ordered(left, right Value, operator string) (Value, error) {
@@ -198,7 +203,7 @@ func (p *parser) comparison() (expression, error) {
 	for _, operator := range []string{"!=", "<=", ">=", "=", "<", ">", "~"} {
 		if p.accept(operator) {
 			right, err := p.concatenation()
-			return comparison{left: left, right: right, operator: operator}, err
+			return &comparison{left: left, right: right, operator: operator}, err
 		}
 	}
 	return left, nil

@@ -102,7 +102,7 @@ func (p *parser) dollar() (expression, error) {
 		return nil, p.syntax()
 	}
 	if p.where != nil && p.where.Properties[name] {
-		return property{name}, nil
+		return p.property(name), nil
 	}
 	return variable{name}, nil
 }

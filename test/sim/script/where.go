@@ -16,9 +16,15 @@ func (w word) eval(*frame) (Value, error) { return w.value, nil }
 // means the property, on either side of an operator.
 func (p *parser) bareword(name string) expression {
 	if p.where != nil && p.where.Properties[name] {
-		return property{name}
+		return p.property(name)
 	}
 	return word{literal(name)}
+}
+
+// property is a property that the filter looks at.
+func (p *parser) property(name string) property {
+	p.uses[name] = true
+	return property{name}
 }
 
 // atID reports whether the next term of a filter is about .id, whose dot is

@@ -73,6 +73,7 @@ func codeTable() []codeRow {
 		{rds.ErrUnreachable, codes.Unavailable},
 		{rds.ErrNotReady, codes.Unavailable},
 		{rds.ErrUnreadable, codes.Unavailable},
+		{rds.ErrTooLarge, codes.Unavailable},
 		{rds.ErrWentBack, codes.Unavailable},
 		{rds.ErrPermission, codes.PermissionDenied},
 		{rds.ErrNoPool, codes.InvalidArgument},
