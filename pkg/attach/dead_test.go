@@ -13,7 +13,7 @@ type fakeAppliance struct {
 	mu           sync.Mutex
 	record, seen *Record
 	failed       error
-	incomplete   error
+	onRefresh    func()
 	asked        int
 	restored     []string
 	refreshed    int
@@ -23,7 +23,10 @@ func (f *fakeAppliance) Refresh(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refreshed++
-	return errors.Join(f.failed, f.incomplete)
+	if f.onRefresh != nil {
+		f.onRefresh()
+	}
+	return f.failed
 }
 
 func (f *fakeAppliance) SeenRecord(string) (Record, bool) {

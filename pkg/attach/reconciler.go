@@ -22,7 +22,7 @@ const (
 const (
 	// refreshTimeout bounds one Refresh, which is one command.
 	refreshTimeout = 30 * time.Second
-	// refreshRetry is the delay until the next Refresh after one has failed. It is short: the appliance may have gone back
+	// refreshRetry is the least delay until the next Refresh, and that after one has failed. It is short: the appliance may have gone back
 	// in time while it was away, and must be checked soon after it is back.
 	refreshRetry = 10 * time.Second
 )
@@ -164,30 +164,50 @@ func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLim
 			}
 		})
 	}
-	r.enqueueAll(queue)
+	r.enqueueAll(queue) // a stale attachment is found without the appliance
 	resync := time.NewTicker(r.config.Resync)
 	defer resync.Stop()
-	for {
-		// A stale attachment is found without the appliance, so the first pass doesn't wait for it. A dead one needs records.
-		var retry <-chan time.Time
-		if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
+	for due := false; ctx.Err() == nil; {
+		err := r.refresh(ctx)
+		if err != nil && ctx.Err() == nil {
 			logger.Error(err, "Could not read the appliance's records; trying again", "after", refreshRetry)
-			retry = time.After(refreshRetry)
 		}
-		r.enqueueAll(queue)
+		// Nothing is known anew after an error, and what is due to be looked at later mustn't be looked at now.
+		if err == nil || due {
+			r.enqueueAll(queue)
+		}
+		due = r.awaitRefresh(ctx, resync.C, err != nil)
+	}
+	logger.Info("Stopping; waiting for the workers")
+	return nil
+}
+
+// awaitRefresh waits until the records have to be read again, and reports whether that is because a resync is due. A Refresh
+// that failed is repeated after refreshRetry. Resync counts from then on, too: a Refresh that loses the connection to the
+// appliance must not bring about the next one at once.
+func (r *Reconciler) awaitRefresh(ctx context.Context, resync <-chan time.Time, failed bool) (due bool) {
+	pause := time.NewTimer(refreshRetry)
+	defer pause.Stop()
+	var asked <-chan struct{}
+	for {
 		select {
-		case <-resync.C:
-		case <-retry:
-		case <-r.resync:
+		case <-resync:
+			return true
+		case <-pause.C:
+			if failed {
+				return false
+			}
+			asked = r.resync
+		case <-asked:
+			return false
 		case <-ctx.Done():
-			logger.Info("Stopping; waiting for the workers")
-			return nil
+			return false
 		}
 	}
 }
 
-// Resync has every record of the appliance read again and every attachment checked soon. It is called when the
-// appliance may have gone back in time. It never blocks.
+// Resync has every record of the appliance read again and every attachment checked soon: at once, unless that was done less
+// than refreshRetry ago. It is called when the appliance may have gone back in time. It never blocks.
 func (r *Reconciler) Resync() {
 	select {
 	case r.resync <- struct{}{}:

@@ -78,35 +78,57 @@ func TestRefreshIsRetriedUntilTheApplianceIsBack(t *testing.T) {
 	})
 }
 
-// A volume that went back in time while nobody asked for it is restored as soon as its record was read, be it one of
-// those that an appliance lists while it boots; then the records are read again until they are complete.
+// A volume that went back in time while nobody asked for it is restored as soon as its record was read.
 func TestAVolumeThatWentBackIsFoundByTheRefresh(t *testing.T) {
-	for name, incomplete := range map[string]error{"complete": nil, "incomplete": errors.New("not ready")} {
-		t.Run(name, func(t *testing.T) { findWhatWentBack(t, incomplete) })
-	}
-}
-
-func findWhatWentBack(t *testing.T, incomplete error) {
-	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := clusterWith(grantedOnA())
 		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
 		valid, old := recordOf("nqn-7", 7, nodeA()), recordOf("nqn-5", 5, nodeB())
 		appliance := &fakeAppliance{seen: valid, record: valid}
 		r := runOn(t, cluster, appliance)
-		appliance.change(func() { appliance.seen, appliance.record, appliance.incomplete = old, old, incomplete })
+		advance(refreshRetry)
+		appliance.change(func() { appliance.seen, appliance.record = old, old })
 		r.Resync()
 		synctest.Wait()
 		appliance.change(func() {
 			if len(appliance.restored) == 0 {
 				t.Error("not restored")
 			}
-			appliance.seen, appliance.record = valid, valid
 		})
-		before := appliance.refreshes()
-		advance(refreshRetry)
-		if again := appliance.refreshes() > before; again != (incomplete != nil) {
-			t.Errorf("read again: %t", again)
+	})
+}
+
+// An appliance that is away must not have attachments looked at more often than their back-off and the resync do: each look
+// is a question to the API server.
+func TestAFailingRefreshLeavesTheBackOffAlone(t *testing.T) {
+	looks := func(failed error) int {
+		var count int
+		synctest.Test(t, func(t *testing.T) {
+			cluster := clusterWith(attachmentOnA())
+			cluster.liveErr = errors.New("no answer")
+			runOn(t, cluster, &fakeAppliance{failed: failed})
+			advance(9 * time.Minute)
+			cluster.mu.Lock()
+			defer cluster.mu.Unlock()
+			count = cluster.asked
+		})
+		return count
+	}
+	if well, away := looks(nil), looks(errors.New("connection refused")); away > well {
+		t.Errorf("asked for the node %d times while the appliance was away, and %d times otherwise", away, well)
+	}
+}
+
+// A Refresh that ends the connection to the appliance, as one that takes too long does, asks for the next one.
+func TestARefreshDoesNotBringAboutTheNextAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		appliance := &fakeAppliance{}
+		r := runOn(t, clusterWith(attachmentOnA()), appliance)
+		appliance.change(func() { appliance.onRefresh = r.Resync })
+		r.Resync()
+		advance(10 * time.Minute)
+		if got, most := appliance.refreshes(), 1+int(10*time.Minute/refreshRetry); got > most {
+			t.Errorf("read %d times in ten minutes, want at most %d", got, most)
 		}
 	})
 }
