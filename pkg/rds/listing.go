@@ -107,18 +107,14 @@ func (l listing) condition(cmd *command, p page) string {
 //
 // Errors are those of run, and ErrTooLarge.
 func (c *Client) list(ctx context.Context, what listing) (reply, error) {
-	whole := reply{uptime: math.MaxInt64}
-	for pages := []page{{}}; len(pages) > 0; {
-		answers := make([]reply, len(pages))
-		group, bounded := errgroup.WithContext(ctx)
-		group.SetLimit(pagesInFlight)
-		for i, page := range pages {
-			group.Go(func() (err error) {
-				answers[i], err = c.listPage(bounded, what, page)
-				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
+	whole, err := c.listPage(ctx, what, page{})
+	if err != nil || !whole.many {
+		return whole, err
+	}
+	whole = reply{uptime: math.MaxInt64}
+	for pages := (page{}).split(what.alien); len(pages) > 0; {
+		answers, err := c.listPages(ctx, what, pages)
+		if err != nil {
 			return reply{}, err
 		}
 		var parts []page
@@ -132,6 +128,20 @@ func (c *Client) list(ctx context.Context, what listing) (reply, error) {
 		pages = parts
 	}
 	return whole, nil
+}
+
+// listPages reads several pages at a time, and returns their replies in the same order.
+func (c *Client) listPages(ctx context.Context, what listing, pages []page) ([]reply, error) {
+	answers := make([]reply, len(pages))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(pagesInFlight)
+	for i, page := range pages {
+		group.Go(func() (err error) {
+			answers[i], err = c.listPage(ctx, what, page)
+			return err
+		})
+	}
+	return answers, group.Wait()
 }
 
 // listPage reads one page. Its reply has many set if the page has to be split.

@@ -29,7 +29,10 @@ type apiServer struct {
 	// failing makes requests fail, one in so many; 0 for none. While it is hanging, requests are taken and never answered.
 	failing int
 	hanging bool
-	nodes   map[string]attach.Node
+	// restores counts how often a backup was restored. The API server was down then, so whoever was about to write something
+	// begins anew.
+	restores int
+	nodes    map[string]attach.Node
 	// csiNodes are the node IDs that kubelets registered; they go with their Node.
 	csiNodes map[string]string
 	// lastInUse is what a Node said was in use when it was deleted.

@@ -312,13 +312,16 @@ func (p *process) sync(seen attach.Attachment) error {
 	if err != nil {
 		return err
 	}
-	current := p.w.api.attachments[seen.Name].Attachment
+	current, restores := p.w.api.attachments[seen.Name].Attachment, p.w.api.restores
 	grant, err := p.publish(v, nodeID)
 	if err != nil {
 		return err
 	}
 	if err := p.w.api.request(p.context()); err != nil {
 		return err
+	}
+	if p.w.api.restores != restores {
+		return errAPI
 	}
 	// The status is patched without a precondition on the version.
 	if now := p.w.api.attachments[seen.Name]; now != nil && now.UID == current.UID {
@@ -339,11 +342,15 @@ func (p *process) detach(v *volume, seen attach.Attachment) error {
 	if nodeID == "" {
 		return errMissing
 	}
+	restores := p.w.api.restores
 	if err := p.unpublish(v, nodeID); err != nil {
 		return err
 	}
 	if err := p.w.api.request(p.context()); err != nil {
 		return err
+	}
+	if p.w.api.restores != restores {
+		return errAPI
 	}
 	current = p.w.api.attachments[seen.Name]
 	if current == nil || current.UID != seen.UID {

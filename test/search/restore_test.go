@@ -33,6 +33,7 @@ func (s *apiServer) backup() *backup {
 // is new to everybody.
 func (s *apiServer) restore(taken *backup) {
 	s.revision++
+	s.restores++
 	s.changed()
 	for name, node := range taken.nodes {
 		if now, found := s.nodes[name]; !found || now.Machine != node.Machine {
