@@ -2,9 +2,11 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -20,6 +22,8 @@ type Server struct {
 	socket   string
 	services Services
 	observe  Observer
+	// serving is the socket while it is served.
+	serving atomic.Pointer[socket]
 }
 
 // Services are the services of a process. Identity must be set, and at least one of the others; nil stands for none.
@@ -38,6 +42,18 @@ func NewServer(endpoint string, services Services, observe Observer) (*Server, e
 	return &Server{socket: socket, services: services, observe: observe}, nil
 }
 
+// Healthy returns nil if calls to the socket arrive here, and an error that says why they don't. A second process, which
+// somebody started by mistake or before this one had ended, may have taken the path. It is safe for concurrent use.
+func (s *Server) Healthy() error {
+	serving := s.serving.Load()
+	if serving == nil {
+		return errNotServing
+	}
+	return serving.mine()
+}
+
+var errNotServing = errors.New("the CSI socket isn't served")
+
 // Run serves until ctx ends, and then lets calls in flight finish for up to ten seconds. It returns an error if it
 // can't listen or serve. It removes nothing from the socket's path but a socket that nobody serves.
 func (s *Server) Run(ctx context.Context) error {
@@ -45,6 +61,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.serving.Store(listener)
+	defer s.serving.Store(nil)
 	logger := klog.FromContext(ctx)
 	withLogger := func(call context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		return handle(klog.NewContext(call, logger), request)

@@ -44,11 +44,24 @@ func listenAt(ctx context.Context, path string) (*socket, error) {
 	return &socket{Listener: listener, path: path, made: made}, nil
 }
 
+// mine returns nil if the path still leads to this socket.
+func (s *socket) mine() error {
+	now, err := os.Lstat(s.path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the CSI socket is gone, so that no call arrives: %w", err)
+	case !os.SameFile(s.made, now):
+		return fmt.Errorf("%w: %s leads to another process, which gets every call", errSocketTaken, s.path)
+	default:
+		return nil
+	}
+}
+
 // Close stops listening, and removes the socket unless another one has taken its place.
 func (s *socket) Close() error {
 	// Only once, and before the listener is closed: until then the kernel gives the inode to no other socket.
 	s.remove.Do(func() {
-		if now, err := os.Lstat(s.path); err == nil && os.SameFile(s.made, now) {
+		if s.mine() == nil {
 			_ = os.Remove(s.path) // the next process replaces one that stays
 		}
 	})

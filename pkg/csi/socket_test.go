@@ -25,7 +25,12 @@ func serverAt(t *testing.T, path string) *Server {
 // returns when the server answers, which must be the only one at the path.
 func startAt(t *testing.T, path string) func() error {
 	t.Helper()
-	server := serverAt(t, path)
+	return startServer(t, serverAt(t, path))
+}
+
+func startServer(t *testing.T, server *Server) func() error {
+	t.Helper()
+	path := server.socket
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
@@ -159,5 +164,37 @@ func TestAServerRemovesOnlyItsOwnSocket(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the other process' socket is gone: %v", err)
+	}
+}
+
+// Whoever else gets the calls, this process isn't healthy.
+func TestHealthIsAboutTheOwnSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "csi.sock")
+	server := serverAt(t, path)
+	if err := server.Healthy(); !errors.Is(err, errNotServing) {
+		t.Errorf("before: got %v", err)
+	}
+	stop := startServer(t, server)
+	if err := server.Healthy(); err != nil {
+		t.Errorf("serving: got %v", err)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Healthy(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its socket is gone: got %v", err)
+	}
+	otherAt(t, path)
+	if err := server.Healthy(); !errors.Is(err, errSocketTaken) || !strings.Contains(err.Error(), path) {
+		t.Errorf("another process serves the path: got %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if err := server.Healthy(); !errors.Is(err, errNotServing) {
+		t.Errorf("afterwards: got %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the other process's socket: %v", err)
 	}
 }

@@ -117,7 +117,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
 		},
 		func(ctx context.Context) error {
-			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready))
+			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready, server.Healthy))
 		}), nil
 }
 
@@ -242,12 +242,12 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 	return nil
 }
 
-// healthyWhen returns the check that /healthz makes.
-func healthyWhen(ready func() bool) func() error {
+// healthyWhen returns the check that /healthz makes: the process is ready, and reachable.
+func healthyWhen(ready func() bool, reachable func() error) func() error {
 	return func() error {
 		if !ready() {
 			return errors.New("the caches of nodes and attachments are not filled yet")
 		}
-		return nil
+		return reachable()
 	}
 }

@@ -111,7 +111,7 @@ func RunNode(ctx context.Context, options NodeOptions, connector node.Connector)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
-		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), func() error { return nil })
+		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), server.Healthy)
 	})
 	return group.Wait()
 }
