@@ -21,13 +21,30 @@ const formatLimit = 5 * time.Minute
 // before.
 const blkidNothing = 2
 
+// blkidAmbivalent is the exit status of blkid if it found several filesystems.
+const blkidAmbivalent = 8
+
+// Two questions are asked of a device, and neither answers the other. holds says whether a filesystem may be mounted: it is
+// there, whatever the data in it looks like. probe says whether anything is there at all: only a device on which blkid
+// recognises nothing, and whose edges are blank, may be formatted.
+
+// holds reports whether the device has a filesystem of this kind. What else the device may look like doesn't count: pages
+// of a database and images of disks, which are the data of this filesystem, look like other filesystems.
+func (h *Host) holds(ctx context.Context, device, kind string) (bool, error) {
+	found, err := h.blkid(ctx, device, "--match-types", kind)
+	return found == kind, err
+}
+
 // probe returns the name of the filesystem on the device, a description of anything else that blkid recognises, or ""
-// for nothing. It reads the device itself, not blkid's cache.
-func (h *Host) probe(ctx context.Context, device string) (string, error) {
+// for nothing.
+func (h *Host) probe(ctx context.Context, device string) (string, error) { return h.blkid(ctx, device) }
+
+// blkid reads the device itself, not blkid's cache.
+func (h *Host) blkid(ctx context.Context, device string, options ...string) (string, error) {
 	if _, err := readEdges(device); err != nil {
 		return "", err
 	}
-	output, err := h.run(ctx, "blkid", "--probe", "--output", "export", device)
+	output, err := h.run(ctx, "blkid", append(append([]string{"--probe", "--output", "export"}, options...), device)...)
 	var exit utilexec.ExitError
 	switch {
 	case err == nil && output != "":
@@ -39,6 +56,8 @@ func (h *Host) probe(ctx context.Context, device string) (string, error) {
 		return fmt.Sprintf("no filesystem but %q", output), nil
 	case errors.As(err, &exit) && exit.ExitStatus() == blkidNothing && output == "":
 		return "", nil
+	case errors.As(err, &exit) && exit.ExitStatus() == blkidAmbivalent:
+		return "more than one filesystem (wipefs on the node lists them)", nil
 	case err == nil:
 		return "", fmt.Errorf("probe %s: blkid found something and named nothing", device)
 	default:
@@ -49,12 +68,17 @@ func (h *Host) probe(ctx context.Context, device string) (string, error) {
 // Format makes the wanted filesystem on a device that is proven blank. It changes nothing if the filesystem exists
 // already. Anything else on the device may be data, and is an error: failure.ErrNotBlank or failure.ErrOtherFilesystem.
 func (h *Host) Format(ctx context.Context, device string, wanted Filesystem) error {
+	there, err := h.holds(ctx, device, wanted.Kind)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", failure.ErrNotBlank, err)
+	case there:
+		return nil
+	}
 	found, err := h.probe(ctx, device)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", failure.ErrNotBlank, err)
-	case found == wanted.Kind:
-		return nil
 	case found != "":
 		return fmt.Errorf("%w: %s holds %s, %s was asked for", failure.ErrOtherFilesystem, device, found, wanted.Kind)
 	case wanted.ReadOnly:

@@ -13,12 +13,13 @@ import (
 // It returns failure.ErrOtherFilesystem if the device doesn't have the wanted filesystem, failure.ErrDamaged if the
 // filesystem can't be repaired, or the error of a command.
 func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Filesystem) error {
-	found, err := h.probe(ctx, device.Path)
+	there, err := h.holds(ctx, device.Path, wanted.Kind)
 	if err != nil {
 		return err
 	}
-	if found != wanted.Kind {
-		return fmt.Errorf("%w: %s holds %s, %s was asked for", failure.ErrOtherFilesystem, device.Path, cmp.Or(found, "nothing"), wanted.Kind)
+	if !there {
+		found, err := h.probe(ctx, device.Path)
+		return errors.Join(fmt.Errorf("%w: %s holds %s, %s was asked for", failure.ErrOtherFilesystem, device.Path, cmp.Or(found, "nothing"), wanted.Kind), err)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stage at %s: %w", path, err)
