@@ -73,7 +73,7 @@ func (n *Service) expand(ctx context.Context, id rds.VolumeID, path string, want
 	}
 	for _, m := range mounts {
 		if !host.IsDeviceNode(m) && !host.ReadOnly(m) {
-			return size, n.host.Grow(ctx, live.Path, m.MountPoint)
+			return size, n.host.Grow(ctx, live.Path, m.MountPoint, m.FsType)
 		}
 	}
 	return size, nil

@@ -2,6 +2,7 @@ package node
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,9 @@ func TestStagingGrowsTheFilesystem(t *testing.T) {
 			if _, err := w.NodeStageVolume(t.Context(), request); err != nil {
 				t.Fatal(err)
 			}
-			// A first call may have been interrupted between mounting and growing.
-			if got := w.commands.count(want); got != calls+1 {
+			// A first call may have been interrupted between mounting and growing. An ext4 is grown before it is mounted, too.
+			times := calls + map[string]int{"ext4": 2, "xfs": 1}[kind]
+			if got := w.commands.count(want); got != times {
 				t.Errorf("%s: %s ran %d times after %d calls: %v", kind, want, got, calls+1, w.commands.ran)
 			}
 		}
@@ -39,8 +41,8 @@ func TestFilesystemThatCannotBeGrown(t *testing.T) {
 	w := newNodeWorld(t)
 	w.commands.answers = map[string]answer{"resize2fs": {"can't", 1}}
 	w.mustStage(t, epochA)
-	if _, err := w.NodeExpandVolume(t.Context(), w.expandRequest(w.staging, 0)); err == nil {
-		t.Error("expand with a failing resize2fs = success, want an error")
+	if _, err := w.NodeExpandVolume(t.Context(), w.expandRequest(w.staging, 0)); err == nil || !strings.Contains(err.Error(), "CAP_SYS_RESOURCE") {
+		t.Errorf("expand with a failing resize2fs: got %v, want an error that names the capability", err)
 	}
 }
 

@@ -22,31 +22,52 @@ const (
 	e2fsckUncorrected = 4
 )
 
-// fsck has e2fsck replay the journal of an ext4 filesystem, and repair what can be repaired without loss (-p). It
-// returns failure.ErrDamaged if e2fsck can't repair it. It does nothing if the filesystem is mounted, in whatever mount
-// namespace, or is to be read only. Nor does it check xfs, which replays its log when it is mounted; other repairs of
-// it need a decision by people.
-func (h *Host) fsck(ctx context.Context, device Device, wanted Filesystem) error {
-	if wanted.Kind != ext4 || wanted.ReadOnly {
-		return nil
-	}
+// prepareExt4 checks an ext4 filesystem that nobody has mounted, in whatever mount namespace, and grows it to the size of
+// its device. It returns failure.ErrDamaged if e2fsck can't repair it. xfs needs neither: it replays its log and grows when
+// it is mounted, and other repairs of it need a decision by people.
+func (h *Host) prepareExt4(ctx context.Context, device Device) error {
 	if claimed, err := h.claimed(device); err != nil || claimed {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fsckLimit)
 	defer cancel()
-	output, err := h.run(ctx, "e2fsck", "-p", device.Path)
+	if err := h.fsck(ctx, device.Path, "-p"); err != nil {
+		return err
+	}
+	return h.growUnmounted(ctx, device.Path)
+}
+
+// growUnmounted grows an ext4 filesystem that isn't mounted: to grow one that is, the kernel wants CAP_SYS_RESOURCE.
+// resize2fs refuses to grow a filesystem that wasn't checked in full since it was mounted. A filesystem that can't grow is
+// only logged, since it can be used as it is. If the check finds damage, the error is failure.ErrDamaged.
+func (h *Host) growUnmounted(ctx context.Context, device string) error {
+	if _, err := h.run(ctx, "resize2fs", device); err == nil {
+		return nil
+	}
+	if err := h.fsck(ctx, device, "-p", "-f"); err != nil {
+		return err
+	}
+	if output, err := h.run(ctx, "resize2fs", device); err != nil {
+		klog.FromContext(ctx).Error(err, "Could not grow a filesystem before mounting it", "device", device, "output", output)
+	}
+	return nil
+}
+
+// fsck has e2fsck replay the journal, and repair what can be repaired without loss (-p). It returns failure.ErrDamaged if
+// e2fsck can't repair the filesystem.
+func (h *Host) fsck(ctx context.Context, device string, options ...string) error {
+	output, err := h.run(ctx, "e2fsck", append(options, device)...)
 	exit, exited := errors.AsType[utilexec.ExitError](err)
 	switch {
 	case err == nil:
 		return nil
 	case exited && exit.ExitStatus() == e2fsckCorrected:
-		klog.FromContext(ctx).Info("Corrected a filesystem before mounting it", "device", device.Path, "output", output)
+		klog.FromContext(ctx).Info("Corrected a filesystem before mounting it", "device", device, "output", output)
 		return nil
 	case exited && exit.ExitStatus() > 0 && exit.ExitStatus()&e2fsckUncorrected != 0:
-		return fmt.Errorf("%w: %s: e2fsck -p: %s", failure.ErrDamaged, adviceOn(device.Path, wanted.Kind), output)
+		return fmt.Errorf("%w: %s: e2fsck -p: %s", failure.ErrDamaged, adviceOn(device, ext4), output)
 	default:
-		return fmt.Errorf("check %s before mounting it: e2fsck -p: %w: %s", device.Path, err, output)
+		return fmt.Errorf("check %s before mounting it: e2fsck -p: %w: %s", device, err, output)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
-// Mount mounts the device at path. Before that it checks an ext4 filesystem, and repairs it if no data is lost by that.
-// It returns failure.ErrOtherFilesystem if the device doesn't have the wanted filesystem, failure.ErrDamaged if the
+// Mount mounts the device at path. Before that it checks an ext4 filesystem, repairs it if no data is lost by that, and
+// grows it, unless it is to be read only. It returns failure.ErrOtherFilesystem if the device doesn't have the wanted filesystem, failure.ErrDamaged if the
 // filesystem can't be repaired, or the error of a command.
 func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Filesystem) error {
 	there, err := h.holds(ctx, device.Path, wanted.Kind)
@@ -24,8 +24,10 @@ func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Fil
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stage at %s: %w", path, err)
 	}
-	if err := h.fsck(ctx, device, wanted); err != nil {
-		return err
+	if wanted.Kind == ext4 && !wanted.ReadOnly {
+		if err := h.prepareExt4(ctx, device); err != nil {
+			return err
+		}
 	}
 	if err := h.mounter.Mount(device.Path, path, wanted.Kind, wanted.mountOptions()); err != nil {
 		return fmt.Errorf("stage at %s (%s): %w", path, adviceOn(device.Path, wanted.Kind), err)
