@@ -135,7 +135,8 @@ func (t *truth) cleared(a attach.Attachment) {
 	}
 	v := t.w.volumeOf(a.Volume)
 	d, _ := t.w.storage.disk(v)
-	if !a.Attached || a.Grant.SubsystemNQN == nqnOf(d) && d.record.HeldBy(a.NodeID) {
+	// A record of the past admits whom a later one, which the worker may have read, had shut out.
+	if !a.Attached || a.Grant.SubsystemNQN == nqnOf(d) && d.record.HeldBy(a.NodeID) && !t.wentBack(v, d) {
 		t.breaks("cleared the attachment of %s to %s, whose machine lives and which is admitted", v.pv, a.NodeName)
 	}
 	for _, pod := range t.w.api.podsOn(a.NodeName, a.Volume) {
