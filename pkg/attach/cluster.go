@@ -41,8 +41,9 @@ type PublishCluster interface {
 	AwaitAttachment(ctx context.Context, name string) (Attachment, bool)
 	// CachedAttachmentsOf returns the attachments of a volume.
 	CachedAttachmentsOf(volumeHandle string) []Attachment
-	// AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume or its node.
-	AttachmentsChanged(volumeHandle string) <-chan struct{}
+	// AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume or its node. It
+	// is of no use after ctx has ended.
+	AttachmentsChanged(ctx context.Context, volumeHandle string) <-chan struct{}
 	// LiveAttachmentsOf lists every attachment of a volume, including those that aren't in the cache yet.
 	LiveAttachmentsOf(ctx context.Context, volumeHandle string) ([]Attachment, error)
 }

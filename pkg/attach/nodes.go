@@ -203,6 +203,6 @@ func (n *Nodes) validGrants(ctx context.Context, volumeHandle string, attachment
 }
 
 // Changed returns a channel that is closed at the next event about an attachment of the volume or its node.
-func (n *Nodes) Changed(volumeHandle string) <-chan struct{} {
-	return n.cluster.AttachmentsChanged(volumeHandle)
+func (n *Nodes) Changed(ctx context.Context, volumeHandle string) <-chan struct{} {
+	return n.cluster.AttachmentsChanged(ctx, volumeHandle)
 }

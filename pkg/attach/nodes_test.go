@@ -67,7 +67,7 @@ func (f *fakeKubernetes) LiveAttachmentsOf(context.Context, string) ([]Attachmen
 	return slices.Collect(maps.Values(f.liveVA)), f.listFailed
 }
 
-func (f *fakeKubernetes) AttachmentsChanged(string) <-chan struct{} { return nil }
+func (f *fakeKubernetes) AttachmentsChanged(context.Context, string) <-chan struct{} { return nil }
 
 const (
 	testDriver = "rds.csi.example.com"

@@ -38,4 +38,4 @@ func (RecordNodes) Grants(context.Context, string) ([]Grant, error) {
 }
 
 // Changed returns a channel that is never closed: nothing announces that a holder is detached.
-func (RecordNodes) Changed(string) <-chan struct{} { return nil }
+func (RecordNodes) Changed(context.Context, string) <-chan struct{} { return nil }

@@ -283,6 +283,21 @@ func TestPodWatchesEndWithWhoWaits(t *testing.T) {
 	})
 }
 
+// An attachment may be gone before its worker asks for the pods. Then no event ends the watch any more.
+func TestAnAttachmentThatIsGoneLeavesNoPodWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startController(t, volume(), pod("user"))
+		settle()
+		gone := attach.Attachment{Name: "gone", NodeName: "node-a", PV: "pv-1"}
+		if pods, err := c.cluster.PodsUsing(t.Context(), gone); err != nil || len(pods) != 1 {
+			t.Errorf("got %v, %v, want the pod", pods, err)
+		}
+		if n := len(c.cluster.pods.byNode); n != 0 {
+			t.Errorf("%d pod watches for an attachment that doesn't exist", n)
+		}
+	})
+}
+
 // A request to the API server that fails proves nothing.
 func TestAFailingAPIServerClearsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

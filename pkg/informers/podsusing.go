@@ -20,6 +20,10 @@ func (c *Cluster) PodsUsing(ctx context.Context, attachment attach.Attachment) (
 		return nil, nil
 	}
 	pods, err := c.pods.on(ctx, attachment)
+	if _, found := c.CachedAttachment(attachment.Name); !found {
+		// The event of its deletion may have come before the watch began to wait for it, and there will be no other.
+		c.pods.stopWaiting(attachment.NodeName, attachment.Name)
+	}
 	if err != nil {
 		return nil, err
 	}

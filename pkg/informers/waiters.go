@@ -13,19 +13,38 @@ import (
 // handle of a volume. A handle has slashes and a name has none, so keys can't collide.
 type waiters struct {
 	mu    sync.Mutex
-	byKey map[string]chan struct{}
+	byKey map[string]*signal
 }
 
-func newWaiters() *waiters { return &waiters{byKey: map[string]chan struct{}{}} }
+// signal is closed at the next event. users is how many callers may still wait for it.
+type signal struct {
+	closed chan struct{}
+	users  int
+}
 
-// signal returns a channel that is closed at the next event about the key.
-func (w *waiters) signal(key string) <-chan struct{} {
+func newWaiters() *waiters { return &waiters{byKey: map[string]*signal{}} }
+
+// signal returns a channel that is closed at the next event about the key, for as long as ctx lasts.
+func (w *waiters) signal(ctx context.Context, key string) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byKey[key] == nil {
-		w.byKey[key] = make(chan struct{})
+	s := w.byKey[key]
+	if s == nil {
+		s = &signal{closed: make(chan struct{})}
+		w.byKey[key] = s
 	}
-	return w.byKey[key]
+	s.users++
+	context.AfterFunc(ctx, func() { w.release(key, s) })
+	return s.closed
+}
+
+// release drops a signal that nobody can wait for any more.
+func (w *waiters) release(key string, s *signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.users--; s.users == 0 && w.byKey[key] == s {
+		delete(w.byKey, key)
+	}
 }
 
 // wake closes the channels of the keys.
@@ -33,8 +52,8 @@ func (w *waiters) wake(keys ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, key := range keys {
-		if signal := w.byKey[key]; signal != nil {
-			close(signal)
+		if s := w.byKey[key]; s != nil {
+			close(s.closed)
 			delete(w.byKey, key)
 		}
 	}
@@ -55,17 +74,18 @@ func (c *Cluster) wakeAttached(nodeName string) {
 }
 
 // AttachmentsChanged returns a channel that is closed at the next event about an attachment of the volume, or when a
-// node that it is attached to vanishes or becomes another machine.
-func (c *Cluster) AttachmentsChanged(handle string) <-chan struct{} { return c.waiters.signal(handle) }
+// node that it is attached to vanishes or becomes another machine. It is of no use after ctx has ended.
+func (c *Cluster) AttachmentsChanged(ctx context.Context, handle string) <-chan struct{} {
+	return c.waiters.signal(ctx, handle)
+}
 
 // AwaitAttachment returns an attachment as soon as the cache has it. found is false if ctx ended first.
 func (c *Cluster) AwaitAttachment(ctx context.Context, name string) (attachment attach.Attachment, found bool) {
-	// Otherwise the channel would be left in the map when the last request gives up. Other requests check again and take a
-	// new channel.
-	defer c.waiters.wake(name)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
 		// The channel is taken before the check, so that no event in between is missed.
-		signal := c.waiters.signal(name)
+		signal := c.waiters.signal(ctx, name)
 		if attachment, found = c.CachedAttachment(name); found {
 			return attachment, true
 		}

@@ -38,6 +38,35 @@ func TestAwaitAttachment(t *testing.T) {
 	})
 }
 
+// Whoever asks for a signal may never wait for it.
+func TestASignalThatNobodyWaitsForIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWaiters()
+		first, endFirst := context.WithCancel(t.Context())
+		second, endSecond := context.WithCancel(t.Context())
+		if w.signal(first, "x") != w.signal(second, "x") {
+			t.Error("two signals for one key")
+		}
+		endFirst()
+		synctest.Wait()
+		if len(w.byKey) != 1 {
+			t.Errorf("%d signals, want the one that somebody may still wait for", len(w.byKey))
+		}
+		w.wake("x")
+		later := w.signal(t.Context(), "x")
+		endSecond()
+		synctest.Wait()
+		if len(w.byKey) != 1 {
+			t.Errorf("%d signals, want the later one", len(w.byKey))
+		}
+		w.wake("x")
+		<-later
+		if len(w.byKey) != 0 {
+			t.Errorf("%d signals are left", len(w.byKey))
+		}
+	})
+}
+
 // A request that waits for a holder is woken when the holder's node is gone, even if nothing happened to the
 // attachment: a pod on the node keeps the attachment from being cleared.
 func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
@@ -61,7 +90,7 @@ func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := startController(t, node("node-a", "machine-a"), node("node-b", "machine-b"), volume(), pod("user"), attachment("held", driver, "node-a"))
 				settle()
-				changed := c.cluster.AttachmentsChanged("raid10/rds-csi/x")
+				changed := c.cluster.AttachmentsChanged(t.Context(), "raid10/rds-csi/x")
 				if err := test.change(c); err != nil {
 					t.Fatal(err)
 				}

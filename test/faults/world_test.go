@@ -47,7 +47,7 @@ func (leavingNodes) OthersGranted(string, attach.Record) []attach.NodeID { retur
 
 func (leavingNodes) Grants(context.Context, string) ([]attach.Grant, error) { return nil, nil }
 
-func (leavingNodes) Changed(string) <-chan struct{} { return nil }
+func (leavingNodes) Changed(context.Context, string) <-chan struct{} { return nil }
 
 // world is a driver and an appliance with at most one volume.
 type world struct {

@@ -205,7 +205,7 @@ func (c *cache) AwaitAttachment(ctx context.Context, name string) (attach.Attach
 	return c.CachedAttachment(name)
 }
 
-func (c *cache) AttachmentsChanged(handle string) <-chan struct{} {
+func (c *cache) AttachmentsChanged(_ context.Context, handle string) <-chan struct{} {
 	if c.signals[handle] == nil {
 		c.signals[handle] = make(chan struct{})
 	}

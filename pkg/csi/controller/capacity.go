@@ -12,7 +12,7 @@ import (
 // GetCapacity returns the free space for new volumes on the pool that the StorageClass's parameters name; without
 // parameters, on all pools together. It returns 0 for capabilities that no volume can have.
 func (c *Service) GetCapacity(ctx context.Context, request *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
-	if request.GetAccessibleTopology() != nil {
+	if len(request.GetAccessibleTopology().GetSegments()) > 0 {
 		return nil, &failure.InvalidError{Field: "accessible_topology", Want: "none: every node reaches the appliance"}
 	}
 	pool, least := "", leastFor(request.GetVolumeCapabilities())

@@ -54,8 +54,9 @@ type Nodes interface {
 	OthersGranted(handle string, record attach.Record) []attach.NodeID
 	// Grants returns, from live answers, the grants under which living nodes have the volume attached.
 	Grants(ctx context.Context, handle string) ([]attach.Grant, error)
-	// Changed returns a channel that is closed at the next event about an attachment of the volume, or its node.
-	Changed(handle string) <-chan struct{}
+	// Changed returns a channel that is closed at the next event about an attachment of the volume, or its node. It is of no
+	// use after ctx has ended.
+	Changed(ctx context.Context, handle string) <-chan struct{}
 }
 
 // Config is how the controller service works.

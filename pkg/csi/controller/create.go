@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/klog/v2"
@@ -92,10 +93,16 @@ func checkCreate(request *csi.CreateVolumeRequest) error {
 		return &failure.InvalidError{Field: "volume_content_source", Want: "none: this version makes empty volumes only"}
 	case len(request.GetMutableParameters()) > 0:
 		return &failure.InvalidError{Field: "mutable_parameters", Want: "none: nothing of a volume can be changed but its size"}
-	case request.GetAccessibilityRequirements() != nil:
+	case requiresTopology(request.GetAccessibilityRequirements()):
 		return &failure.InvalidError{Field: "accessibility_requirements", Want: "none: every node reaches the appliance"}
 	}
 	return nil
+}
+
+// requiresTopology reports whether a requirement names any segment. One that is there and empty requires nothing.
+func requiresTopology(requirement *csi.TopologyRequirement) bool {
+	return slices.ContainsFunc(slices.Concat(requirement.GetRequisite(), requirement.GetPreferred()),
+		func(topology *csi.Topology) bool { return len(topology.GetSegments()) > 0 })
 }
 
 // checkCapabilities checks a list of capabilities, which must not be empty.

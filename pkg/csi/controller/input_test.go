@@ -146,7 +146,9 @@ func spoilCreate() map[string]spoiler {
 	create("content", codes.InvalidArgument, "volume_content_source", func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} })
 	create("filesystem that the capability doesn't name", codes.InvalidArgument, parameterFilesystem, func(r *csi.CreateVolumeRequest) { r.Parameters[parameterFilesystem] = "xfs" })
 	create("mutable parameters", codes.InvalidArgument, "mutable_parameters", func(r *csi.CreateVolumeRequest) { r.MutableParameters = map[string]string{"iops": "1"} })
-	create("topology", codes.InvalidArgument, "accessibility_requirements", func(r *csi.CreateVolumeRequest) { r.AccessibilityRequirements = &csi.TopologyRequirement{} })
+	create("topology", codes.InvalidArgument, "accessibility_requirements", func(r *csi.CreateVolumeRequest) {
+		r.AccessibilityRequirements = &csi.TopologyRequirement{Preferred: []*csi.Topology{{Segments: map[string]string{"zone": "1"}}}}
+	})
 	// The name is taken, on another pool.
 	spoilers["pool unknown"] = spoiler{setParameter("pool", "raid5"), codes.AlreadyExists, "raid10"}
 	for what, name := range map[string]string{"missing": "", "of 129 bytes": strings.Repeat("x", 129), "of 1 MiB": strings.Repeat("x", requests.TooLong), "with a quote": `x"`, "with a line break": "x\ny"} {
@@ -171,7 +173,7 @@ func controllerSpoilers(rpc string, request proto.Message) map[string]spoiler {
 		spoilers["capacity_range missing"] = spoiler{requests.Clear("capacity_range"), codes.InvalidArgument, "capacity_range"}
 		spoilers["shrink"] = spoiler{requests.Set("capacity_range", &csi.CapacityRange{RequiredBytes: 16 * mebibyte, LimitBytes: 32 * mebibyte}), codes.OutOfRange, ""}
 	case "room":
-		spoilers["topology"] = spoiler{requests.Set("accessible_topology", &csi.Topology{}), codes.InvalidArgument, "accessible_topology"}
+		spoilers["topology"] = spoiler{requests.Set("accessible_topology", &csi.Topology{Segments: map[string]string{"zone": "1"}}), codes.InvalidArgument, "accessible_topology"}
 		for what, filesystem := range map[string]string{"unknown": "ntfs", "of 1 MiB": strings.Repeat("x", requests.TooLong)} {
 			spoilers["filesystem "+what] = spoiler{setParameter(parameterFilesystem, filesystem), codes.InvalidArgument, parameterFilesystem}
 		}

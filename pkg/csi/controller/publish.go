@@ -33,14 +33,7 @@ func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.Cont
 		return nil, err
 	}
 	defer ticket.done()
-	disk, err := c.tryPublish(ctx, ticket, wanted)
-	for errors.Is(err, errMayEndSoon) {
-		// Requested before the volume is looked at again, so that no event in between is missed.
-		changed := c.nodes.Changed(id.String())
-		if disk, err = c.tryPublish(ctx, ticket, wanted); !errors.Is(err, errMayEndSoon) || ticket.wait(ctx, changed) != nil {
-			break
-		}
-	}
+	disk, err := c.retry(ctx, ticket, func() (rds.Disk, error) { return c.tryPublish(ctx, ticket, wanted) })
 	if err == nil {
 		err = c.fences.wait(ctx, id)
 	}
@@ -53,6 +46,20 @@ func (c *Service) ControllerPublishVolume(ctx context.Context, request *csi.Cont
 	}
 	target := nvme.Target{SubsystemNQN: disk.SubsystemNQN, Address: c.config.Address, Port: c.config.Port}
 	return &csi.ControllerPublishVolumeResponse{PublishContext: publishcontext.Context{Target: target, Grant: grant}.Encode()}, nil
+}
+
+// retry tries again whenever something about the volume's attachments has changed, for as long as the error is
+// errMayEndSoon and the request may wait.
+func (c *Service) retry(ctx context.Context, ticket *ticket, try func() (rds.Disk, error)) (rds.Disk, error) {
+	disk, err := try()
+	for errors.Is(err, errMayEndSoon) {
+		// Requested before the volume is looked at again, so that no event in between is missed.
+		changed := c.nodes.Changed(ctx, ticket.id.String())
+		if disk, err = try(); !errors.Is(err, errMayEndSoon) || ticket.wait(ctx, changed) != nil {
+			break
+		}
+	}
+	return disk, err
 }
 
 // tryPublish locks the volume, decides and acts once. It returns errMayEndSoon if another try may succeed soon.

@@ -36,8 +36,6 @@ type ticket struct {
 	id    rds.VolumeID
 	// first is closed when every earlier request is done.
 	first chan struct{}
-	// counted is set once the request counts against the limit.
-	counted bool
 }
 
 func newPublishQueue(limit int, await func(context.Context, <-chan struct{}) error) *publishQueue {
@@ -75,9 +73,10 @@ func (q *publishQueue) join(ctx context.Context, id rds.VolumeID) (*ticket, erro
 // wait waits until the signal is closed. It returns an error when the time is over, or at once if too many requests
 // wait already.
 func (t *ticket) wait(ctx context.Context, signal <-chan struct{}) error {
-	if !t.count() {
+	if !t.queue.count() {
 		return fmt.Errorf("%w: %d requests wait already", failure.ErrBusy, t.queue.limit)
 	}
+	defer t.queue.uncount()
 	limit := time.Now().Add(maxWait)
 	if deadline, has := ctx.Deadline(); has {
 		limit = deadline.Add(-waitMargin)
@@ -87,15 +86,21 @@ func (t *ticket) wait(ctx context.Context, signal <-chan struct{}) error {
 	return t.queue.await(ctx, signal)
 }
 
-// count counts the request against the limit, and reports whether it may wait.
-func (t *ticket) count() bool {
-	t.queue.mu.Lock()
-	defer t.queue.mu.Unlock()
-	if !t.counted && t.queue.waiting < t.queue.limit {
-		t.counted = true
-		t.queue.waiting++
+// count counts a request that waits from now on. It returns false if too many wait already.
+func (q *publishQueue) count() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting >= q.limit {
+		return false
 	}
-	return t.counted
+	q.waiting++
+	return true
+}
+
+func (q *publishQueue) uncount() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting--
 }
 
 // done removes the request from the queue. The next one of the volume becomes the first.
@@ -103,9 +108,6 @@ func (t *ticket) done() {
 	q := t.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if t.counted {
-		q.waiting--
-	}
 	tickets := q.tickets[t.id]
 	wasFirst := tickets[0] == t
 	tickets = slices.DeleteFunc(tickets, func(other *ticket) bool { return other == t })

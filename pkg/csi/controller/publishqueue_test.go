@@ -124,6 +124,31 @@ func TestTheQueueIsBoundedInNumber(t *testing.T) {
 	})
 }
 
+// Who has waited and works now keeps nobody else from waiting.
+func TestOnlyThoseWhoWaitCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queue := newPublishQueue(1, awaitSignal)
+		working, err := queue.join(t.Context(), volumeNamed("v"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer working.done()
+		closed := make(chan struct{})
+		close(closed)
+		if err := working.wait(t.Context(), closed); err != nil {
+			t.Fatal(err)
+		}
+		other, err := queue.join(t.Context(), volumeNamed("w"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.done()
+		if err := other.wait(t.Context(), closed); err != nil {
+			t.Errorf("got %v, want that another request may wait", err)
+		}
+	})
+}
+
 func TestTheQueueIsBoundedInTime(t *testing.T) {
 	for name, test := range map[string]struct{ deadline, waited time.Duration }{
 		"deadline of the call": {15 * time.Second, 15*time.Second - waitMargin},

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"cmp"
 	"errors"
 	"fmt"
@@ -101,7 +102,8 @@ func TestTheLargestVolumeFitsOnOnePool(t *testing.T) {
 	})
 	w := &controllerWorld{nodes: &fakeNodes{}, sim: simulator, config: config}
 	w.restart(t)
-	response, err := w.GetCapacity(t.Context(), &csi.GetCapacityRequest{})
+	// external-provisioner sends an empty topology for a driver without any.
+	response, err := w.GetCapacity(t.Context(), &csi.GetCapacityRequest{AccessibleTopology: &csi.Topology{}})
 	if err != nil || response.GetAvailableCapacity() != 14<<30 || response.GetMaximumVolumeSize().GetValue() != 10<<30 {
 		t.Errorf("got %v, %v, want 14 GiB, 10 GiB of them in one piece", response, err)
 	}
@@ -136,6 +138,34 @@ func TestAVolumeGrowsWhileNobodyHasIt(t *testing.T) {
 	}
 	if _, err := w.expand(t, volume, 64<<30); failure.Code(err) != codes.ResourceExhausted {
 		t.Errorf("beyond the pool: %v, want RESOURCE_EXHAUSTED", err)
+	}
+}
+
+// A detach that is under way is waited for, as a publish waits for it.
+func TestGrowthWaitsForADetach(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	w.setHolder(nodeA, attach.HolderDetaching, time.Now())
+	w.nodes.changed = make(chan struct{})
+	waiting := make(chan struct{})
+	w.await = func(ctx context.Context, signal <-chan struct{}) error {
+		close(waiting)
+		return awaitSignal(ctx, signal)
+	}
+	w.restart(t)
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.expand(t, volume, 100*mebibyte)
+		done <- err
+	}()
+	<-waiting
+	if err := w.unpublish(t, volume, nodeA); err != nil {
+		t.Fatal(err)
+	}
+	close(w.nodes.changed)
+	if err := <-done; err != nil {
+		t.Errorf("got %v, want that it grows after the detach", err)
 	}
 }
 

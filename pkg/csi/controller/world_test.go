@@ -54,7 +54,7 @@ func (f *fakeNodes) Grants(ctx context.Context, _ string) ([]attach.Grant, error
 	return f.grants, f.failed
 }
 
-func (f *fakeNodes) Changed(string) <-chan struct{} { return f.changed }
+func (f *fakeNodes) Changed(context.Context, string) <-chan struct{} { return f.changed }
 
 func (f *fakeNodes) Admit(context.Context, string, attach.NodeID) (attach.Admission, error) {
 	refusal := f.refusal
@@ -158,7 +158,10 @@ func (w *controllerWorld) create(t *testing.T) string {
 
 func (w *controllerWorld) createNamed(t *testing.T, name string) string {
 	t.Helper()
-	response, err := w.CreateVolume(t.Context(), createRequest(name))
+	request := createRequest(name)
+	// A requirement that is there and empty requires nothing.
+	request.AccessibilityRequirements = &csi.TopologyRequirement{Requisite: []*csi.Topology{{}}}
+	response, err := w.CreateVolume(t.Context(), request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,8 +222,8 @@ func TestStatsOfADeadMountEnd(t *testing.T) {
 			<-hang
 			return unix.Statfs_t{}, nil
 		}
-		start := time.Now()
 		for _, want := range []codes.Code{codes.DeadlineExceeded, codes.Aborted, codes.Aborted} {
+			start := time.Now()
 			_, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.target})
 			if failure.Code(err) != want || time.Since(start) > lookLimit {
 				t.Errorf("stats: %v after %v, want %v within %v", err, time.Since(start), want, lookLimit)
@@ -233,6 +233,31 @@ func TestStatsOfADeadMountEnd(t *testing.T) {
 			t.Errorf("unpublish: %v, looks: %d, want success and one look", err, looks.Load())
 		}
 		close(hang)
+	})
+}
+
+// Each pod of a volume is asked about, at the same time if it comes to that.
+func TestStatsOfOneVolumeWaitForEachOther(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.mustPublish(t, epochA)
+	synctest.Test(t, func(t *testing.T) {
+		w.mounts.fullness = func(string) (unix.Statfs_t, error) {
+			<-time.After(time.Second)
+			return unix.Statfs_t{}, nil
+		}
+		failed := make(chan error, 4)
+		for range cap(failed) {
+			go func() {
+				_, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.target})
+				failed <- err
+			}()
+		}
+		for range cap(failed) {
+			if err := <-failed; err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 

@@ -95,7 +95,7 @@ func New(config Config, connector Connector, mounter host.Mounter, commands util
 		id: id, maxVolumes: config.MaxVolumes, flushTimeout: cmp.Or(config.FlushTimeout, DefaultFlushTimeout),
 		connector: connector, host: host.New(host.Linux{}, mounter, commands), observer: observer,
 		staged:  stagedVolumes{targets: map[rds.VolumeID]nvme.Target{}, lost: map[rds.VolumeID]bool{}},
-		changes: operations{limit: callLimit}, looks: operations{limit: lookLimit},
+		changes: operations{limit: callLimit}, looks: operations{limit: lookLimit, queued: true},
 	}, nil
 }
 
@@ -131,6 +131,23 @@ type operations struct {
 	// Locks are keyed by the volume ID as the request has it: a volume whose ID isn't ours can still be unmounted.
 	volumelock.Locks[string]
 	limit time.Duration
+	// queued has an operation wait for the one before it. Otherwise it is refused.
+	queued bool
+}
+
+// lock locks the volume. It returns failure.ErrBusy if the volume stays locked.
+func (o *operations) lock(ctx context.Context, volumeID string) (unlock func(), err error) {
+	for {
+		unlocked := o.Unlocked(volumeID)
+		if unlock, err = o.Lock(volumeID); err == nil || !o.queued {
+			return unlock, err
+		}
+		select {
+		case <-unlocked:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // run runs an operation on a volume and returns its result. It returns an error when the context ends or the time limit
@@ -140,7 +157,7 @@ func run[T any](ctx context.Context, o *operations, volumeID string, operate fun
 	var result, none T
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
-	unlock, err := o.Lock(volumeID)
+	unlock, err := o.lock(ctx, volumeID)
 	if err != nil {
 		return none, err
 	}
