@@ -20,7 +20,7 @@ type Config struct {
 	// BootWindow is how long after its start the appliance's silence about a disk proves nothing.
 	BootWindow time.Duration
 	// ListingDelay is how long /file may leave out a file that is there. Where the appliance has no SFTP for the driver, a
-	// Delete takes so much longer.
+	// Delete takes so much longer; so may the first Create of a cluster on a pool.
 	ListingDelay time.Duration
 
 	// HostNQN, unless nil, returns the host NQN of the node with this ID. An export with one holder then admits that host

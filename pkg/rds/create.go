@@ -31,9 +31,9 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Reco
 	add := func(cmd *command) { cmd.act(attempt.statement(cmd)) }
 	after, err := c.write(ctx, KindCreate, id, add)
 	if err == nil && after.directoryMissing() {
-		// This happens with the first volume on a pool only.
+		// This happens with the first volume of a cluster on a pool only.
 		if err = c.makeDirectory(ctx, id.directory); err == nil {
-			after, err = c.write(ctx, KindCreate, id, add)
+			after, err = c.writeInNewDirectory(ctx, id, add)
 		}
 	}
 	if err != nil {
@@ -51,6 +51,19 @@ func (c *Client) Create(ctx context.Context, id VolumeID, size Size, record Reco
 		return c.Expand(ctx, disk, size.Bytes)
 	}
 	return disk, nil
+}
+
+// writeInNewDirectory runs statements that need a directory that was made just now. /file may be late with it.
+func (c *Client) writeInNewDirectory(ctx context.Context, id VolumeID, add func(*command)) (after state, err error) {
+	for range attempts {
+		if after, err = c.write(ctx, KindCreate, id, add); err != nil || !after.directoryMissing() {
+			return after, err
+		}
+		if err := c.awaitListing(ctx); err != nil {
+			return state{}, err
+		}
+	}
+	return state{}, fmt.Errorf("%w: /file doesn't list the directory %s, which was made some seconds ago", ErrNotReady, id.directory)
 }
 
 // creation is one attempt to make a disk.

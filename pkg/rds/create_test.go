@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -29,6 +30,29 @@ func (r rig) leaveFile(t *testing.T, size int64) string {
 	file := r.sim.Disks()[0].File
 	r.execute(t, `/disk remove [find where slot="`+disk.ID.Slot()+`"]`)
 	return file
+}
+
+// /file lists a new directory late: the first volume on a pool waits for it, within bounds.
+func TestTheFirstVolumeWaitsForItsDirectory(t *testing.T) {
+	for name, change := range map[string]func(*sim.Options){"over SFTP": func(*sim.Options) {}, "over the console": withoutFTP} {
+		for _, late := range []int32{0, 1, 2, 100} {
+			t.Run(fmt.Sprint(name, " ", late), func(t *testing.T) {
+				r := newRig(t, change)
+				var adds atomic.Int32
+				r.sim.SetFault(func(command string) sim.Fault {
+					// The first attempt finds no directory.
+					if !strings.Contains(command, "/disk add") || adds.Add(1) == 1 || adds.Load() > 1+late {
+						return sim.Fault{}
+					}
+					return sim.Fault{Kind: sim.NothingListed}
+				})
+				_, err := r.tryCreate(t, rds.Size{Bytes: mebibyte})
+				if late < 100 && err != nil || late == 100 && !errors.Is(err, rds.ErrNotReady) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
 }
 
 // Whatever cuts the growth of a file short that was itself cut short, and however often: the next attempt finishes it.

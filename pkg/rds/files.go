@@ -1,7 +1,6 @@
 package rds
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,10 +57,10 @@ func (c *Client) makeDirectory(ctx context.Context, directory string) error {
 	switch {
 	case err != nil:
 		return asUnreachable(err)
-	case len(answer.files) > 0:
-		return nil
+	case len(answer.files) == 0 && answer.refused != nil:
+		return fmt.Errorf("make the directory %s: %w", directory, answer.refused)
 	default:
-		return fmt.Errorf("make the directory %s: %w", directory, cmp.Or(answer.refused, ErrUnknownOutcome))
+		return nil // /file may list it later
 	}
 }
 
@@ -89,13 +88,21 @@ func (c *Client) verifyFileGone(ctx context.Context, id VolumeID, after state) e
 	return nil
 }
 
+// awaitListing waits until /file lists what is there now.
+func (c *Client) awaitListing(ctx context.Context) error {
+	select {
+	case <-time.After(c.config.ListingDelay):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the list of files: %w", ctx.Err())
+	}
+}
+
 // lookLater reads the state of one volume when /file lists every file that is there now. It returns ErrNotReady if that
 // state proves no absence either.
 func (c *Client) lookLater(ctx context.Context, id VolumeID) (state, error) {
-	select {
-	case <-time.After(c.config.ListingDelay):
-	case <-ctx.Done():
-		return state{}, fmt.Errorf("wait for the list of files: %w", ctx.Err())
+	if err := c.awaitListing(ctx); err != nil {
+		return state{}, err
 	}
 	now, err := c.look(ctx, id)
 	if err != nil {

@@ -59,6 +59,8 @@ const (
 	PoolUnmounted FaultKind = "pool-unmounted"
 	// FilesUnlisted has /file list no file.
 	FilesUnlisted FaultKind = "files-unlisted"
+	// NothingListed has /file list neither files nor directories.
+	NothingListed FaultKind = "nothing-listed"
 	// FileVanished removes the backing file of the disk the line is about.
 	// It stays away.
 	FileVanished FaultKind = "file-vanished"
@@ -178,6 +180,8 @@ func (f Fault) condition() (appliance.Condition, bool) {
 		return appliance.PoolUnmounted, true
 	case FilesUnlisted:
 		return appliance.FilesUnlisted, true
+	case NothingListed:
+		return appliance.NothingListed, true
 	default:
 		return 0, false
 	}

@@ -104,6 +104,7 @@ func stateFaults() []NamedFault {
 		{Name: "pool degraded", Fault: Fault{Kind: PoolDegraded}},
 		{Name: "pool unmounted", Fault: Fault{Kind: PoolUnmounted}},
 		{Name: "files not listed", Fault: Fault{Kind: FilesUnlisted}},
+		{Name: "nothing listed", Fault: Fault{Kind: NothingListed}},
 		{Name: "file vanished", Fault: Fault{Kind: FileVanished}},
 		{Name: "duplicate slot", Fault: Fault{Kind: DuplicateSlot}},
 		{Name: "add half done", Fault: Fault{Kind: HalfAdd}},

@@ -61,6 +61,9 @@ func (a *Appliance) fileRows() ([]script.Record, error) {
 // listedFiles are the items that /file shows.
 func (a *Appliance) listedFiles() ([]item, error) {
 	items, err := a.fileItems()
+	if a.conditions[NothingListed] > 0 {
+		return nil, err
+	}
 	if a.conditions[FilesUnlisted] > 0 {
 		items = slices.DeleteFunc(items, func(i item) bool { return i.sketch["type"] != "directory" })
 	}

@@ -21,6 +21,8 @@ const (
 	PoolUnmounted
 	// FilesUnlisted has /file list directories only, as if files were too new.
 	FilesUnlisted
+	// NothingListed has /file list nothing, as if directories were too new, too.
+	NothingListed
 )
 
 // errUnmounted stands for a file that can't be looked at.
