@@ -70,9 +70,10 @@ func (c *attachDetach) run() {
 	}
 }
 
-// forget is what a restart does: what is attached is found again, but isn't trusted.
+// forget is what a restart does: what is attached is listed anew, but isn't trusted.
 func (c *attachDetach) forget() {
 	c.restart = false
+	c.lister.streams[0].relist()
 	c.believed = map[string]*belief{}
 	for _, name := range c.lister.CachedAttachments() {
 		a := c.lister.attachments[name]
