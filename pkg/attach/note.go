@@ -52,6 +52,8 @@ const (
 	HolderWithoutAttachment Reason = "HolderWithoutAttachment"
 	// JoinRefused: a second node may not join a shared volume, because a departed host may still be connected.
 	JoinRefused Reason = "JoinRefused"
+	// ForeignVolumeDetached: a volume of another cluster, or one whose disk is in another place, counts as detached.
+	ForeignVolumeDetached Reason = "ForeignVolumeDetached"
 	// PublishRefused: a volume was not published to a node, and waiting alone won't change that.
 	PublishRefused Reason = "PublishRefused"
 )

@@ -28,6 +28,30 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 	if err := c.ours(id); err != nil {
 		return state{}, err
 	}
+	return c.lookAnyway(ctx, id)
+}
+
+// ForeignRecord reads the record of the disk in a volume's slot, whatever cluster and path it has. It only tells whom the disk
+// admits. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs if the disk has no record, ErrUnreachable, or a
+// *CommandError.
+func (c *Client) ForeignRecord(ctx context.Context, id VolumeID) (Record, error) {
+	now, err := c.lookAnyway(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	if len(now.reply.disks) != 1 {
+		_, err := now.disk()
+		return Record{}, err
+	}
+	record, err := ParseRecord(now.reply.disks[0].Comment)
+	if err != nil {
+		return Record{}, fmt.Errorf("volume %s: %w: %w", id, ErrNotOurs, err)
+	}
+	return record, nil
+}
+
+// lookAnyway reads the state of one volume, whosever it is.
+func (c *Client) lookAnyway(ctx context.Context, id VolumeID) (state, error) {
 	cmd := newCommand(KindGet)
 	cmd.showState(id)
 	answer, err := c.run(ctx, cmd)

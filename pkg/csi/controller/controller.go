@@ -31,6 +31,7 @@ type Stock interface {
 type Volumes interface {
 	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
+	ForeignRecord(ctx context.Context, id rds.VolumeID) (rds.Record, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)

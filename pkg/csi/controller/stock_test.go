@@ -1,8 +1,8 @@
 package controller
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"

@@ -29,10 +29,48 @@ func (c *Service) unpublishFrom(ctx context.Context, handle, nodeID string) erro
 		}
 		return c.fences.wait(ctx, id)
 	})
-	if errors.Is(err, rds.ErrNotFound) {
+	switch {
+	case errors.Is(err, rds.ErrNotFound):
 		return nil
+	case errors.Is(err, rds.ErrNotOurs), errors.Is(err, rds.ErrElsewhere):
+		return c.unpublishForeign(ctx, handle, err)
+	default:
+		return err
 	}
-	return err
+}
+
+// unpublishForeign decides about a volume that isn't this cluster's, or whose disk is in another place; cause says so. Nothing
+// of it is ever changed. If the disk admits no node of this cluster, there is nothing to revoke, and the attachment must not
+// keep its finalizer for ever.
+func (c *Service) unpublishForeign(ctx context.Context, handle string, cause error) error {
+	id, err := rds.ParseVolumeID(handle)
+	if err != nil {
+		return err
+	}
+	record, err := c.appliance.ForeignRecord(ctx, id)
+	if err != nil && !errors.Is(err, rds.ErrNotFound) {
+		return fmt.Errorf("%w; whom it admits isn't known: %w", cause, err)
+	}
+	holders, err := parseNodeIDs(record.Holding.Holders)
+	if err != nil {
+		return fmt.Errorf("%w; whom it admits can't be understood: %w", cause, err)
+	}
+	for _, holder := range c.nodes.HolderStates(ctx, handle, holders) {
+		switch holder.State {
+		case attach.HolderGone:
+		case attach.HolderUnknown:
+			return fmt.Errorf("volume %s: %w: whether node %s is one of this cluster could not be found out: %w", id, attach.ErrUnknown, holder.ID.Name, cause)
+		default:
+			return fmt.Errorf("%w; it admits node %s (machine %s) of this cluster all the same: if the cluster's ID was changed, start the controller with --cluster-id=%s again, and detach the volume before you change it",
+				cause, holder.ID.Name, holder.ID.Machine, record.Cluster)
+		}
+	}
+	c.observer.Note(attach.Note{
+		Reason: attach.ForeignVolumeDetached, Warning: true, Volume: handle,
+		Message: fmt.Sprintf("The volume counts as detached, and nothing was changed on the appliance, which admits no node of this cluster to it: %v.", cause),
+	})
+	klog.FromContext(ctx).Info("Left a volume alone that isn't this cluster's, and admits none of its nodes", "reason", cause.Error())
+	return nil
 }
 
 // unpublish decides once which holder is removed, on the disk as it was seen, and writes the record.
