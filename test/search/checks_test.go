@@ -340,7 +340,7 @@ func (w *world) heed() {
 			// The pod was given an epoch that has ended, and isn't given another: its volume shows as abnormal.
 			dead = dead || !l.live() && l.nqn != a.Grant.SubsystemNQN
 		}
-		before := dead || found && a != nil && a.Machine() != "" && a.Machine() != node.Machine
+		before := dead || found && a != nil && (a.Machine() != "" && a.Machine() != node.Machine || a.Attached && a.Grant.Node.Machine != node.Machine)
 		for _, holder := range d.record.Holding.Holders {
 			id, err := attach.ParseNodeID(holder)
 			before = before || found && err == nil && id.Name == pod.node && id.Machine != node.Machine

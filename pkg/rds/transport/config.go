@@ -33,7 +33,8 @@ type Config struct {
 	// HostKeyFingerprints pins host keys by fingerprint, "SHA256:…"; any one of these, or of KnownHostsFile, is accepted.
 	HostKeyFingerprints []string
 
-	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4.
+	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4. Where the appliance allows fewer, that is found
+	// out.
 	MaxChannels int
 	// ConnectTimeout bounds reaching the appliance and the SSH handshake; 0 means 10 seconds.
 	ConnectTimeout time.Duration

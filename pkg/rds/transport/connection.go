@@ -16,6 +16,9 @@ const openTimeout = 10 * time.Second
 // errRetired says that a connection takes no new commands. The command has to go to another one.
 var errRetired = errors.New("the connection takes no new commands")
 
+// errNoChannel says that the appliance refused a channel, or didn't answer.
+var errNoChannel = errors.New("no channel")
+
 // errEnded says that the connection ended while something was waited for.
 var errEnded = errors.New("the connection ended")
 
@@ -42,7 +45,7 @@ func newConnection(client *ssh.Client, gate *gate) *connection {
 }
 
 // open opens a channel, one at a time. Whatever the error, nothing was sent: errRetired means that the caller has to try
-// another connection, errEnded that it may.
+// another connection, errEnded that it may. After errNoChannel there may be one when another command has ended.
 func (c *connection) open(ctx context.Context) (*ssh.Session, error) {
 	select {
 	case <-c.retired:
@@ -81,11 +84,14 @@ func (c *connection) open(ctx context.Context) (*ssh.Session, error) {
 		if rejected := (*ssh.OpenChannelError)(nil); got.err != nil && !errors.As(got.err, &rejected) {
 			return nil, fmt.Errorf("%w: %w", errEnded, got.err)
 		}
-		return got.channel, got.err
+		if got.err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoChannel, got.err)
+		}
+		return got.channel, nil
 	case <-c.ended:
 		return nil, errEnded
 	case <-timer.C:
-		return nil, fmt.Errorf("no answer in %s", openTimeout)
+		return nil, fmt.Errorf("%w: no answer in %s", errNoChannel, openTimeout)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

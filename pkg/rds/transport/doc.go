@@ -5,6 +5,7 @@
 //
 //   - ssh.go         SSH: the one connection that is kept, and Exec
 //   - sftp.go        directories: ListFiles and MakeDirectory
+//   - channels.go    how many commands may be in flight
 //   - connection.go  a single SSH connection: how channels are opened on it
 //   - dial.go        how a connection is made: TCP, host key, login
 //   - backoff.go     how long to wait after a failed attempt to connect

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/singleflight"
+	"k8s.io/klog/v2"
 )
 
 const (
@@ -30,8 +31,9 @@ var errClosed = fmt.Errorf("%w: the client is closed", ErrUnreachable)
 type SSH struct {
 	config  Config
 	dialTCP func(ctx context.Context, address string) (net.Conn, error)
-	slots   chan struct{}
-	dialing singleflight.Group
+	// channels bounds the commands in flight.
+	channels *channels
+	dialing  singleflight.Group
 	// life ends with Close, and every attempt to connect with it.
 	life context.Context
 	end  context.CancelFunc
@@ -61,7 +63,7 @@ func NewSSH(config Config) (*SSH, error) {
 func newSSH(config Config) *SSH {
 	life, end := context.WithCancel(context.Background())
 	return &SSH{
-		config: config, dialTCP: dialTCP, slots: make(chan struct{}, config.MaxChannels), life: life, end: end,
+		config: config, dialTCP: dialTCP, channels: newChannels(config.MaxChannels), life: life, end: end,
 		conns: map[*connection]bool{}, backoff: backoff{first: config.ReconnectMin, limit: config.ReconnectMax},
 	}
 }
@@ -105,16 +107,11 @@ func (b *replyBuffer) Write(data []byte) (int, error) {
 func (s *SSH) withChannel(ctx context.Context, work func(*ssh.Session) error) error {
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: no free channel to %s: %w", ErrUnreachable, s.config.Address, ctx.Err())
-	}
-	conn, channel, err := s.openChannel(ctx)
+	conn, channel, err := s.takeChannel(ctx)
 	if err != nil {
 		return err
 	}
+	defer s.channels.putBack()
 	defer s.putBack(conn)
 	done := make(chan error, 1)
 	started := s.start(func() {
@@ -136,6 +133,29 @@ func (s *SSH) withChannel(ctx context.Context, work func(*ssh.Session) error) er
 	}
 }
 
+// takeChannel opens a channel when one is free. If the appliance allows fewer than it was thought to, the command waits until
+// another one has ended: nothing of it was sent. The caller has to put connection and channel back.
+func (s *SSH) takeChannel(ctx context.Context) (*connection, *ssh.Session, error) {
+	for {
+		if err := s.channels.take(ctx); err != nil {
+			return nil, nil, fmt.Errorf("%w: no free channel to %s: %w", ErrUnreachable, s.config.Address, err)
+		}
+		conn, channel, err := s.openChannel(ctx)
+		if err == nil {
+			return conn, channel, nil
+		}
+		others := 0
+		if errors.Is(err, errNoChannel) {
+			others = s.channels.full(time.Now())
+		}
+		s.channels.putBack()
+		if others == 0 || ctx.Err() != nil {
+			return nil, nil, err
+		}
+		klog.FromContext(ctx).Info("The appliance allows fewer channels at a time; going on with those", "channels", others, "reason", err.Error())
+	}
+}
+
 // openChannel opens a channel on the current connection. It tries the next connection if this one was retired meanwhile,
 // or ended since it last worked. The caller has to put the connection back.
 func (s *SSH) openChannel(ctx context.Context) (*connection, *ssh.Session, error) {
@@ -148,6 +168,11 @@ func (s *SSH) openChannel(ctx context.Context) (*connection, *ssh.Session, error
 		if err == nil {
 			s.prove(conn)
 			return conn, channel, nil
+		}
+		if rejected := (*ssh.OpenChannelError)(nil); errors.As(err, &rejected) && s.channels.shared() {
+			// It is a matter of their number. The commands in flight, and this connection, are well.
+			s.putBack(conn)
+			return nil, nil, fmt.Errorf("%w: open a channel to %s: %w", ErrUnreachable, s.config.Address, err)
 		}
 		again := errors.Is(err, errRetired) || errors.Is(err, errEnded) && s.isProven(conn)
 		err = fmt.Errorf("%w: open a channel to %s: %w", ErrUnreachable, s.config.Address, err)
