@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -54,6 +55,11 @@ func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstag
 	}
 }
 
+// errStagedElsewhere says that a volume is staged at a second path, as kubelet does when its way of naming them changes. All
+// its staging paths have the same last element, which differs from that of the paths at which pods have volumes. The volume
+// is disconnected with the last of them.
+var errStagedElsewhere = errors.New("the volume is staged at another path, too")
+
 func (n *Service) unstage(ctx context.Context, u unstaging) error {
 	if u.foreign != nil {
 		// The PersistentVolume was edited. Its pod must be able to end all the same, and no connection belongs to this ID.
@@ -61,6 +67,10 @@ func (n *Service) unstage(ctx context.Context, u unstaging) error {
 		return n.host.Unmount(ctx, u.path)
 	}
 	connections, err := n.unusedConnections(ctx, u)
+	if errors.Is(err, errStagedElsewhere) {
+		klog.FromContext(ctx).Info("Unmounting without disconnecting: the volume is staged at another path, too", "path", u.path, "reason", err.Error())
+		return n.host.Unmount(ctx, u.path)
+	}
 	if err != nil {
 		return err
 	}
@@ -152,6 +162,9 @@ func (n *Service) unusedConnections(ctx context.Context, u unstaging) ([]nvme.Co
 		elsewhere, err := n.host.MountedElsewhere(device, u.path)
 		if err != nil {
 			return nil, err
+		}
+		if filepath.Base(elsewhere) == filepath.Base(u.path) {
+			return nil, fmt.Errorf("%w: %w: %s is mounted at %s", failure.ErrInUse, errStagedElsewhere, name, elsewhere)
 		}
 		if elsewhere != "" {
 			return nil, fmt.Errorf("%w: %s is mounted at %s too; unpublish it there first", failure.ErrInUse, name, elsewhere)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
 )
@@ -67,7 +69,31 @@ type MountCalls interface {
 type Linux struct{}
 
 // Mounts reads the mount table of this process.
-func (Linux) Mounts() ([]mount.MountInfo, error) { return mount.ParseMountInfo(mountTable) }
+func (Linux) Mounts() (_ []mount.MountInfo, err error) {
+	file, err := os.Open(mountTable)
+	if err != nil {
+		return nil, fmt.Errorf("open the mount table: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return parseMounts(file)
+}
+
+// parseMounts reads a mount table. mount-utils can't read one in which any mount has an empty source.
+func parseMounts(table io.Reader) ([]mount.MountInfo, error) {
+	infos, err := mountinfo.GetMountsFromReader(table, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	mounts := make([]mount.MountInfo, 0, len(infos))
+	for _, info := range infos {
+		mounts = append(mounts, mount.MountInfo{
+			ID: info.ID, ParentID: info.Parent, Major: info.Major, Minor: info.Minor, Root: info.Root, Source: info.Source,
+			MountPoint: info.Mountpoint, FsType: info.FSType, OptionalFields: strings.Fields(info.Optional),
+			MountOptions: strings.Split(info.Options, ","), SuperOptions: strings.Split(info.VFSOptions, ","),
+		})
+	}
+	return mounts, nil
+}
 
 // Number is lstat(2).
 func (Linux) Number(path string) (DeviceNumber, error) {

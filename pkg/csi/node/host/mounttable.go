@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
@@ -53,19 +55,61 @@ func (h *Host) TopMountAt(path string) (*mount.MountInfo, error) {
 	return &mounts[len(mounts)-1], nil
 }
 
-// MountedElsewhere returns a mount point of the device other than path; "" if there is none.
+// MountedElsewhere returns a mount point of the device other than path; "" if there is none. Where the folder that path is in
+// is visible a second time, so is the mount: that is the same one, and it goes with it.
 func (h *Host) MountedElsewhere(device DeviceNumber, path string) (string, error) {
 	path, err := resolve(path)
 	if err != nil {
 		return "", err
 	}
+	table, err := h.Mounts()
+	if err != nil {
+		return "", fmt.Errorf("read the mount table: %w", err)
+	}
 	mounts, err := h.MountsOf(device)
+	if err != nil {
+		return "", err
+	}
+	var here []place
 	for _, m := range mounts {
-		if m.MountPoint != path {
+		if m.MountPoint == path {
+			here = append(here, placeOf(table, m))
+		}
+	}
+	for _, m := range mounts {
+		if m.MountPoint != path && !slices.ContainsFunc(here, placeOf(table, m).is) {
 			return m.MountPoint, nil
 		}
 	}
-	return "", err
+	return "", nil
+}
+
+// place is where a mount lies: on a mount, or on any of a group of mounts that get each other's mounts, and in which
+// directory there.
+type place struct {
+	on        []string
+	directory string
+}
+
+func placeOf(table []mount.MountInfo, m mount.MountInfo) place {
+	at := slices.IndexFunc(table, func(other mount.MountInfo) bool { return other.ID == m.ParentID && other.ID != m.ID })
+	if at < 0 {
+		return place{directory: m.MountPoint}
+	}
+	parent := table[at]
+	p := place{on: []string{strconv.Itoa(parent.ID)}, directory: filepath.Join(parent.Root, strings.TrimPrefix(m.MountPoint, parent.MountPoint))}
+	for _, field := range parent.OptionalFields {
+		// A mount is a peer of its group (shared), or gets the mounts of another group (master).
+		if kind, group, _ := strings.Cut(field, ":"); kind == "shared" || kind == "master" {
+			p.on = append(p.on, "group "+group)
+		}
+	}
+	return p
+}
+
+// is reports whether two places are one.
+func (p place) is(other place) bool {
+	return p.directory == other.directory && slices.ContainsFunc(p.on, func(on string) bool { return slices.Contains(other.on, on) })
 }
 
 // DeviceOf returns the device of a mount: the one of a filesystem, or the one whose node is mounted, as for a published
