@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,15 @@ func (h *Host) Format(ctx context.Context, device string, wanted Filesystem) err
 	return h.mkfs(ctx, device, wanted.Kind)
 }
 
+// conservative are, for each filesystem, options that leave out features which are newer than kernels that are still in use:
+// a volume may be mounted by any node. The first that mkfs knows are taken. Where it doesn't know a feature it has none.
+func conservative(kind string) [][]string {
+	if kind == xfs {
+		return [][]string{{"-i", "nrext64=0,exchange=0", "-n", "parent=0"}, {"-i", "nrext64=0"}, nil}
+	}
+	return [][]string{{"-O", "^orphan_file,^metadata_csum_seed"}, {"-O", "^metadata_csum_seed"}, nil}
+}
+
 // mkfs isn't interrupted when ctx ends: half a filesystem is neither blank nor usable. It has no option that forces
 // anything, so it refuses a device that is in use. It discards nothing, because a blank device has nothing to discard.
 func (h *Host) mkfs(ctx context.Context, device, kind string) error {
@@ -104,9 +114,17 @@ func (h *Host) mkfs(ctx context.Context, device, kind string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formatLimit)
 	defer cancel()
-	if output, err := h.run(ctx, command, append(arguments, device)...); err != nil {
-		return fmt.Errorf("format %s: %s: %w: %s", device, command, err, output)
+	var output string
+	var err error
+	for _, features := range conservative(kind) {
+		if output, err = h.run(ctx, command, slices.Concat(arguments, features, []string{device})...); err == nil {
+			klog.FromContext(ctx).Info("Formatted a blank device", "device", device, "filesystem", kind)
+			return nil
+		}
+		// An option that mkfs doesn't know has it end before it writes anything.
+		if proveBlank(device) != nil {
+			break
+		}
 	}
-	klog.FromContext(ctx).Info("Formatted a blank device", "device", device, "filesystem", kind)
-	return nil
+	return fmt.Errorf("format %s: %s: %w: %s", device, command, err, output)
 }

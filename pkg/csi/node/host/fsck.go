@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -31,11 +32,20 @@ func (h *Host) prepareExt4(ctx context.Context, device Device) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fsckLimit)
 	defer cancel()
-	if err := h.fsck(ctx, device.Path, "-p"); err != nil {
+	switch err := h.fsck(ctx, device.Path, "-p"); {
+	case errors.Is(err, errNewFeature):
+		// The kernel may well know it; if not, it refuses.
+		klog.FromContext(ctx).Error(err, "Mounting a filesystem that wasn't checked; update e2fsprogs in the node plugin's image", "device", device.Path)
+		return nil
+	case err != nil:
 		return err
 	}
 	return h.growUnmounted(ctx, device.Path)
 }
+
+// errNewFeature says that a filesystem has a feature that the program doesn't know. It was made by a newer one, and isn't
+// damaged.
+var errNewFeature = errors.New("the filesystem has a feature that is newer than the program")
 
 // growUnmounted grows an ext4 filesystem that isn't mounted: to grow one that is, the kernel wants CAP_SYS_RESOURCE.
 // resize2fs refuses to grow a filesystem that wasn't checked in full since it was mounted. A filesystem that can't grow is
@@ -64,6 +74,8 @@ func (h *Host) fsck(ctx context.Context, device string, options ...string) error
 	case exited && exit.ExitStatus() == e2fsckCorrected:
 		klog.FromContext(ctx).Info("Corrected a filesystem before mounting it", "device", device, "output", output)
 		return nil
+	case exited && strings.Contains(output, "unsupported feature"):
+		return fmt.Errorf("%w: e2fsck -p: %s", errNewFeature, output)
 	case exited && exit.ExitStatus() > 0 && exit.ExitStatus()&e2fsckUncorrected != 0:
 		return fmt.Errorf("%w: %s: e2fsck -p: %s", failure.ErrDamaged, adviceOn(device, ext4), output)
 	default:

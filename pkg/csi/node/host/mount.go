@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
@@ -30,9 +32,19 @@ func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Fil
 		}
 	}
 	if err := h.mounter.Mount(device.Path, path, wanted.Kind, wanted.mountOptions()); err != nil {
-		return fmt.Errorf("stage at %s (%s): %w", path, adviceOn(device.Path, wanted.Kind), err)
+		return fmt.Errorf("stage at %s (%s; if the log of this kernel, %s, names a feature that it doesn't know, then the filesystem was made by newer tools than the kernel, and needs a newer one): %w",
+			path, adviceOn(device.Path, wanted.Kind), kernelRelease(), err)
 	}
 	return nil
+}
+
+// kernelRelease is the version of the kernel, or what kept it from being read.
+func kernelRelease() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return err.Error()
+	}
+	return unix.ByteSliceToString(name.Release[:])
 }
 
 // Bind mounts source, a directory or a device's node, at path too.
