@@ -153,7 +153,7 @@ func (a *Auditor) removeDue(ctx context.Context, orphans []Orphan, started time.
 		return nil
 	}
 	if a.observer.Paused() {
-		klog.FromContext(ctx).Info("Removing no orphans: too many nodes vanished at once")
+		klog.FromContext(ctx).Info("Removing no orphans: clearing and take-over are paused or haven't begun")
 		return nil
 	}
 	var failed []error

@@ -130,7 +130,7 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	case absent:
 	}
 	if left := r.observer.PausedFor(); left > 0 {
-		klog.FromContext(ctx).Info("An attachment is stale, but too many nodes vanished at once; clearing is paused", "reason", reason, "for", left)
+		klog.FromContext(ctx).Info("An attachment is stale, but clearing is paused or hasn't begun", "reason", reason, "for", left)
 		return Result{Action: ActionPaused, Again: left}, nil
 	}
 	result, err := r.deleteUnused(ctx, attachment, reason)

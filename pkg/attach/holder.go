@@ -20,7 +20,7 @@ const (
 	// HolderInUse: its Node reports another machine now, but the volume as in use. The machine may have changed its
 	// identity while it ran. To revoke its access could then cut off a live writer.
 	HolderInUse
-	// HolderGonePaused: its machine is gone, but so many nodes vanished at once that take-over is paused.
+	// HolderGonePaused: its machine is gone, but take-over is paused, or hasn't begun.
 	HolderGonePaused
 )
 
@@ -28,7 +28,7 @@ const (
 func (s HolderState) String() string {
 	return nameOf(s, []string{
 		"unknown", "gone", "detached", "detaching", "attached",
-		"in use by a machine that changed its identity", "gone, but too many nodes vanished at once",
+		"in use by a machine that changed its identity", "gone, but take-over is paused",
 	})
 }
 

@@ -29,6 +29,8 @@ const (
 	DeadAttachmentCleared Reason = "DeadAttachmentCleared"
 	// ClearingHeld: clearing and take-over are paused, because too many nodes vanished at once.
 	ClearingHeld Reason = "ClearingHeld"
+	// ClearingNotBegun: clearing and take-over haven't begun, since not all nodes or not the appliance were seen yet.
+	ClearingNotBegun Reason = "ClearingNotBegun"
 	// AttachmentDead: an attachment is dead: the appliance has another holder or epoch, or the epoch was granted to an
 	// earlier machine of the node's name. The attachment is deleted once no pod on the node uses the volume.
 	AttachmentDead Reason = "AttachmentDead"

@@ -23,6 +23,7 @@ type Metrics struct {
 	leader           prometheus.Gauge
 	eventsDropped    prometheus.Counter
 	massDeletion     prometheus.Gauge
+	notBegun         prometheus.Gauge
 	orphans          *prometheus.GaugeVec
 	connectionsLost  prometheus.Counter
 	reconnects       *prometheus.CounterVec
@@ -80,6 +81,9 @@ func New() *Metrics {
 		}),
 		massDeletion: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are paused because too many nodes vanished at once.",
+		}),
+		notBegun: register.NewGauge(prometheus.GaugeOpts{
+			Name: "rds_csi_clearing_not_begun", Help: "1 while clearing and take-over haven't begun, because this process hasn't seen all nodes or hasn't reached the appliance yet.",
 		}),
 		orphans: register.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rds_csi_orphans", Help: "Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
@@ -159,10 +163,10 @@ func (m *Metrics) ObserveReconcile(action attach.Action, err error, took time.Du
 // CountDecision counts a decision on a publish request.
 func (m *Metrics) CountDecision(verdict attach.Verdict) {
 	m.decisions.WithLabelValues(verdict.String()).Inc()
-	if verdict == attach.HandOff {
-		m.graceUsed.Inc()
-	}
 }
+
+// CountHandOff counts a volume that was handed off while its holder was still detaching.
+func (m *Metrics) CountHandOff() { m.graceUsed.Inc() }
 
 // CountRestored counts a volume whose record or export was written again after the appliance had lost it.
 func (m *Metrics) CountRestored(reason attach.RestoreReason) {
@@ -183,6 +187,12 @@ func (m *Metrics) BeginMassDeletion() { m.massDeletion.Set(1) }
 
 // EndMassDeletion records that clearing and take-over are no longer paused.
 func (m *Metrics) EndMassDeletion() { m.massDeletion.Set(0) }
+
+// AwaitBegin records that clearing and take-over haven't begun, until Begin.
+func (m *Metrics) AwaitBegin() { m.notBegun.Set(1) }
+
+// Begin records that clearing and take-over have begun.
+func (m *Metrics) Begin() { m.notBegun.Set(0) }
 
 // SetOrphans records the number of orphans of a kind that the last audit found.
 func (m *Metrics) SetOrphans(kind attach.OrphanKind, count int) {

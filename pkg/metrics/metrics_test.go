@@ -18,6 +18,7 @@ func TestNamesAndFirstSeries(t *testing.T) {
 	m.ObserveCall("ControllerPublishVolume", "OK", time.Second)
 	m.ObserveReconcile(attach.ActionClear, nil, time.Second)
 	m.CountDecision(attach.HandOff)
+	m.CountHandOff()
 	m.CountEventDropped()
 	m.BeginLeading()
 	m.BeginMassDeletion()

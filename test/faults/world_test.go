@@ -79,7 +79,7 @@ func (w *world) restart(t *testing.T) {
 	client := simtest.Client(t, w.config)
 	service, err := controller.New(controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "192.0.2.1", Port: 4420, GracePeriod: time.Hour,
-	}, client, leavingNodes{}, controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
+	}, client, leavingNodes{}, controller.Observer{Decided: func(attach.Verdict) {}, HandedOff: func() {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func serve(t *testing.T, backend *backend) string {
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: "127.0.0.1", Port: 4420, GracePeriod: 30 * time.Second,
 		ExpandPublished: true,
 	}
-	observer := controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}}
+	observer := controller.Observer{Decided: func(attach.Verdict) {}, HandedOff: func() {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}}
 	service, err := controller.New(config, simtest.Client(t, appliance), attach.RecordNodes{}, observer)
 	if err != nil {
 		t.Fatal(err)

@@ -66,9 +66,10 @@ func (w *world) newProcess(name, clusterID string) *process {
 		ClusterID: clusterID, Directory: directory, Address: "192.0.2.1", Port: 4420, GracePeriod: 30 * time.Second,
 		MaxWaiting: 2, Await: p.await,
 	}, w.without.appliance(w, client), w.without.nodes(w, attach.NewNodes(drivercsi.DriverName, p.kubernetes, func() bool { return false })), controller.Observer{
-		Decided:  func(attach.Verdict) {},
-		Note:     func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
-		Restored: func(attach.RestoreReason) {},
+		Decided:   func(attach.Verdict) {},
+		HandedOff: func() {},
+		Note:      func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		Restored:  func(attach.RestoreReason) {},
 	})
 	if err != nil {
 		panic(err)

@@ -85,7 +85,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		parts = append(parts, cluster.Run, recorder.Run, valve.Run)
 	}
 	service, err := controller.New(serviceConfig(options), appliance, nodes,
-		controller.Observer{Decided: observed.CountDecision, Note: note, Restored: observed.CountRestored})
+		controller.Observer{Decided: observed.CountDecision, HandedOff: observed.CountHandOff, Note: note, Restored: observed.CountRestored})
 	if err != nil {
 		return nil, err
 	}

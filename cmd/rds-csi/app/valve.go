@@ -17,6 +17,10 @@ type massDeletionValve struct {
 	*attach.Valve
 	cluster *informers.Cluster
 	tripped chan struct{}
+	// begun is closed when the valve begins.
+	begun    chan struct{}
+	observed *metrics.Metrics
+	note     func(attach.Note)
 	// resumed is called after begin and whenever the valve opens, so that what waits is checked at once. It must neither
 	// block nor call the valve.
 	resumed func()
@@ -25,7 +29,7 @@ type massDeletionValve struct {
 // newMassDeletionValve returns a valve that is told of the cluster's nodes. note is called once for each trip; it must
 // not block.
 func newMassDeletionValve(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*massDeletionValve, error) {
-	v := &massDeletionValve{cluster: cluster, tripped: make(chan struct{}, 1), resumed: func() {}}
+	v := &massDeletionValve{cluster: cluster, tripped: make(chan struct{}, 1), begun: make(chan struct{}), observed: observed, note: note, resumed: func() {}}
 	var err error
 	v.Valve, err = attach.NewValve(config, attach.ValveObserver{
 		Tripped: func(pause attach.Pause) {
@@ -63,13 +67,42 @@ func (v *massDeletionValve) begin(ctx context.Context, disks []rds.Disk) {
 		}
 	}
 	v.Begin(named)
+	close(v.begun)
 	v.resumed()
 }
 
-// Run logs each pause until ctx ends. It also asks the valve when the pause is due to end: the valve has no goroutine,
+// beginPatience is how long the start may take before somebody is told: the caches are filled, and the appliance is
+// reached, within seconds.
+const beginPatience = time.Minute
+
+// awaitBegin waits until the valve begins. If that takes long, it says so, again and again, and reports it once: nothing is
+// cleared or taken over meanwhile, and no node has vanished.
+func (v *massDeletionValve) awaitBegin(ctx context.Context) {
+	v.observed.AwaitBegin()
+	defer v.observed.Begin()
+	for told := false; ; told = true {
+		select {
+		case <-v.begun:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(beginPatience):
+		}
+		const message = "Clearing of attachments and take-over of volumes haven't begun: the controller hasn't seen all nodes, or hasn't reached the appliance yet. Its log says what is in the way."
+		klog.FromContext(ctx).Info(message)
+		if !told {
+			v.note(attach.Note{Reason: attach.ClearingNotBegun, Warning: true, Message: message})
+		}
+	}
+}
+
+// Run logs what keeps the valve from beginning, and each pause, until ctx ends. It also asks the valve when the pause is due to end: the valve has no goroutine,
 // so it only opens when it is asked.
 func (v *massDeletionValve) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
+	if v.PausedFor() > 0 {
+		v.awaitBegin(ctx)
+	}
 	for {
 		select {
 		case <-v.tripped:

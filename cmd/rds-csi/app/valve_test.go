@@ -27,17 +27,58 @@ func heldBy(nodes ...string) rds.Disk {
 // massDeletion is the value of rds_csi_mass_deletion_held.
 func massDeletion(t *testing.T, observed *metrics.Metrics) float64 {
 	t.Helper()
+	return gauge(t, observed, "rds_csi_mass_deletion_held")
+}
+
+func gauge(t *testing.T, observed *metrics.Metrics, name string) float64 {
+	t.Helper()
 	families, err := observed.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, family := range families {
-		if family.GetName() == "rds_csi_mass_deletion_held" {
+		if family.GetName() == name {
 			return family.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	t.Fatal("no metric rds_csi_mass_deletion_held")
+	t.Fatalf("no metric %s", name)
 	return 0
+}
+
+// Before it has seen everything nothing is cleared, which isn't because nodes vanished. Somebody must hear of it.
+func TestABeginThatDoesNotComeIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		observed := metrics.New()
+		notes := make(chan attach.Note, 10)
+		valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes <- note })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		running.Go(func() { _ = cluster.Run(ctx) })
+		running.Go(func() { _ = valve.Run(ctx) })
+		synctest.Wait()
+		if gauge(t, observed, "rds_csi_clearing_not_begun") != 1 || massDeletion(t, observed) != 0 || len(notes) != 0 {
+			t.Errorf("at the start: %d notes, want the metric alone", len(notes))
+		}
+		<-time.After(10 * beginPatience)
+		synctest.Wait()
+		if n := len(notes); n != 1 || (<-notes).Reason != attach.ClearingNotBegun {
+			t.Errorf("after a while: %d notes, want one ClearingNotBegun", n)
+		}
+		valve.begin(ctx, nil)
+		synctest.Wait()
+		if gauge(t, observed, "rds_csi_clearing_not_begun") != 0 {
+			t.Error("the metric stays though clearing has begun")
+		}
+	})
 }
 
 // A controller that starts after a mass deletion sees no node vanish: what attachments and records name must tell it.

@@ -97,6 +97,8 @@ func (c Config) Expansion() csi.PluginCapability_VolumeExpansion_Type {
 type Observer struct {
 	// Decided is called with every decision on a publish request.
 	Decided func(attach.Verdict)
+	// HandedOff is called when a node has got a volume whose holder was still detaching.
+	HandedOff func()
 	// Note is called with what people should know about a volume.
 	Note func(attach.Note)
 	// Restored is called each time when a record or an export that the appliance had lost was restored.

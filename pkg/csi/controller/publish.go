@@ -187,6 +187,9 @@ func (c *Service) grantAccess(ctx context.Context, disk rds.Disk, wanted attach.
 	if decision.Verdict == attach.HandOff || decision.Verdict == attach.TakeOver {
 		c.fences.begin(disk.ID)
 	}
+	if decision.Verdict == attach.HandOff {
+		c.observer.HandedOff()
+	}
 	klog.FromContext(ctx).Info("Published volume", "generation", published.Record.Generation)
 	if decision.Verdict == attach.TakeOver {
 		c.observer.Note(attach.Note{

@@ -13,6 +13,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 )
 
 func TestPublishGivesEachHoldingItsOwnEpoch(t *testing.T) {
@@ -73,10 +74,25 @@ func TestPublishToAnotherNode(t *testing.T) {
 			if got := w.decisions[len(w.decisions)-1]; got != test.verdict {
 				t.Errorf("verdict: got %s, want %s", got, test.verdict)
 			}
+			if counted := w.handedOff == 1; counted != (test.verdict == attach.HandOff) {
+				t.Errorf("counted as handed off: %d", w.handedOff)
+			}
 			if changed := w.reachable() != old.Target.SubsystemNQN; changed != (test.want == codes.OK) {
 				t.Errorf("the old holder was fenced: %t, want %t", changed, test.want == codes.OK)
 			}
 		})
+	}
+}
+
+// What was decided and not done is no hand-off.
+func TestAHandOffThatFailsIsNone(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	w.setHolder(nodeA, attach.HolderDetaching, time.Now())
+	w.sim.Inject(sim.Fault{Kind: sim.LosePolicy, Policy: "write"}, sim.When{})
+	if _, err := w.publish(t, volume, nodeB); err == nil || w.handedOff != 0 {
+		t.Errorf("got %v, %d hand-offs, want an error and none", err, w.handedOff)
 	}
 }
 

@@ -85,6 +85,7 @@ type controllerWorld struct {
 	decisions []attach.Verdict
 	notes     []attach.Note
 	restored  []attach.RestoreReason
+	handedOff int
 	// await, unless nil, is how the next controller waits.
 	await func(context.Context, <-chan struct{}) error
 }
@@ -111,9 +112,10 @@ func (w *controllerWorld) restart(t *testing.T) {
 		GracePeriod: 30 * time.Second, MaxWaiting: 1, Await: await,
 	},
 		w.client, w.nodes, Observer{
-			Decided:  func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
-			Note:     func(note attach.Note) { w.notes = append(w.notes, note) },
-			Restored: func(reason attach.RestoreReason) { w.restored = append(w.restored, reason) },
+			Decided:   func(verdict attach.Verdict) { w.decisions = append(w.decisions, verdict) },
+			HandedOff: func() { w.handedOff++ },
+			Note:      func(note attach.Note) { w.notes = append(w.notes, note) },
+			Restored:  func(reason attach.RestoreReason) { w.restored = append(w.restored, reason) },
 		})
 	if err != nil {
 		t.Fatal(err)

@@ -32,12 +32,14 @@ func (n *Service) NodeGetVolumeHealth(ctx context.Context, request *csi.NodeGetV
 		return nil, err
 	}
 	var paths []string
-	for field, path := range map[string]string{"volume_publish_path": request.GetVolumePublishPath(), "staging_target_path": request.GetStagingTargetPath()} {
-		if err := checkOptionalPath(field, path); err != nil {
+	for _, given := range []struct{ field, path string }{
+		{"volume_publish_path", request.GetVolumePublishPath()}, {"staging_target_path", request.GetStagingTargetPath()},
+	} {
+		if err := checkOptionalPath(given.field, given.path); err != nil {
 			return nil, err
 		}
-		if path != "" {
-			paths = append(paths, filepath.Clean(path))
+		if given.path != "" {
+			paths = append(paths, filepath.Clean(given.path))
 		}
 	}
 	id, err := rds.ParseVolumeID(request.GetVolumeId())

@@ -80,7 +80,7 @@ func New(tb testing.TB, options Options) *World {
 	address := netip.MustParseAddrPort(Target)
 	service, err := controller.New(controller.Config{
 		ClusterID: simtest.ClusterID, Directory: "rds-csi", Address: address.Addr().String(), Port: address.Port(), GracePeriod: 30 * time.Second, ExpandPublished: true,
-	}, appliance, nodes{w: w}, controller.Observer{Decided: func(attach.Verdict) {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
+	}, appliance, nodes{w: w}, controller.Observer{Decided: func(attach.Verdict) {}, HandedOff: func() {}, Note: func(attach.Note) {}, Restored: func(attach.RestoreReason) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}
