@@ -49,7 +49,7 @@ lint: ## Lint everything, hold the budgets, find dead code
 
 .PHONY: unit
 unit: ## Run the Go tests with the race detector, and print the figures that they count
-	@$(STAGE) unit go test -race -timeout 5m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity|search)$$')
+	@$(STAGE) unit go test -race -timeout 10m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity|search)$$')
 	@$(STAGE) figures test/figures.sh
 
 .PHONY: faults

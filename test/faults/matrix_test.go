@@ -26,6 +26,10 @@ const writing = `/(disk|file) (add|set|remove)`
 
 func TestFaultMatrix(t *testing.T) {
 	var cases, idle atomic.Int64
+	struck := map[string]*atomic.Bool{}
+	for _, fault := range sim.Faults() {
+		struck[fault.Name] = &atomic.Bool{}
+	}
 	t.Run("matrix", func(t *testing.T) {
 		for _, mutation := range mutations() {
 			for _, fault := range sim.Faults() {
@@ -36,7 +40,9 @@ func TestFaultMatrix(t *testing.T) {
 							cases.Add(1)
 							if !runCase(t, mutation, fault, sim.When{Times: times, Command: command}) {
 								idle.Add(1)
+								return
 							}
+							struck[fault.Name].Store(true)
 						})
 					}
 				}
@@ -44,6 +50,11 @@ func TestFaultMatrix(t *testing.T) {
 		}
 	})
 	fmt.Printf("fault matrix: %d cases, in %d of them the fault found its occasion\n", cases.Load(), cases.Load()-idle.Load())
+	for name, once := range struck {
+		if !once.Load() {
+			t.Errorf("the fault %q never struck, so nothing is known of it", name)
+		}
+	}
 }
 
 // runCase reports whether the fault struck at all.

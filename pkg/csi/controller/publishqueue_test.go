@@ -117,10 +117,9 @@ func TestTheQueueIsBoundedInNumber(t *testing.T) {
 		synctest.Wait()
 		close(signals["v"])
 		synctest.Wait()
-		if len(v.log) != 5 {
-			t.Errorf("got %q, want both to have passed", v.log)
-		}
-		v.want(t, v.log...)
+		// Both were waiting for the same signal.
+		slices.Sort(v.log[3:])
+		v.want(t, "w gave up", "second of u turned away", "u passed", "later passed", "v passed")
 	})
 }
 
