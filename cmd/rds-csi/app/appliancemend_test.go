@@ -2,6 +2,8 @@ package app
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,4 +48,35 @@ func TestApplianceMendNamesMissingFlags(t *testing.T) {
 			t.Errorf("got %v, want it to name %s", err, name)
 		}
 	}
+}
+
+// A mistyped flag is told in one line, not above a usage that is longer than a screen.
+func TestAMistypedFlagIsToldInOneLine(t *testing.T) {
+	for _, arguments := range [][]string{{"--volume-idd=x"}, {"--rds-channels=many"}} {
+		told := stderrOf(t, func() int { return runAppliance(append([]string{"mend"}, arguments...)) })
+		if strings.Count(told, "\n") != 1 || !strings.Contains(told, strings.TrimLeft(strings.Split(arguments[0], "=")[0], "-")) || !strings.Contains(told, "--help") {
+			t.Errorf("%v: got %q, want one line that names the flag", arguments, told)
+		}
+	}
+}
+
+// stderrOf is what is printed to stderr by a command that fails because of its usage.
+func stderrOf(t *testing.T, run func() int) string {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	stderr := os.Stderr
+	os.Stderr = file
+	defer func() { os.Stderr = stderr }()
+	if code := run(); code != exitUsage {
+		t.Errorf("exit code %d, want %d", code, exitUsage)
+	}
+	told, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(told)
 }

@@ -4,7 +4,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds/transport"
@@ -52,6 +57,19 @@ func (o *applianceOptions) validate() error {
 			errors.New("--rds-known-hosts or --rds-host-key-fingerprint: want a file with the appliance's host key, as ssh-keyscan prints it, or its fingerprint"),
 		},
 	})
+}
+
+// isListenAddress reports whether a server can listen on it; "" stands for none.
+func isListenAddress(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	_, wrong := strconv.ParseUint(port, 10, 16)
+	return address == "" || err == nil && wrong == nil
+}
+
+// isHost reports whether the text is an IP address or a DNS name.
+func isHost(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil || len(validation.IsDNS1123Subdomain(strings.ToLower(text))) == 0
 }
 
 // check is one condition on the flags, and the error if it doesn't hold.

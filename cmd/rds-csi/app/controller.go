@@ -130,9 +130,16 @@ func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
 }
 
 func kubeConfig(options *ControllerOptions) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", options.kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
+	config, err := rest.InClusterConfig()
+	switch {
+	case options.kubeconfig != "":
+		if config, err = clientcmd.BuildConfigFromFlags("", options.kubeconfig); err != nil {
+			return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
+		}
+	case errors.Is(err, rest.ErrNotInCluster):
+		return nil, errors.New("--kubeconfig: it isn't set, and this process doesn't run in a pod with a service account; give a kubeconfig, or --kubernetes=false where there is no Kubernetes")
+	case err != nil:
+		return nil, fmt.Errorf("the pod's service account can't be used; is its token mounted? %w", err)
 	}
 	// client-go's default of 5 requests a second is too slow: another driver needed 55 s to check 20 volumes.
 	config.QPS, config.Burst = float32(options.kubeQPS), options.kubeBurst
@@ -230,6 +237,9 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 		var disks []rds.Disk
 		if err == nil {
 			disks, err = appliance.List(ctx)
+		}
+		if ctx.Err() != nil {
+			return false, nil // it's the end of this process, and says nothing about the appliance
 		}
 		if err != nil {
 			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)

@@ -88,7 +88,8 @@ func (o *ControllerOptions) Validate() error {
 		o.appliance.config.HostNQN = hostOf
 	}
 	return errors.Join(o.appliance.validate(), o.election.validate(), failures([]check{
-		{o.nvmeAddress != "", errors.New("--nvme-address: want the address under which nodes reach the appliance's NVMe/TCP target")},
+		{isHost(o.nvmeAddress), fmt.Errorf("--nvme-address %q: want the IP address or the name under which nodes reach the appliance's NVMe/TCP target, without scheme and port", o.nvmeAddress)},
+		{isListenAddress(o.httpAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.httpAddress)},
 		{o.nvmePort > 0 && o.nvmePort <= math.MaxUint16, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,12 +34,15 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	options.AddFlags(flags)
 	klog.InitFlags(flags)
+	// It would print an error above the usage, which has more lines than a screen.
+	flags.SetOutput(io.Discard)
 	switch err := flags.Parse(arguments); {
 	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(os.Stderr)
+		flags.Usage()
 		return exitOK
 	case err != nil:
-		// The flag set has printed the error already.
-		return exitUsage
+		return fail(name, exitUsage, fmt.Errorf("%w; --help lists the flags", err))
 	}
 	if flags.NArg() > 0 {
 		return fail(name, exitUsage, fmt.Errorf("unexpected argument %q: flags only", flags.Arg(0)))

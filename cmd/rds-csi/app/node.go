@@ -1,11 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 
@@ -54,13 +54,14 @@ func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 // Validate returns an error that names every invalid flag and says what was expected.
 func (o *NodeOptions) Validate() error {
 	socket, isUnix := strings.CutPrefix(o.Endpoint, "unix://")
-	_, _, err := net.SplitHostPort(o.HTTPAddress)
+	_, err := attach.ParseNodeID("node/" + cmp.Or(normalized(o.MachineID), "machine"))
 	return failures([]check{
 		{isUnix && filepath.IsAbs(socket), fmt.Errorf("--endpoint %q: want unix:// and an absolute path, such as unix:///csi/csi.sock", o.Endpoint)},
 		{o.NodeName != "", errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)")},
 		{o.MaxVolumes >= 1, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes)},
 		{o.KubeletDir == "" || filepath.IsAbs(o.KubeletDir), fmt.Errorf("--kubelet-dir %q: want an absolute path, such as /var/lib/kubelet, or nothing", o.KubeletDir)},
-		{o.HTTPAddress == "" || err == nil, fmt.Errorf("--http-address %q: want host:port: %w", o.HTTPAddress, err)},
+		{isListenAddress(o.HTTPAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.HTTPAddress)},
+		{err == nil, fmt.Errorf("--machine-id %q: %w", o.MachineID, err)},
 	})
 }
 

@@ -132,6 +132,7 @@ func TestNodeOptionsNameTheWrongFlag(t *testing.T) {
 		"no volumes":  {[]string{"--node-name=a", "--max-volumes=0"}, []string{"--max-volumes"}},
 		"kubelet dir": {[]string{"--node-name=a", "--kubelet-dir=kubelet"}, []string{"--kubelet-dir"}},
 		"unchecked":   {[]string{"--node-name=a", "--kubelet-dir="}, nil},
+		"identity":    {[]string{"--node-name=a", "--machine-id=a b"}, []string{"--machine-id"}},
 		"no port":     {[]string{"--node-name=a", "--http-address=localhost"}, []string{"--http-address"}},
 		"all at once": {[]string{"--endpoint=x", "--http-address=x"}, []string{"--endpoint", "--node-name", "--http-address"}},
 	} {
