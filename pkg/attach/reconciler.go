@@ -176,7 +176,7 @@ func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLim
 		if err == nil || due {
 			r.enqueueAll(queue)
 		}
-		due = r.awaitRefresh(ctx, resync.C, err != nil)
+		due = r.awaitRefresh(ctx, resync.C, err)
 	}
 	logger.Info("Stopping; waiting for the workers")
 	return nil
@@ -185,7 +185,7 @@ func (r *Reconciler) reconcile(ctx context.Context, queue workqueue.TypedRateLim
 // awaitRefresh waits until the records have to be read again, and reports whether that is because a resync is due. A Refresh
 // that failed is repeated after refreshRetry. Resync counts from then on, too: a Refresh that loses the connection to the
 // appliance must not bring about the next one at once.
-func (r *Reconciler) awaitRefresh(ctx context.Context, resync <-chan time.Time, failed bool) (due bool) {
+func (r *Reconciler) awaitRefresh(ctx context.Context, resync <-chan time.Time, failure error) (due bool) {
 	pause := time.NewTimer(refreshRetry)
 	defer pause.Stop()
 	var asked <-chan struct{}
@@ -194,7 +194,7 @@ func (r *Reconciler) awaitRefresh(ctx context.Context, resync <-chan time.Time, 
 		case <-resync:
 			return true
 		case <-pause.C:
-			if failed {
+			if failure != nil {
 				return false
 			}
 			asked = r.resync

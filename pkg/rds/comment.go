@@ -35,13 +35,14 @@ func recordPrefix(cluster string) string { return recordVersion + " cluster=" + 
 // Encode returns the record as the disk's comment: the version, then key=value fields in a fixed order, separated by single
 // spaces. It returns a *FieldError if a value has a character that a command mustn't contain, or if the whole is longer
 // than 512 bytes even without the names of PV and PVC. Node IDs are never shortened.
-func (r Record) Encode() (string, error) { return r.encode(false) }
+func (r Record) Encode() (string, error) { return r.encode(0) }
 
 // encodePadded returns the comment of a new disk. It has the greatest length that a record can have: an appliance that
 // keeps less of a comment must show so before there is data.
-func (r Record) encodePadded() (string, error) { return r.encode(true) }
+func (r Record) encodePadded() (string, error) { return r.encode(maxRecordLength) }
 
-func (r Record) encode(padded bool) (string, error) {
+// encode returns the comment, filled up to a length unless that is 0.
+func (r Record) encode(length int) (string, error) {
 	for _, field := range r.fields() {
 		if !validRecordValue(field.value) {
 			return "", &FieldError{Field: field.key, Value: field.value, Want: "letters, digits and . _ : / , - only"}
@@ -53,16 +54,16 @@ func (r Record) encode(padded bool) (string, error) {
 		}
 	}
 	longest := maxRecordLength
-	if padded {
-		longest -= len(padding)
+	if length > 0 {
+		longest = length - len(padding)
 	}
 	for _, shortened := range []Record{r, {Cluster: r.Cluster, Volume: r.Volume, Generation: r.Generation, Token: r.Token, Holding: r.Holding}} {
 		text := shortened.text(0)
 		if len(text) > longest {
 			continue
 		}
-		if padded {
-			return shortened.text(maxRecordLength) + padding + strings.Repeat("x", longest-len(text)), nil
+		if length > 0 {
+			return shortened.text(length) + padding + strings.Repeat("x", longest-len(text)), nil
 		}
 		return shortened.text(len(text)), nil
 	}
@@ -80,6 +81,10 @@ func ParseRecord(comment string) (Record, error) {
 		return Record{}, fmt.Errorf("%w: %w", errNotRecord, err)
 	}
 	fields, _, padded := strings.Cut(fields, padding)
+	length := 0
+	if padded {
+		length = maxRecordLength
+	}
 	var record Record
 	for field := range strings.SplitSeq(fields, " ") {
 		key, value, _ := strings.Cut(field, "=")
@@ -90,7 +95,7 @@ func ParseRecord(comment string) (Record, error) {
 	if err := record.check(); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", errNotRecord, err)
 	}
-	if again, err := record.encode(padded); err != nil || again != comment {
+	if again, err := record.encode(length); err != nil || again != comment {
 		return Record{}, fmt.Errorf("%w: its fields are not in the form this driver writes", errNotRecord)
 	}
 	return record, nil

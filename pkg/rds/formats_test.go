@@ -94,8 +94,18 @@ func TestVolumeIDs(t *testing.T) {
 		}
 	}
 	for _, bad := range []struct{ pool, directory, cluster string }{
-		{"", "rds-csi", "c"}, {"raid10", "", "c"}, {"raid10/x", "rds-csi", "c"}, {"raid10", "/rds-csi", "c"}, {"raid10", "a;b", "c"}, {"$x", "rds-csi", "c"}, {"..", "rds-csi", "c"},
-		{"raid10", "rds-csi", ""}, {"raid10", "rds-csi", "a/b"}, {"raid10", "rds-csi", ".."}, {"raid10", "rds-csi", "a:b"}, {"raid10", "rds-csi", strings.Repeat("c", 64) + strings.Repeat("d", 64)},
+		{"", "rds-csi", "c"},
+		{"raid10", "", "c"},
+		{"raid10/x", "rds-csi", "c"},
+		{"raid10", "/rds-csi", "c"},
+		{"raid10", "a;b", "c"},
+		{"$x", "rds-csi", "c"},
+		{"..", "rds-csi", "c"},
+		{"raid10", "rds-csi", ""},
+		{"raid10", "rds-csi", "a/b"},
+		{"raid10", "rds-csi", ".."},
+		{"raid10", "rds-csi", "a:b"},
+		{"raid10", "rds-csi", strings.Repeat("c", 64) + strings.Repeat("d", 64)},
 	} {
 		var field *FieldError
 		if _, err := NewVolumeID(bad.pool, bad.directory, bad.cluster, "name"); !errors.As(err, &field) {

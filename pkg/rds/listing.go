@@ -73,12 +73,12 @@ type page struct {
 }
 
 // split returns the pages that this one consists of.
-func (p page) split(alien bool) []page {
+func (p page) split(what listing) []page {
 	var parts []page
 	for _, digit := range hexDigits {
 		parts = append(parts, page{digits: p.digits + string(digit)})
 	}
-	if alien && p.digits == "" {
+	if what.alien && p.digits == "" {
 		parts = append(parts, page{rest: true})
 	}
 	return parts
@@ -112,7 +112,7 @@ func (c *Client) list(ctx context.Context, what listing) (reply, error) {
 		return whole, err
 	}
 	whole = reply{uptime: math.MaxInt64}
-	for pages := (page{}).split(what.alien); len(pages) > 0; {
+	for pages := (page{}).split(what); len(pages) > 0; {
 		answers, err := c.listPages(ctx, what, pages)
 		if err != nil {
 			return reply{}, err
@@ -120,7 +120,7 @@ func (c *Client) list(ctx context.Context, what listing) (reply, error) {
 		var parts []page
 		for i, answer := range answers {
 			if answer.many {
-				parts = append(parts, pages[i].split(what.alien)...)
+				parts = append(parts, pages[i].split(what)...)
 				continue
 			}
 			whole = whole.mergePage(answer)

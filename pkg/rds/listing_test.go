@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -66,7 +67,7 @@ func stocked(t *testing.T, volumes int, strangers string) (change func(*sim.Opti
 // However many volumes there are, they are all listed. RouterOS drops what a reply has beyond 2 MiB.
 func TestAnyNumberOfVolumesIsListed(t *testing.T) {
 	for volumes, execs := range map[int]int64{100: 1, 1_600: 17, 10_000: 17} {
-		t.Run(fmt.Sprint(volumes), func(t *testing.T) {
+		t.Run(strconv.Itoa(volumes), func(t *testing.T) {
 			change, want, lost := stocked(t, volumes, "mine")
 			var count atomic.Int64
 			r := newRig(t, change, func(o *sim.Options) { o.Observe = func(sim.Execution) { count.Add(1) } })

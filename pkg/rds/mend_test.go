@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 // 255 and 300 bytes are where others saw comments end.
 func TestAnApplianceThatCutsCommentsShowsItBeforeThereIsData(t *testing.T) {
 	for _, most := range []int{255, 300, 511} {
-		t.Run(fmt.Sprint(most), func(t *testing.T) {
+		t.Run(strconv.Itoa(most), func(t *testing.T) {
 			r := newRig(t, func(o *sim.Options) { o.Unknowns.CommentMax = most })
 			_, err := r.tryCreate(t, rds.Size{Bytes: mebibyte})
 			if said := fmt.Sprintf("bytes %d to 512 are missing", most+1); !errors.Is(err, rds.ErrUnreadable) || !strings.Contains(err.Error(), said) {

@@ -238,10 +238,10 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 		if err == nil {
 			disks, err = appliance.List(ctx)
 		}
-		if ctx.Err() != nil {
-			return false, nil // it's the end of this process, and says nothing about the appliance
-		}
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return false, ctx.Err() // that is the end of this process, and says nothing about the appliance
+		case err != nil:
 			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)
 			return false, nil
 		}

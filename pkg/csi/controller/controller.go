@@ -19,8 +19,9 @@ type Appliance interface {
 	Stock
 }
 
-// Stock reads what the appliance has as a whole.
+// Stock reads what the appliance has, whosever it is.
 type Stock interface {
+	ForeignRecord(ctx context.Context, id rds.VolumeID) (rds.Record, error)
 	List(ctx context.Context) ([]rds.Disk, error)
 	Health(ctx context.Context) ([]rds.Health, error)
 	Capacity(ctx context.Context, pool string) (rds.Capacity, error)
@@ -31,7 +32,6 @@ type Stock interface {
 type Volumes interface {
 	Create(ctx context.Context, id rds.VolumeID, size rds.Size, record rds.Record) (rds.Disk, error)
 	Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error)
-	ForeignRecord(ctx context.Context, id rds.VolumeID) (rds.Record, error)
 	LastSeen(id rds.VolumeID) (rds.Disk, bool)
 	Publish(ctx context.Context, seen rds.Disk, next rds.Record) (rds.Disk, error)
 	Withdraw(ctx context.Context, seen rds.Disk) (rds.Disk, error)

@@ -106,7 +106,7 @@ func (n *Service) growStaged(ctx context.Context, live host.Device, s staging) {
 	if s.use.ReadOnly {
 		return
 	}
-	if err := n.host.Grow(ctx, live.Path, s.path, s.use.Filesystem.Kind); err != nil {
+	if err := n.host.Grow(ctx, live.Path, s.path, s.use.Kind); err != nil {
 		klog.FromContext(ctx).Error(err, "The staged filesystem stays smaller than its device", "device", live.Path)
 	}
 }
