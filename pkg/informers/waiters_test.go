@@ -32,6 +32,7 @@ func TestAwaitAttachment(t *testing.T) {
 		if _, ok := c.cluster.AwaitAttachment(ctx, "never"); ok {
 			t.Error("found an attachment that doesn't exist")
 		}
+		synctest.Wait() // a signal is dropped after its context has ended
 		if n := len(c.cluster.waiters.byKey); n != 0 {
 			t.Errorf("%d waiters are left, want none", n)
 		}
