@@ -109,6 +109,25 @@ func TestTheInventoryNamesWhatDoesNotPair(t *testing.T) {
 	}
 }
 
+// RouterOS doesn't name the policy that is missing.
+func TestAMissingPolicyIsToldWithWhatIsNeeded(t *testing.T) {
+	for name, policies := range map[string]appliance.Policies{
+		"write": {SSH: true, Read: true, Test: true}, "test": {SSH: true, Read: true, Write: true}, "read": {SSH: true, Write: true, Test: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(o *sim.Options) { o.Users[0].Policies = &policies })
+			findings, err := checked(t.Context(), t, r)
+			told := findings["connection"].Detail + findings["probe disk"].Detail
+			if err == nil || !strings.Contains(told, "ssh, read, write and test") {
+				t.Errorf("got %v, %q, want the policies that are needed", err, told)
+			}
+			if cleanUp := findings["clean-up"]; cleanUp.Result == rds.ResultFailed {
+				t.Errorf("it asks for what was never made to be removed: %s", cleanUp.Detail)
+			}
+		})
+	}
+}
+
 // Whenever it is interrupted, and whatever then happens to its commands, nothing stays behind.
 func TestAnInterruptedCheckLeavesNothingBehind(t *testing.T) {
 	const most = 40

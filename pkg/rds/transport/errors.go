@@ -27,8 +27,14 @@ type CommandError struct {
 	Text string
 }
 
-// Error returns the appliance's words.
-func (e *CommandError) Error() string { return "the appliance refused: " + e.Text }
+// Error returns the appliance's words, and what to do about a missing policy, which they don't name.
+func (e *CommandError) Error() string {
+	text := "the appliance refused: " + e.Text
+	if e.Is(ErrPermission) {
+		text += "; the group of the RouterOS user lacks a policy: it needs ssh, read, write and test"
+	}
+	return text
+}
 
 // Is reports whether target is ErrPermission and a policy is missing in the user's group. RouterOS says so in two ways.
 func (e *CommandError) Is(target error) bool {
