@@ -42,7 +42,11 @@ func (s *SSH) dial(ctx context.Context) (*connection, error) {
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("%w: SSH to %s as %q: %w", ErrUnreachable, s.config.Address, s.config.User, err)
+		err = fmt.Errorf("SSH to %s as %q: %w", s.config.Address, s.config.User, err)
+		if errors.Is(err, ErrHostKey) || errors.Is(err, ErrPermission) {
+			return nil, notSent{err}
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return newConnection(client, gate), nil
 }
