@@ -118,7 +118,8 @@ func (c *command) showAtMost(most int, what listing, condition string) {
 // the file's directory, and how long the appliance has been up. That state decides what an operation did.
 func (c *command) showState(id VolumeID) {
 	c.show(markerDisks, "/disk", diskProperties, fmt.Sprintf("slot=%s or %s", c.quoted(id.Slot()), c.refersTo(id.file())))
-	c.show(markerPools, "/disk", poolProperties, "mount-point="+c.quoted(id.Pool()))
+	// A pool that isn't mounted has no mount point, but a slot, which mostly is its name.
+	c.show(markerPools, "/disk", poolProperties, fmt.Sprintf("mount-point=%s or slot=%s", c.quoted(id.Pool()), c.quoted(id.Pool())))
 	c.show(markerFiles, "/file", fileProperties, fmt.Sprintf("name=%s or name=%s", c.quoted(id.file().inFile()), c.quoted(id.directory)))
 	c.showUptime()
 }

@@ -60,6 +60,40 @@ func TestCapacityIsTheWorseOfBoth(t *testing.T) {
 	}
 }
 
+// A pool that is misspelt, one that isn't mounted and one of an appliance that boots are three different troubles.
+func TestAPoolThatIsNotThereSaysWhy(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*sim.Options)
+		fault  sim.FaultKind
+		pool   string
+		want   error
+		says   string
+	}{
+		"misspelt":    {nil, "", "raid01", rds.ErrNoPool, "spelt"},
+		"not mounted": {nil, sim.PoolUnmounted, simtest.Pool, rds.ErrNotReady, "isn't mounted"},
+		"booting":     {func(o *sim.Options) { o.Uptime = 0 }, "", simtest.Pool, rds.ErrNotReady, "to boot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changes := []func(*sim.Options){}
+			if test.change != nil {
+				changes = append(changes, test.change)
+			}
+			r := newRig(t, changes...)
+			if test.fault != "" {
+				r.sim.Inject(sim.Fault{Kind: test.fault}, sim.When{})
+			}
+			id, err := rds.NewVolumeID(test.pool, "rds-csi", simtest.ClusterID, "pvc-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.Create(t.Context(), id, rds.Size{Bytes: mebibyte}, rds.NewRecord(id, "pvc-1", "", ""))
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want %v with %q", err, test.want, test.says)
+			}
+		})
+	}
+}
+
 // What is free on one pool is no room for what another one has promised.
 func TestCapacityOfAllPoolsIsThatOfEach(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {

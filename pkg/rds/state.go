@@ -45,6 +45,9 @@ func (s state) absenceProven() error {
 		return fmt.Errorf("%w: it has been up for %s only, less than the %s it is given to boot", ErrNotReady, s.reply.uptime, s.boot)
 	}
 	if !s.poolMounted() {
+		if len(s.reply.pools) > 0 {
+			return fmt.Errorf("%w: pool %q is there and isn't mounted; see /disk print", ErrNotReady, s.id.Pool())
+		}
 		return fmt.Errorf("%w: no pool is mounted at %q", ErrNotReady, s.id.Pool())
 	}
 	return nil
