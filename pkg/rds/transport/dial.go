@@ -44,7 +44,7 @@ func (s *SSH) dial(ctx context.Context) (*connection, error) {
 		_ = conn.Close()
 		err = fmt.Errorf("SSH to %s as %q: %w", s.config.Address, s.config.User, err)
 		if errors.Is(err, ErrHostKey) || errors.Is(err, ErrPermission) {
-			return nil, notSent{err}
+			return nil, notSentError{err}
 		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}

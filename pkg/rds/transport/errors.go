@@ -21,11 +21,11 @@ var (
 	ErrNoFiles = fmt.Errorf("%w: no SFTP, which needs policy ftp in the user's group", ErrPermission)
 )
 
-// notSent is ErrUnreachable for an appliance that was reached, and doesn't say that it wasn't.
-type notSent struct{ error }
+// notSentError is ErrUnreachable for an appliance that was reached, and doesn't say that it wasn't.
+type notSentError struct{ error }
 
 // Unwrap returns what went wrong as well.
-func (e notSent) Unwrap() []error { return []error{ErrUnreachable, e.error} }
+func (e notSentError) Unwrap() []error { return []error{ErrUnreachable, e.error} }
 
 // CommandError is the appliance's refusal of a command. Nothing of the refused statement was applied.
 type CommandError struct {
