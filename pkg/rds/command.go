@@ -45,7 +45,9 @@ type command struct {
 	statements []string
 	// asked are the markers that the reply must have before markerEnd, in this order. markerDone may be markerFailed there.
 	asked []string
-	err   error
+	// mayBeMany is the asked marker that markerMany may stand for, or empty.
+	mayBeMany string
+	err       error
 }
 
 func newCommand(kind Kind) *command { return &command{kind: kind, nonce: randomToken()} }
@@ -110,6 +112,7 @@ func items(menu, properties, condition string) string {
 
 // showAtMost adds a read of the items of a listing that match the condition, or of their mere number if there are more.
 func (c *command) showAtMost(most int, what listing, condition string) {
+	c.mayBeMany = what.marker
 	c.add(what.marker, fmt.Sprintf(`:if ([:len [%s find where %s]] > %d) do={ :put ("%s-%s " . [:len [%s find where %s]]) } else={ :put ("%s-%s " . %s) }`,
 		what.menu, condition, most, c.nonce, markerMany, what.menu, condition, c.nonce, what.marker, items(what.menu, what.properties, condition)))
 }

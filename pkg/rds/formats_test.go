@@ -295,6 +295,7 @@ func FuzzReadReply(f *testing.F) {
 	f.Add("n-DONE\r\nn-DISKS 1 [{\"slot\":\"x\",\"size\":\"1 024\"}]\r\nn-POOLS 0 []\r\nn-FILES 0 \r\nn-UPTIME 1w3d15:41:57\r\nn-END\r\n")
 	f.Add("expected end of command (line 1 column 24)\r\n")
 	f.Add("a log linen-ERR failure: no space\r\nn-DISKS 0 []\r\nn-POOLS 0 \"\"\r\nn-FILES 0 \r\nn-UPTIME 41m\r\nn-END")
+	f.Add("n-DONE\r\nn-MANY 3\r\nn-POOLS 0 []\r\nn-FILES 0 []\r\nn-UPTIME 41m\r\nn-END\r\n")
 	f.Add("n-DONE\r\nn-DISKS 2 [{\"slot\":5,\"comment\":\"two\r\nlines\"},null]\r\nn-POOLS 0 []\r\nn-FILES 0 []\r\nn-UPTIME 41m\r\na lognote\r\nn-END\r\n")
 	f.Fuzz(func(t *testing.T, output string) {
 		answer, err := readReply(stateOf(t, "n"), output)

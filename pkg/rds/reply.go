@@ -78,8 +78,8 @@ func readReply(cmd *command, output string) (reply, error) {
 		switch {
 		case marker == markerFailed:
 			marker = markerDone
-		case marker == markerMany && len(markers) < len(cmd.asked):
-			marker = cmd.asked[len(markers)]
+		case marker == markerMany && cmd.mayBeMany != "":
+			marker = cmd.mayBeMany
 		}
 		markers = append(markers, marker)
 	}
