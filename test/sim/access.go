@@ -13,6 +13,10 @@ import (
 // SSHAddr is the address of the SSH server, such as "127.0.0.1:40001".
 func (s *Sim) SSHAddr() string { return s.ssh.Addr().String() }
 
+// NVMeAddr is the address of the NVMe/TCP target for initiators without a
+// kernel.
+func (s *Sim) NVMeAddr() string { return s.nvme.Addr().String() }
+
 // TargetURL is the base URL of the initiators' door.
 func (s *Sim) TargetURL() string { return "http://" + s.http.Addr().String() }
 

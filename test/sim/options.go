@@ -7,14 +7,15 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/nvmetcp"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/sshd"
 )
 
 // Options of a [Sim]. Only StateDir, Pools and Users have no default.
 type Options struct {
-	// SSHAddr and HTTPAddr are loopback addresses to listen on;
+	// SSHAddr, HTTPAddr and NVMeAddr are loopback addresses to listen on;
 	// "127.0.0.1:0" if empty.
-	SSHAddr, HTTPAddr string
+	SSHAddr, HTTPAddr, NVMeAddr string
 	// StateDir keeps everything that survives a restart; made if missing.
 	StateDir string
 	// Version is the RouterOS version; "7.24.4" if empty.
@@ -41,6 +42,8 @@ type Options struct {
 	Timing appliance.Timing
 	// Exports tunes the target: how long a revocation waits, identities.
 	Exports export.Options
+	// NVMe is how the NVMe/TCP target treats initiators without a kernel.
+	NVMe nvmetcp.Options
 	// Server caps and tunes the SSH server; HostKey and Users are filled in.
 	Server sshd.Options
 	// Console is how print looks to people.

@@ -16,6 +16,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/nvmetcp"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/sshd"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/target"
 )
@@ -30,12 +31,13 @@ type Sim struct {
 	exports   *export.Registry
 	hostKey   ssh.Signer
 	server    *sshd.Server
-	ssh, http net.Listener
-	cancel    context.CancelFunc
-	running   *errgroup.Group
-	faults    plan
-	rebooted  chan struct{}   // one for every reboot
-	stopped   <-chan struct{} // closed when the simulator stops
+	// ssh, http and nvme are where it listens.
+	ssh, http, nvme net.Listener
+	cancel          context.CancelFunc
+	running         *errgroup.Group
+	faults          plan
+	rebooted        chan struct{}   // one for every reboot
+	stopped         <-chan struct{} // closed when the simulator stops
 
 	mu      sync.Mutex
 	hook    func(command string) Fault
@@ -60,6 +62,7 @@ func Start(ctx context.Context, options Options) (*Sim, error) {
 	s.stopped = ctx.Done()
 	s.running.Go(func() error { return s.comeBack(ctx) })
 	s.running.Go(func() error { return s.server.Run(ctx, s.ssh) })
+	s.running.Go(func() error { return nvmetcp.New(s.options.NVMe, s.exports).Run(ctx, s.nvme) })
 	s.running.Go(func() error {
 		return target.New(s.exports, s.appliance, s.control()).Run(ctx, s.http)
 	})
@@ -99,6 +102,9 @@ func (s *Sim) open(ctx context.Context) error {
 		return err
 	}
 	if s.http, err = listen(ctx, s.options.HTTPAddr); err != nil {
+		return err
+	}
+	if s.nvme, err = listen(ctx, s.options.NVMeAddr); err != nil {
 		return err
 	}
 	return s.writeKnownHosts()
@@ -149,7 +155,7 @@ func (s *Sim) Wait() error {
 // release frees what open took.
 func (s *Sim) release() error {
 	var errs []error
-	for _, l := range []net.Listener{s.ssh, s.http} {
+	for _, l := range []net.Listener{s.ssh, s.http, s.nvme} {
 		if l != nil {
 			// Closing it twice is fine: the servers close theirs.
 			_ = l.Close()

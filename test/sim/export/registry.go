@@ -117,6 +117,14 @@ func (r *Registry) Restore() {
 	r.tell(func(k Kernel) { k.Restore() })
 }
 
+// Listens tells whether anything is exported. The kernel's target opens its
+// port with the first subsystem, and closes it with the last.
+func (r *Registry) Listens() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.lost && len(r.subsystems) > 0
+}
+
 // Withdraw makes a slot unreachable at once and tells its sessions. The
 // returned function waits until every one of them was ended, at most
 // RevokeWait; until it returns the slot refuses connections, even if it is

@@ -13,6 +13,8 @@ import (
 var (
 	// ErrRefused is wrapped by every reason not to let a host connect.
 	ErrRefused = errors.New("connect refused")
+	// ErrNotAllowed is such a reason: the subsystem lets another host in only.
+	ErrNotAllowed = fmt.Errorf("%w: it isn't allowed", ErrRefused)
 	// ErrDown says that the target doesn't answer; trying again may help.
 	ErrDown = errors.New("the target is down")
 )
@@ -75,7 +77,7 @@ func (r *Registry) Connect(nqn, host string) (*Session, error) {
 	case r.draining[s.Slot] > 0:
 		return nil, fmt.Errorf("%w: subsystem %q is being torn down", ErrRefused, nqn)
 	case s.AllowHost != "" && s.AllowHost != host:
-		return nil, fmt.Errorf("%w: subsystem %q does not allow host %q", ErrRefused, nqn, host)
+		return nil, fmt.Errorf("%w: subsystem %q does not allow host %q", ErrNotAllowed, nqn, host)
 	}
 	for _, old := range r.sessions {
 		if old.NQN == nqn && old.HostNQN == host {

@@ -1,0 +1,4 @@
+package tcp
+
+// Open is open, for tests.
+var Open = open
