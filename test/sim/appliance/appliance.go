@@ -28,6 +28,8 @@ type Appliance struct {
 	mu     sync.Mutex
 	disks  []*disk
 	nextID int
+	// unsettled are disks as they were before a line that still runs, by ID.
+	unsettled map[int]disk
 	// traffic of each slot that has any.
 	traffic map[string]Traffic
 	booted  time.Time
@@ -72,6 +74,7 @@ func Open(options Options) (*Appliance, error) {
 		nextID:     len(options.Pools) + 1,
 		conditions: map[Condition]int{},
 		traffic:    map[string]Traffic{},
+		unsettled:  map[int]disk{},
 	}
 	a.language = a.newLanguage()
 	return a, a.open()

@@ -35,6 +35,7 @@ func TestAFileSizeMayBeAutomatic(t *testing.T) {
 func TestAPathMayBeSpeltAndFoundOtherwise(t *testing.T) {
 	for spelling, want := range map[appliance.PathSpelling]string{
 		appliance.Slashed: "/raid10/x.img\r\n1\r\n0\r\n", appliance.Bare: "raid10/x.img\r\n0\r\n1\r\n", appliance.FoundBare: "/raid10/x.img\r\n0\r\n1\r\n",
+		appliance.NeverFound: "/raid10/x.img\r\n0\r\n0\r\n",
 	} {
 		b := open(t, func(o *appliance.Options) { o.Unknowns.PathSpelling = spelling })
 		b.run(t, add)

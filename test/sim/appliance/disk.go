@@ -73,6 +73,9 @@ func (a *Appliance) diskRow(d *disk) script.Record {
 		"mount-filesystem": d.MountFilesystem, "mount-read-only": d.MountReadOnly, "compress": d.Compress,
 		"file-path": a.filePath(d), "file-size": d.FileSize, "file-offset": d.FileOffset,
 	}
+	if a.options.Unknowns.RoundSizes {
+		row["size"], row["file-size"] = d.FileSize>>20<<20, d.FileSize>>20<<20
+	}
 	if a.options.Unknowns.AutoFileSize && d.AutoSize {
 		row["file-size"] = "auto"
 	}

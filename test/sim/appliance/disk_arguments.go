@@ -36,10 +36,17 @@ func (a *Appliance) assign(d *disk, call script.Call) error {
 	if err := d.assign(call); err != nil {
 		return err
 	}
-	if most := a.options.Unknowns.CommentMax; most > 0 {
-		d.Comment = d.Comment[:min(len(d.Comment), most)]
-	}
+	d.Comment = cut(d.Comment, a.options.Unknowns.CommentMax)
+	d.NQN = cut(d.NQN, a.options.Unknowns.NQNMax)
 	return nil
+}
+
+// cut is the beginning of a text; most is its length, or 0 for all.
+func cut(text string, most int) string {
+	if most == 0 {
+		return text
+	}
+	return text[:min(len(text), most)]
 }
 
 func (d *disk) assignOne(name, value string) error {

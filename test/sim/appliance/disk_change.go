@@ -67,9 +67,35 @@ func (a *Appliance) setDisk(d *disk, call script.Call) (func(context.Context), e
 	return a.reexport(before, d), nil
 }
 
-// reexport brings the target in line with what changed from before to d.
+// reexport brings the target in line with what changed from before to d, or
+// has that done when the line ends.
 func (a *Appliance) reexport(before disk, d *disk) func(context.Context) {
-	sameName := a.nqn(&before) == a.nqn(d) || a.options.Unknowns.RenameNeedsReexport
+	if !a.options.Unknowns.CoalesceExports {
+		return a.follow(before, d)
+	}
+	if _, known := a.unsettled[d.ID]; !known {
+		a.unsettled[d.ID] = before
+	}
+	return nil
+}
+
+// settle brings the target in line with what a line changed.
+func (a *Appliance) settle(ctx context.Context) {
+	a.mu.Lock()
+	var waits []func(context.Context)
+	for _, d := range a.disks {
+		if before, known := a.unsettled[d.ID]; known {
+			waits = append(waits, a.follow(before, d))
+		}
+	}
+	clear(a.unsettled)
+	a.mu.Unlock()
+	all(waits)(ctx)
+}
+
+// follow brings the target in line with what changed from before to d.
+func (a *Appliance) follow(before disk, d *disk) func(context.Context) {
+	sameName := a.nqn(&before) == a.nqn(d) || a.options.Unknowns.RenameNeedsReexport || a.options.Unknowns.CoalesceExports
 	same := a.exported(&before) && a.exported(d) && before.Slot == d.Slot && before.File == d.File &&
 		before.Port == d.Port && sameName
 	if same {
@@ -97,9 +123,7 @@ func (a *Appliance) removeDisks(call script.Call) (script.Result, error) {
 	}
 	var waits []func(context.Context)
 	for _, d := range disks {
-		if d.Export {
-			waits = append(waits, a.exports.Withdraw(d.Slot))
-		}
+		waits = append(waits, a.exports.Withdraw(d.Slot))
 		a.disks = slices.DeleteFunc(a.disks, func(other *disk) bool { return other == d })
 	}
 	return script.Result{Wait: all(waits)}, a.save()

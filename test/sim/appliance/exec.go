@@ -24,6 +24,7 @@ func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, ho
 	if a.options.Unknowns.FirstLineOnly {
 		line, _, _ = strings.Cut(line, "\n")
 	}
+	line = cut(line, a.options.Unknowns.LineMax)
 	program, err := script.Parse(line, a.language)
 	if rejected, ok := errors.AsType[*script.ParseError](err); ok {
 		return rejected.Error() + "\r\n", nil
@@ -40,6 +41,7 @@ func (a *Appliance) Exec(ctx context.Context, policies Policies, line string, ho
 		EmptyAsString:   a.options.Unknowns.EmptyListAsString,
 		RawControls:     a.options.Unknowns.RawControls,
 	})
+	a.settle(ctx)
 	return out.String(), err
 }
 

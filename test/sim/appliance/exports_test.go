@@ -48,6 +48,34 @@ func TestExportFollowsTheDisk(t *testing.T) {
 	reachable("nqn:x2", "a", false)
 }
 
+func TestExportsMayFollowOnlyAtTheEndOfALine(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.CoalesceExports = true })
+	b.run(t, add+" nvme-tcp-export=yes")
+	session, err := b.exports.Connect("nqn:x", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, `/disk set x nvme-tcp-export=no; /disk set x nvme-tcp-server-nqn="nqn:x2"; /disk set x nvme-tcp-export=yes`)
+	select {
+	case <-session.Revoked():
+		t.Error("off and on again in one line cut a host")
+	default:
+	}
+	if _, err := b.exports.Connect("nqn:x2", "b"); err == nil {
+		t.Error("the new NQN is there")
+	}
+	b.exports.End(session.ID)
+	b.run(t, `/disk set x nvme-tcp-export=no`)
+	b.run(t, `/disk set x nvme-tcp-export=yes`)
+	if _, err := b.exports.Connect("nqn:x2", "b"); err != nil {
+		t.Errorf("off and on again in two lines: %v", err)
+	}
+	b.run(t, `/disk set x nvme-tcp-export=no; /disk remove x`)
+	if b.exports.Listens() {
+		t.Error("a disk that is removed in the same line stays exported")
+	}
+}
+
 func TestOnlyTakingTheExportAwayCutsAHost(t *testing.T) {
 	tests := []struct {
 		line string

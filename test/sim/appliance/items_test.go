@@ -38,6 +38,23 @@ func TestACommentMayBeCut(t *testing.T) {
 	b.want(t, `:put [/disk get x comment]; /disk comment x comment="abcdef"; :put [/disk get x comment]; /disk set x comment="ab"; :put [/disk get x comment]`, "1234\r\nabcd\r\nab\r\n")
 }
 
+func TestAnNQNMayBeCut(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.NQNMax = 4 })
+	b.run(t, add)
+	b.want(t, `:put [/disk get x nvme-tcp-server-nqn]; /disk set x nvme-tcp-server-nqn="ab"; :put [/disk get x nvme-tcp-server-nqn]`, "nqn:\r\nab\r\n")
+}
+
+func TestALineMayBeCut(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.LineMax = len(`:put 1; :put 2`) })
+	b.want(t, `:put 1; :put 23`, "1\r\n2\r\n")
+}
+
+func TestSizesMayBeRounded(t *testing.T) {
+	b := open(t, func(o *appliance.Options) { o.Unknowns.RoundSizes = true })
+	b.run(t, `/disk add type=file slot="x" file-path="/raid10/x.img" file-size=1052672`)
+	b.want(t, `:put [/disk get x size]; :put [/disk get x file-size]`, "1048576\r\n1048576\r\n")
+}
+
 func TestADisabledDiskMayLoseItsExport(t *testing.T) {
 	tests := []struct {
 		name  string

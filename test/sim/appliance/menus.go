@@ -84,8 +84,9 @@ func (c console) read(call script.Call) (script.Result, error) {
 	if s, ok := c.appliance.singleMenu(call.Menu); ok {
 		return s.read(call)
 	}
-	if where := call.Where; where != nil && call.Menu == "/disk" && c.appliance.options.Unknowns.PathSpelling == FoundBare {
-		call.Where = func(row script.Record) (bool, error) { return where(withBarePath(row)) }
+	spelling := c.appliance.options.Unknowns.PathSpelling
+	if where := call.Where; where != nil && call.Menu == "/disk" && (spelling == FoundBare || spelling == NeverFound) {
+		call.Where = func(row script.Record) (bool, error) { return where(withFoundPath(row, spelling)) }
 	}
 	rows, err := c.rows(call)
 	if err != nil {
@@ -103,14 +104,18 @@ func (c console) read(call script.Call) (script.Result, error) {
 	}
 }
 
-// withBarePath is a disk as where sees it if it finds paths without a slash.
-func withBarePath(row script.Record) script.Record {
+// withFoundPath is a disk as where sees it if it finds paths without a slash,
+// or none.
+func withFoundPath(row script.Record, spelling PathSpelling) script.Record {
 	path, given := row["file-path"].(string)
 	if !given {
 		return row
 	}
 	row = maps.Clone(row)
 	row["file-path"] = fileName(path)
+	if spelling == NeverFound {
+		row["file-path"] = nil
+	}
 	return row
 }
 

@@ -77,6 +77,8 @@ const (
 	Bare
 	// FoundBare shows it with one, and finds it without.
 	FoundBare
+	// NeverFound shows it with one, and finds it in no spelling.
+	NeverFound
 )
 
 // Unknowns are the behaviours nobody has seen documented. The zero value is
@@ -112,11 +114,22 @@ type Unknowns struct {
 	// RenameNeedsReexport leaves an exported disk reachable under its old NQN
 	// when it gets another one, until the export is taken away.
 	RenameNeedsReexport bool
+	// CoalesceExports brings the target in line with the exports only when a line
+	// has ended, and then leaves a disk alone that was exported before and is
+	// again, whatever its NQN was meanwhile.
+	CoalesceExports bool
+	// RoundSizes shows sizes of disks in whole MiB.
+	RoundSizes bool
+	// LineMax is how many bytes of a line are taken, without a word about the
+	// others; all if zero.
+	LineMax int
 	// SlotMax is the longest slot name; 32 if zero.
 	SlotMax int
 	// CommentMax is how many bytes of a comment are kept, without a word about
 	// the others; all if zero.
 	CommentMax int
+	// NQNMax is the same for an NQN.
+	NQNMax int
 	// UnmountedKeepsMountPoint shows the mount-point of a pool also while it
 	// isn't mounted.
 	UnmountedKeepsMountPoint bool
