@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,71 +26,64 @@ const (
 
 // Finding is what one check showed.
 type Finding struct {
-	Check  string
-	Result Result
-	Detail string
+	Check  string `json:"check"`
+	Result Result `json:"result"`
+	Detail string `json:"detail"`
 }
 
 // errCheckFailed says that at least one finding is ResultFailed.
 var errCheckFailed = errors.New("the appliance isn't fit for the driver as it is")
 
-// cleanUpTimeout bounds the removal of the probe disk after an interruption.
-const cleanUpTimeout = 30 * time.Second
+// probeSize is the size of the check's disks in bytes: no round number, so that a size that is rounded shows.
+const probeSize = 1<<20 + 4096
 
-// Checker finds out whether an appliance is fit for the driver. It uses a probe disk of 1 MiB as the driver would, and
-// removes it again, also when it is interrupted.
+// Check says what is checked, and how.
+type Check struct {
+	// Pool is the mount point of the pool to make probe disks on, with backing files in Directory.
+	Pool, Directory string
+	// Connect connects to a subsystem as the host with this NQN. Its error is ErrRefused if the target answers and doesn't let
+	// the host in.
+	Connect func(ctx context.Context, subsystemNQN, hostNQN string) (Connection, error)
+	// EndTimeout is how long a connection may outlive the appliance's answer that it was revoked; 10 s if it is 0.
+	EndTimeout time.Duration
+	// Report is called with each finding.
+	Report func(Finding)
+}
+
+// Checker finds out whether an appliance is fit for the driver. It uses probe disks of 1 MiB as the driver would, connects to
+// them, and removes them again, also when it is interrupted.
 type Checker struct {
+	Check
+
 	client *Client
-	// id is the probe disk's. kept is that of a disk on a file with content.
-	id, kept VolumeID
+	// id is the probe disk's. kept is that of a disk on a file with content. neighbour is exported while another one changes hands.
+	id, kept, neighbour VolumeID
 	// shared is the slot of a second disk on the probe disk's backing file.
 	shared string
-	report func(Finding)
 	failed bool
 }
 
-// NewChecker returns a check of the pool, with backing files in directory. report is called with each finding. The client's
-// cluster ID only marks the probe disk.
-func NewChecker(client *Client, pool, directory string, report func(Finding)) (*Checker, error) {
-	var ids [3]VolumeID
-	for i := range ids {
-		id, err := NewVolumeID(pool, directory, client.config.ClusterID, "appliance check "+randomToken())
-		if err != nil {
+// NewChecker returns a check. The client's cluster ID only marks the probe disks. Errors are *FieldError.
+func NewChecker(client *Client, check Check) (*Checker, error) {
+	check.EndTimeout = cmp.Or(check.EndTimeout, defaultEndTimeout)
+	c := &Checker{Check: check, client: client}
+	var second VolumeID
+	for _, id := range []*VolumeID{&c.id, &c.kept, &c.neighbour, &second} {
+		var err error
+		if *id, err = NewVolumeID(check.Pool, check.Directory, client.config.ClusterID, "appliance check "+randomToken()); err != nil {
 			return nil, err
 		}
-		ids[i] = id
 	}
-	return &Checker{client: client, id: ids[0], kept: ids[1], shared: ids[2].Slot(), report: report}, nil
+	c.shared = second.Slot()
+	return c, nil
 }
 
 // Run makes every check that the ones before it allow. It returns an error if any failed, or if ctx ended.
 func (c *Checker) Run(ctx context.Context) error {
-	if err := c.readOnly(ctx); err != nil {
-		return err
+	if c.readOnly(ctx) {
+		c.probe(ctx)
+		c.cleanUp(ctx)
 	}
-	defer c.cleanUp(ctx)
-	disk, err := c.client.Create(ctx, c.id, Size{Bytes: 1 << 20}, NewRecord(c.id, "appliance-check", "", ""))
-	if err != nil {
-		c.note("probe disk", ResultFailed, err.Error())
-		return c.outcome(ctx)
-	}
-	c.permissions(ctx)
-	c.note("probe disk", ResultOK, fmt.Sprintf("made and read back, %d bytes, %s", disk.Size, disk.ID))
-	for _, step := range []func(context.Context, Disk) error{c.texts, c.export, c.growth, c.sharing, c.content} {
-		if err := step(ctx, disk); err != nil {
-			c.note("probe disk", ResultFailed, err.Error())
-			return c.outcome(ctx)
-		}
-	}
-	return c.outcome(ctx)
-}
-
-func (c *Checker) note(check string, result Result, detail string) {
-	c.failed = c.failed || result == ResultFailed
-	c.report(Finding{Check: check, Result: result, Detail: detail})
-}
-
-func (c *Checker) outcome(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the check was interrupted: %w", ctx.Err())
@@ -100,26 +94,84 @@ func (c *Checker) outcome(ctx context.Context) error {
 	}
 }
 
-// readOnly makes the checks that change nothing. If one fails, nothing else is tried.
-func (c *Checker) readOnly(ctx context.Context) error {
+// probe makes the checks that need a disk.
+func (c *Checker) probe(ctx context.Context) {
+	disk, err := c.create(ctx, c.id)
+	if err != nil {
+		c.note("probe disk", ResultFailed, err.Error())
+		return
+	}
+	c.permissions(ctx)
+	c.note("probe disk", ResultOK, fmt.Sprintf("made and read back, %s", disk.ID))
+	for _, step := range []struct {
+		name string
+		run  func(context.Context, Disk) error
+	}{
+		{"size", c.size},
+		{"guards", c.guards},
+		{"texts", c.texts},
+		{"export", c.export},
+		{"growth", c.growth},
+		{"backing file", c.sharing},
+		{"content", c.content},
+		{"fence", c.fence},
+	} {
+		if err := step.run(ctx, disk); err != nil {
+			c.note(step.name, ResultFailed, err.Error())
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// create makes one of the check's disks. Its record is as long as a record can be, with every character that one may have.
+func (c *Checker) create(ctx context.Context, id VolumeID) (Disk, error) {
+	record := NewRecord(id, "appliance-check", "pvc-0f923194-922a-5dd8-b376-c2c6ccb56dd8", "check_namespace/data.rds-csi-0")
+	return c.client.Create(ctx, id, Size{Bytes: probeSize}, record)
+}
+
+func (c *Checker) note(check string, result Result, detail string) {
+	c.failed = c.failed || result == ResultFailed
+	c.Report(Finding{Check: check, Result: result, Detail: detail})
+}
+
+// readOnly makes the checks that change nothing. If one fails, nothing else is to be tried.
+func (c *Checker) readOnly(ctx context.Context) (passed bool) {
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"connection", c.connection},
+		{"version", c.version},
+		{"pool", c.pool},
+		{"inventory", c.inventory},
+	} {
+		if err := step.run(ctx); err != nil {
+			c.note(step.name, ResultFailed, err.Error())
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Checker) connection(ctx context.Context) error {
 	took, err := c.roundTrips(ctx)
 	if err != nil {
-		c.note("connection", ResultFailed, err.Error())
-		return c.outcome(ctx)
+		return err
 	}
 	c.note("connection", ResultOK, fmt.Sprintf("%s; the first command took %s with the handshake, then %s (median of %d)",
 		c.client.transport, took[0].Round(time.Millisecond), median(took[1:]).Round(100*time.Microsecond), len(took)-1))
 	c.note("host key", ResultOK, c.client.transport.Trust()+" is the pinned one")
+	return nil
+}
+
+func (c *Checker) version(ctx context.Context) error {
 	version, err := c.client.Probe(ctx)
 	if err != nil {
-		c.note("version", ResultFailed, err.Error())
-		return c.outcome(ctx)
+		return err
 	}
 	c.note("version", ResultOK, "RouterOS "+version.Text+" with rose-storage")
-	if err := c.pool(ctx); err != nil {
-		c.note("pool", ResultFailed, err.Error())
-		return c.outcome(ctx)
-	}
 	return nil
 }
 
@@ -154,7 +206,7 @@ func (c *Checker) pool(ctx context.Context) error {
 	}
 	c.note("pool", result, fmt.Sprintf("%s: %d bytes, %d free, %d promised to disks, %d available, state %q",
 		c.id.Pool(), capacity.Size, capacity.Free, capacity.Promised, capacity.Available, capacity.State))
-	return c.inventory(ctx)
+	return nil
 }
 
 // inventory reports what is in the directory for backing files: the driver's disks, of all clusters, and what an operator
@@ -188,33 +240,4 @@ func (c *Checker) inventory(ctx context.Context) error {
 	}
 	c.note("inventory", result, fmt.Sprintf("%d disks of this driver, files without a disk: %v, disks of others: %v", ours, files, foreign))
 	return nil
-}
-
-// cleanUp removes what the checks made, also after a failure, and reports what it couldn't remove.
-func (c *Checker) cleanUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	if err := c.removeDisk(ctx, c.shared, sharedComment); err != nil {
-		c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s by hand: %v", c.shared, err))
-	}
-	for _, id := range []VolumeID{c.id, c.kept} {
-		if err := c.remove(ctx, id); err != nil {
-			c.note("clean-up", ResultFailed, fmt.Sprintf("remove disk %s and file %s by hand: %v", id.Slot(), id.file(), err))
-			return
-		}
-	}
-	c.note("clean-up", ResultOK, "the probe disks and their backing files are gone")
-}
-
-// remove removes one of the check's disks and its file as the driver would. The driver never removes a disk whose record is
-// damaged. One of the check's has a slot that was drawn at random, so it can't be anybody else's.
-func (c *Checker) remove(ctx context.Context, id VolumeID) error {
-	err := c.client.Delete(ctx, id, 0)
-	if !errors.Is(err, ErrUnreadable) {
-		return err
-	}
-	if err := c.removeDisk(ctx, id.Slot(), ""); err != nil {
-		return err
-	}
-	return c.client.Delete(ctx, id, 0)
 }

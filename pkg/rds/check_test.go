@@ -2,11 +2,13 @@ package rds_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/tcp"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -16,16 +18,32 @@ import (
 // checked runs the appliance check and returns its findings by name.
 func checked(ctx context.Context, t *testing.T, r rig) (map[string]rds.Finding, error) {
 	t.Helper()
+	return checkedWith(ctx, t, r, rds.Check{})
+}
+
+func checkedWith(ctx context.Context, t *testing.T, r rig, check rds.Check) (map[string]rds.Finding, error) {
+	t.Helper()
 	findings := map[string]rds.Finding{}
-	checker, err := rds.NewChecker(r.Client, simtest.Pool, "rds-csi", func(finding rds.Finding) {
+	check.Pool, check.Directory, check.Connect = simtest.Pool, "rds-csi", r.connect
+	check.Report = func(finding rds.Finding) {
 		if _, known := findings[finding.Check]; !known || finding.Result == rds.ResultFailed {
 			findings[finding.Check] = finding
 		}
-	})
+	}
+	checker, err := rds.NewChecker(r.Client, check)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return findings, checker.Run(ctx)
+}
+
+// connect connects to the simulator's target as a node would.
+func (r rig) connect(ctx context.Context, subsystemNQN, hostNQN string) (rds.Connection, error) {
+	connection, err := tcp.Connect(ctx, r.sim.NVMeAddr(), subsystemNQN, hostNQN)
+	if _, refused := errors.AsType[*tcp.RefusedError](err); refused {
+		err = fmt.Errorf("%w: %w", rds.ErrRefused, err)
+	}
+	return connection, err
 }
 
 func (r rig) nothingLeft(t *testing.T) {
@@ -42,9 +60,9 @@ func TestCheckOfAGoodAppliance(t *testing.T) {
 	r := newRig(t)
 	findings, err := checked(t.Context(), t, r)
 	if err != nil {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, %v", err, findings)
 	}
-	for _, name := range []string{"connection", "host key", "version", "permissions", "pool", "inventory", "probe disk", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "content", "clean-up"} {
+	for _, name := range []string{"connection", "host key", "version", "permissions", "pool", "inventory", "probe disk", "size", "line", "guards", "comment", "subsystem NQN", "allowed host", "export", "growth", "backing file", "content", "fence, alone", "fence, beside another export", "clean-up"} {
 		if finding, found := findings[name]; !found || finding.Result == rds.ResultFailed || finding.Detail == "" {
 			t.Errorf("%s: got %+v, want a finding that isn't a failure", name, finding)
 		}
@@ -62,7 +80,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"too old":              {func(o *sim.Options) { o.Version = "7.19" }, "", "version", rds.ResultFailed},
 		"no package":           {func(o *sim.Options) { o.WithoutRose = true }, "", "version", rds.ResultFailed},
 		"no write policy":      {func(o *sim.Options) { o.Users[0].Policies = &appliance.Policies{SSH: true, Read: true, Test: true} }, "", "probe disk", rds.ResultFailed},
-		"just booted":          {func(o *sim.Options) { o.Uptime = 0 }, "", "pool", rds.ResultFailed},
+		"just booted":          {func(o *sim.Options) { o.Uptime = 0 }, "", "inventory", rds.ResultFailed},
 		"stray files":          {nil, `/file add name="raid10/rds-csi" type=directory; /file add name="raid10/rds-csi/c9" type=directory; /file add name="raid10/rds-csi/c9/csi-0011223344556677889900112233.img" type=file`, "inventory", rds.ResultNote},
 		"attaching empties":    {func(o *sim.Options) { o.Unknowns.AttachEmptiesFile = true }, "", "content", rds.ResultFailed},
 		"no ftp policy":        {withoutFTP, "", "content", rds.ResultNote},
@@ -128,24 +146,38 @@ func TestAMissingPolicyIsToldWithWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// Whenever it is interrupted, and whatever then happens to its commands, nothing stays behind.
+// interrupting ends a context after so many commands.
+type interrupting struct {
+	simtest.Console
+
+	cancel context.CancelFunc
+	after  atomic.Int64
+}
+
+// Exec runs the line, and interrupts when it has run.
+func (i *interrupting) Exec(ctx context.Context, line string) (string, error) {
+	output, err := i.Console.Exec(ctx, line)
+	if i.after.Add(-1) == 0 {
+		i.cancel()
+	}
+	return output, err
+}
+
+// Whenever it is interrupted, nothing stays behind.
 func TestAnInterruptedCheckLeavesNothingBehind(t *testing.T) {
-	const most = 40
+	r := newRig(t)
+	ssh := simtest.SSH(t, r.config.SSH)
+	const most = 80
 	for stop := int64(1); stop <= most; stop++ {
-		var execs atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
-		r := newRig(t, func(o *sim.Options) {
-			o.Observe = func(sim.Execution) {
-				if execs.Add(1) == stop {
-					cancel()
-				}
-			}
-		})
+		over := &interrupting{Console: simtest.Console{Transport: ssh, Sim: r.sim, Change: strings.NewReplacer()}, cancel: cancel}
+		over.after.Store(stop)
+		r.Client = simtest.ClientOver(t, r.config.Config, over)
 		_, err := checked(ctx, t, r)
 		cancel()
 		r.nothingLeft(t)
 		if err == nil {
-			t.Logf("the whole check took %d commands", execs.Load())
+			t.Logf("the whole check took %d commands", stop-over.after.Load())
 			return
 		}
 		if !strings.Contains(fmt.Sprint(err), "interrupted") {

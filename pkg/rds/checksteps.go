@@ -16,13 +16,12 @@ type probeItem struct {
 	NQN       string `json:"nvme-tcp-server-nqn"`
 	AllowHost string `json:"nvme-tcp-server-allow-host-name"`
 	Exported  bool   `json:"nvme-tcp-export"`
-	FileSize  number `json:"file-size"`
 
 	// refused is what RouterOS said to the write before the item was read, or nil.
 	refused error
 }
 
-const probeProperties = "slot,comment,nvme-tcp-server-nqn,nvme-tcp-server-allow-host-name,nvme-tcp-export,file-size"
+const probeProperties = "slot,comment,nvme-tcp-server-nqn,nvme-tcp-server-allow-host-name,nvme-tcp-export"
 
 // set writes properties to the probe disk and reads it back.
 func (c *Checker) set(ctx context.Context, properties func(*command) string) (probeItem, error) {
@@ -54,6 +53,15 @@ func (c *Checker) permissions(ctx context.Context) {
 	}
 }
 
+// size checks that RouterOS shows the size that was asked for, to the byte.
+func (c *Checker) size(_ context.Context, disk Disk) error {
+	if disk.Size != probeSize {
+		return fmt.Errorf("%d bytes were asked for, and RouterOS shows %d: the driver can't tell how large a volume is", probeSize, disk.Size)
+	}
+	c.note("size", ResultOK, fmt.Sprintf("%d bytes were asked for and are shown", probeSize))
+	return nil
+}
+
 // textCheck is a text that the driver writes, at its longest.
 type textCheck struct {
 	name, property, value string
@@ -71,8 +79,8 @@ func (c *Checker) texts(ctx context.Context, disk Disk) error {
 	}
 	for _, text := range []textCheck{
 		{"comment", "comment", comment, func(i probeItem) string { return i.Comment }, ResultFailed},
-		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + idlePrefix + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
-		{"allowed host", "nvme-tcp-server-allow-host-name", "nqn.2014-08.org.nvmexpress:uuid:2858e678-30cd-59fc-b99c-aad029ba4476", func(i probeItem) string { return i.AllowHost }, ResultNote},
+		{"subsystem NQN", "nvme-tcp-server-nqn", c.id.SubsystemPrefix() + unfinishedPrefix + randomToken(), func(i probeItem) string { return i.NQN }, ResultFailed},
+		{"allowed host", "nvme-tcp-server-allow-host-name", oldHost, func(i probeItem) string { return i.AllowHost }, ResultNote},
 	} {
 		item, err := c.set(ctx, func(cmd *command) string { return text.property + "=" + cmd.quoted(text.value) })
 		if err != nil {
@@ -139,27 +147,4 @@ func (c *Checker) sharing(ctx context.Context, disk Disk) error {
 		c.note("backing file", ResultOK, fmt.Sprintf("a second disk on the same backing file is refused: %v", answer.refused))
 	}
 	return c.removeDisk(ctx, c.shared, sharedComment)
-}
-
-// sharedComment marks the second disk, so that nothing else is ever removed in its place.
-const sharedComment = "appliance check of the rds-csi driver"
-
-// removeDisk removes a disk that the check made, if it is there. Its file stays. comment, unless it is empty, is the disk's.
-func (c *Checker) removeDisk(ctx context.Context, slot, comment string) error {
-	cmd := newCommand(KindCheck)
-	where := "slot=" + cmd.quoted(slot)
-	if comment != "" {
-		where += " comment=" + cmd.quoted(comment)
-	}
-	cmd.act(fmt.Sprintf("/disk remove [find where %s]", where))
-	cmd.show(markerProbe, "/disk", probeProperties, "slot="+cmd.quoted(slot))
-	answer, err := c.client.run(ctx, cmd)
-	switch {
-	case err != nil:
-		return err
-	case len(answer.probes) > 0:
-		return fmt.Errorf("disk %s is still there: %w", slot, cmp.Or(answer.refused, ErrUnknownOutcome))
-	default:
-		return nil
-	}
 }

@@ -41,7 +41,7 @@ func (c *Client) Delete(ctx context.Context, id VolumeID, granted uint64) error 
 		return err
 	}
 	after, err := c.write(ctx, KindDelete, id, func(cmd *command) {
-		remove := fmt.Sprintf("/disk remove [find where slot=%s comment=%s]", cmd.quoted(id.Slot()), cmd.quoted(disk.comment))
+		remove := fmt.Sprintf("/disk remove [find where %s]", cmd.carries(id.Slot(), disk.comment))
 		cmd.act(remove, removeFileStatement(cmd, id))
 	})
 	if err != nil {

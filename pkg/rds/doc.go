@@ -17,7 +17,8 @@
 //     items.go reads lists of items one by one
 //   - files.go        directories and backing files
 //   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH
-//   - check.go        the check of an appliance by an operator; its steps are in checksteps.go and checkcontent.go
+//   - check.go        the check of an appliance by an operator; its steps are in checksteps.go, checkguards.go,
+//     checkcontent.go and checkfence.go, and checkcleanup.go removes what they made
 //   - config.go       Config; outcome.go names how commands ended, for metrics
 //   - errors.go       what can go wrong, as types; callers never match text
 //

@@ -87,15 +87,8 @@ func TestWhatIsSaidIsAHint(t *testing.T) {
 	if _, err := client.Create(t.Context(), disk.ID, rds.Size{Bytes: mebibyte}, rds.NewRecord(disk.ID, "pvc-1", "", "")); err != nil {
 		t.Errorf("create: %v", err)
 	}
-	checker, err := rds.NewChecker(client, simtest.Pool, "rds-csi", func(finding rds.Finding) {
-		if finding.Result == rds.ResultFailed {
-			t.Errorf("check: %+v", finding)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := checker.Run(t.Context()); err != nil {
-		t.Errorf("check: %v", err)
+	r.Client = client
+	if findings, err := checked(t.Context(), t, r); err != nil {
+		t.Errorf("check: %v, %+v", err, findings)
 	}
 }

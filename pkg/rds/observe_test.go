@@ -87,21 +87,18 @@ func TestObserversAreTold(t *testing.T) {
 
 // What metrics declare at zero has to be all that is ever told.
 func TestEveryWordIsDeclared(t *testing.T) {
-	_, config := simtest.Start(t)
+	r := newRig(t)
 	var unknown []string
 	var mu sync.Mutex
-	config.Observe = func(kind rds.Kind, outcome rds.Outcome, _ time.Duration) {
+	r.config.Observe = func(kind rds.Kind, outcome rds.Outcome, _ time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !slices.Contains(rds.Kinds(), kind) || !slices.Contains(rds.Outcomes(), outcome) {
 			unknown = append(unknown, fmt.Sprintf("%s %s", kind, outcome))
 		}
 	}
-	checker, err := rds.NewChecker(simtest.Client(t, config), simtest.Pool, "rds-csi", func(rds.Finding) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := checker.Run(t.Context()); err != nil {
+	r.Client = simtest.Client(t, r.config)
+	if _, err := checked(t.Context(), t, r); err != nil {
 		t.Error(err)
 	}
 	mu.Lock()

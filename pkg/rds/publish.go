@@ -41,7 +41,7 @@ func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, e
 func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
 	id := seen.ID
 	disk, after, err := c.writeDisk(ctx, KindUnpublish, id, func(cmd *command) {
-		cmd.act(fmt.Sprintf("/disk set [find where slot=%s comment=%s] nvme-tcp-export=no", cmd.quoted(id.Slot()), cmd.quoted(seen.comment)))
+		cmd.act(fmt.Sprintf("/disk set [find where %s] nvme-tcp-export=no", cmd.carries(id.Slot(), seen.comment)))
 	})
 	switch {
 	case err != nil:
@@ -115,10 +115,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 // statements returns the statements of the change. Each has a condition of its own, on the old record or on the new one.
 // Another session may write between two of them; then the condition of those that follow matches nothing.
 func (s recordSwitch) statements(cmd *command) []string {
-	slot := cmd.quoted(s.seen.ID.Slot())
-	where := func(comment string) string {
-		return fmt.Sprintf("[find where slot=%s comment=%s]", slot, cmd.quoted(comment))
-	}
+	where := func(comment string) string { return "[find where " + cmd.carries(s.seen.ID.Slot(), comment) + "]" }
 	if !s.fence {
 		statements := []string{fmt.Sprintf("/disk set %s comment=%s%s", where(s.seen.comment), cmd.quoted(s.comment), s.allow(cmd))}
 		if s.size > 0 {

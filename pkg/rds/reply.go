@@ -22,8 +22,9 @@ const (
 	// markerVersion and markerPackage are of Probe only.
 	markerVersion = "VERSION"
 	markerPackage = "PACKAGE"
-	// markerProbe is of Checker only.
+	// markerProbe and markerCount are of Checker only.
 	markerProbe = "PROBE"
+	markerCount = "COUNT"
 	markerEnd   = "END"
 )
 
@@ -44,8 +45,9 @@ type reply struct {
 	// version and packages are of Probe only: RouterOS's version, and how many packages rose-storage are enabled.
 	version  string
 	packages int
-	// probes are of Checker only.
+	// probes and counts are of Checker only.
 	probes []probeItem
+	counts []int
 }
 
 // readReply decodes the output of a command. It returns a *CommandError if the appliance is known to have run nothing that
@@ -135,6 +137,10 @@ func (r *reply) take(marker, text string) (err error) {
 		r.uptime, err = parseUptime(firstLine(text))
 	case markerProbe:
 		r.probes, err = decodePlain[probeItem](text)
+	case markerCount:
+		var count int
+		count, err = strconv.Atoi(strings.TrimSpace(firstLine(text)))
+		r.counts = append(r.counts, count)
 	case markerVersion:
 		r.version = strings.TrimSpace(firstLine(text))
 	case markerPackage:

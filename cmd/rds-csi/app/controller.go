@@ -214,7 +214,7 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 	return controller.Config{
 		ClusterID:       options.appliance.config.ClusterID,
 		Directory:       options.appliance.directory,
-		Address:         options.nvmeAddress,
+		Address:         options.target.address,
 		Port:            options.appliance.config.Port,
 		GracePeriod:     options.gracePeriod,
 		FenceDelay:      options.fenceDelay,

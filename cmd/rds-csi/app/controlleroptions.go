@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -37,13 +36,9 @@ type ControllerOptions struct {
 	removeOrphans    bool
 	orphanGrace      time.Duration
 
-	appliance   applianceOptions
-	nvmeAddress string
-	nvmePort    uint
+	appliance applianceOptions
+	target    targetOptions
 }
-
-// defaultNVMePort is the port registered for NVMe/TCP.
-const defaultNVMePort = 4420
 
 // AddFlags registers the flags with their defaults.
 func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
@@ -76,21 +71,18 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.orphanGrace, "orphan-grace-period", time.Hour, "how long audits must have found an orphan before it is removed")
 
 	o.appliance.addFlags(flags)
-	flags.StringVar(&o.nvmeAddress, "nvme-address", "", "IP address or name under which nodes reach the appliance's NVMe/TCP target")
-	flags.UintVar(&o.nvmePort, "nvme-port", defaultNVMePort, "TCP port of the appliance's NVMe/TCP target")
+	o.target.addFlags(flags, "")
 }
 
 // Validate checks the flags without any I/O, and returns one error with everything that is wrong. Files and addresses
 // are checked when they are used.
 func (o *ControllerOptions) Validate() error {
-	o.appliance.config.Port = uint16(min(o.nvmePort, math.MaxUint16))
+	o.appliance.config.Port = o.target.number()
 	if o.restrictHosts {
 		o.appliance.config.HostNQN = hostOf
 	}
-	return errors.Join(o.appliance.validate(), o.election.validate(), failures([]check{
-		{isHost(o.nvmeAddress), fmt.Errorf("--nvme-address %q: want the IP address or the name under which nodes reach the appliance's NVMe/TCP target, without scheme and port", o.nvmeAddress)},
+	return errors.Join(o.appliance.validate(), o.election.validate(), failures(o.target.checks()), failures([]check{
 		{isListenAddress(o.httpAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.httpAddress)},
-		{o.nvmePort > 0 && o.nvmePort <= math.MaxUint16, fmt.Errorf("--nvme-port %d: want 1 to 65535", o.nvmePort)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
 		{o.reconcileWorkers > 0, fmt.Errorf("--attachment-reconcile-workers %d: want more than 0", o.reconcileWorkers)},

@@ -12,7 +12,7 @@ const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
 
 Usage:
   rds-csi controller [flags]   serve the controller service and clear stale attachments
-  rds-csi appliance check      check on a probe disk whether an appliance is fit for the driver; the disk is removed again
+  rds-csi appliance check      check on probe disks whether an appliance is fit for the driver, and whether it fences
   rds-csi appliance mend       write a volume's damaged record anew
   rds-csi node [flags]         serve the node service on one node
   rds-csi version              print the version
