@@ -224,7 +224,7 @@ func (c *Checker) inventory(ctx context.Context) error {
 	ours, foreign := 0, []string{}
 	for _, item := range answer.disks {
 		file := strings.TrimSuffix(string(newFilePath(item.FilePath)), backingFileType)
-		if !strings.HasPrefix(file, directory+"/") {
+		if !strings.HasPrefix(file, directory+"/") || file+backingFileType == directory+"/"+keeperFile {
 			continue
 		}
 		if _, err := ParseVolumeID(file); err != nil {

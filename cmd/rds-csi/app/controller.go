@@ -70,6 +70,8 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		cluster   *informers.Cluster
 		valve     *massDeletionValve
 		parts     []func(context.Context) error
+		keep      = newKeeper(options, appliance)
+		losses    = []func(){keep.lookAgain}
 	)
 	if client != nil {
 		var err error
@@ -104,7 +106,8 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, run, resyncAfter(lost, reconciler))
+		parts = append(parts, run)
+		losses = append(losses, reconciler.Resync)
 		valve.resumed = reconciler.Resync
 	}
 	services := csi.Services{Identity: csi.NewControllerIdentity(version(), ready, serviceConfig(options).Expansion()), Controller: service}
@@ -112,7 +115,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	if err != nil {
 		return nil, err
 	}
-	return append(parts, server.Run,
+	return append(parts, server.Run, keep.Run, callAfter(lost, losses),
 		func(ctx context.Context) error {
 			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
 		},
@@ -174,14 +177,16 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 	return reconciler, nil
 }
 
-// resyncAfter returns a function that has every record read again after the connection to the appliance was lost: the
-// appliance may have gone back in time.
-func resyncAfter(lost <-chan struct{}, reconciler *attach.Reconciler) func(context.Context) error {
+// callAfter returns a function that makes the calls each time after the connection to the appliance was lost: it may have
+// gone back in time.
+func callAfter(lost <-chan struct{}, calls []func()) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {
 			select {
 			case <-lost:
-				reconciler.Resync()
+				for _, call := range calls {
+					call()
+				}
 			case <-ctx.Done():
 				return nil
 			}

@@ -31,6 +31,7 @@ type ControllerOptions struct {
 	allowUnfenced    bool
 	restrictHosts    bool
 	onlineExpansion  bool
+	keeperPool       string
 	election         electionOptions
 	valve            attach.ValveConfig
 	removeOrphans    bool
@@ -61,6 +62,8 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a shared volume (ReadWriteMany, block) although a departed host that shared it before may still be connected")
 	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume only to the host NQN of its holder, in addition to the epoch; nodes must connect by this driver, which derives the host NQN from the machine's identity")
 	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "expand volumes while they are published; switch it on only if a connected node notices a larger disk with your RouterOS version")
+
+	flags.StringVar(&o.keeperPool, "keeper-pool", "", "mount point of a pool for a disk of 1 MiB whose export keeps the NVMe/TCP port open when the last volume's goes, and which no host may connect to: a kernel before Linux 5.16 may crash when its port closes while a node connects. Empty makes none")
 
 	o.election.addFlags(flags)
 	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "pause clearing and take-over while at least this many nodes vanished within the window; 0 never pauses")
