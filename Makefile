@@ -10,6 +10,8 @@ ROUNDS ?= 10
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE := go run golang.org/x/tools/cmd/deadcode@v0.45.0
+GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
+MUTANTS ?= ./pkg/attach ./pkg/informers ./pkg/rds ./pkg/csi/controller
 DEMO := $(BIN)/demo
 
 .PHONY: help
@@ -86,6 +88,10 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 	@$(STAGE) guest-fence $(GUEST) $(NEWER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
 	@$(STAGE) guest-node-older $(GUEST) $(OLDER) ./test/guest/node
 	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
+
+.PHONY: mutants
+mutants: ## Change MUTANTS (default: what decides and writes) in small ways, and list what no test notices; SINCE=main tries what changed
+	@$(STAGE) mutants go run ./test/mutants -since "$(SINCE)" "$(GREMLINS)" $(MUTANTS)
 
 .PHONY: check
 check: lint unit faults sanity ## Run what a change needs every few minutes: linters, Go tests, faults, csi-sanity
