@@ -168,12 +168,15 @@ func (c *Client) write(ctx context.Context, kind Kind, id VolumeID, build func(*
 	return state{}, fmt.Errorf("volume %s: %w: %w", id, ErrUnknownOutcome, lost)
 }
 
-// ours returns ErrNotOurs if a volume isn't this cluster's, or is on another appliance. Its disk and its backing file are
-// not even looked at: to a cluster whose volume it isn't, what is missing proves nothing.
+// ours returns ErrNotOurs if a volume isn't this cluster's, and ErrOtherAppliance if it is on another appliance. Its disk
+// and its backing file are not even looked at: to a cluster whose volume it isn't, what is missing proves nothing.
 func (c *Client) ours(id VolumeID) error {
 	switch {
 	case id.appliance != "":
-		return fmt.Errorf("volume %s: %w: it is on appliance %q, and this driver serves one that has no name", id, ErrNotOurs, id.appliance)
+		here := id
+		here.appliance = ""
+		return fmt.Errorf("volume %s: %w, and this driver serves one that has no name; use the driver that serves %q or, if both are one, make the PersistentVolume anew with the volumeHandle %s",
+			id, ErrOtherAppliance, id.appliance, here)
 	case id.Cluster() != c.config.ClusterID:
 		return fmt.Errorf("volume %s: %w: it belongs to cluster %q, not to %q", id, ErrNotOurs, id.Cluster(), c.config.ClusterID)
 	default:

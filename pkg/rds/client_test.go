@@ -259,6 +259,40 @@ func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+// To look for a volume of another appliance here would tell nothing, not even that it is gone.
+func TestAVolumeOnAnotherApplianceIsNotLookedFor(t *testing.T) {
+	r := newRig(t)
+	here := r.publish(t, r.create(t))
+	id, err := rds.ParseVolumeID("other:" + here.ID.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := here
+	moved.ID = id
+	asked := r.sim.Inject(sim.Fault{Kind: sim.Garbage}, sim.When{})
+	for what, err := range map[string]error{
+		"create":         second(r.Create(t.Context(), id, rds.Size{Bytes: mebibyte}, here.Record)),
+		"get":            second(r.Get(t.Context(), id)),
+		"foreign record": second(r.ForeignRecord(t.Context(), id)),
+		"publish":        second(r.Publish(t.Context(), moved, moved.Record)),
+		"unpublish":      second(r.Unpublish(t.Context(), moved, moved.Record.Unpublish(""))),
+		"withdraw":       second(r.Withdraw(t.Context(), moved)),
+		"expand":         second(r.Expand(t.Context(), moved, 2*moved.Size)),
+		"mend":           second(r.Mend(t.Context(), id, "pvc-1")),
+		"delete":         r.Delete(t.Context(), id, 0),
+	} {
+		if !errors.Is(err, rds.ErrNotOurs) || !strings.Contains(err.Error(), `the driver that serves "other"`) {
+			t.Errorf("%s: got %v, want ErrNotOurs that says which driver to use", what, err)
+		}
+	}
+	if execs := asked.Strikes(); execs > 0 {
+		t.Errorf("the appliance was asked %d times", execs)
+	}
+	if got, err := r.Get(t.Context(), here.ID); err != nil || !got.Exported {
+		t.Errorf("the disk in its slot: got %+v, %v, want it as it was", got, err)
+	}
+}
+
 // Whatever happens to the reply, the operation must end in the wanted state or say that it doesn't know.
 func TestLostRepliesAreReadBack(t *testing.T) {
 	faults := map[string]sim.Fault{

@@ -18,6 +18,9 @@ var (
 	ErrElsewhere = fmt.Errorf("%w: its disk is in another place", ErrExists)
 	// ErrNotOurs: a disk has the slot but isn't provably this driver's and this cluster's; it is never touched.
 	ErrNotOurs = errors.New("not a disk of this driver and cluster")
+	// ErrOtherAppliance: the volume is on an appliance that this driver doesn't serve; it always comes together with
+	// ErrNotOurs.
+	ErrOtherAppliance = fmt.Errorf("%w: it is on another appliance", ErrNotOurs)
 	// ErrUnreadable: a disk of this driver and cluster is shown with a property that can't be understood. It is never touched.
 	ErrUnreadable = errors.New("a disk that can't be understood")
 	// ErrNoSpace: the pool has less free space than the volume needs.

@@ -32,9 +32,12 @@ func (c *Client) look(ctx context.Context, id VolumeID) (state, error) {
 }
 
 // ForeignRecord reads the record of the disk in a volume's slot, whatever cluster and path it has. It only tells whom the disk
-// admits. Errors: ErrNotFound (proven), ErrNotReady, ErrNotOurs if the disk has no record, ErrUnreachable, or a
-// *CommandError.
+// admits. Errors: ErrOtherAppliance if the volume isn't on this one: what is in its slot here tells nothing of it. ErrNotFound
+// (proven), ErrNotReady, ErrNotOurs if the disk has no record, ErrUnreachable, or a *CommandError.
 func (c *Client) ForeignRecord(ctx context.Context, id VolumeID) (Record, error) {
+	if err := c.ours(id); errors.Is(err, ErrOtherAppliance) {
+		return Record{}, err
+	}
 	now, err := c.lookAnyway(ctx, id)
 	if err != nil {
 		return Record{}, err

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -57,5 +58,39 @@ func TestUnpublishOfAVolumeThatIsNotOurs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What this appliance has in the slot says nothing of a volume that is on another one.
+func TestUnpublishOfAVolumeOnAnotherApplianceFails(t *testing.T) {
+	for slot, prepare := range map[string]func(*testing.T, *controllerWorld, string){
+		"empty": func(t *testing.T, w *controllerWorld, volume string) {
+			t.Helper()
+			if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"unheld": func(*testing.T, *controllerWorld, string) {},
+		"held by a node that is gone": func(t *testing.T, w *controllerWorld, volume string) {
+			t.Helper()
+			w.mustPublish(t, volume, nodeA)
+			w.setHolder(nodeA, attach.HolderGone, time.Now())
+		},
+	} {
+		t.Run(slot, func(t *testing.T) {
+			w := newControllerWorld(t)
+			volume := w.create(t)
+			prepare(t, w, volume)
+			err := w.unpublish(t, "other:"+volume, nodeA)
+			if failure.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), `the driver that serves "other"`) {
+				t.Errorf("got %v, want FailedPrecondition that says which driver to use", err)
+			}
+			if err != nil && strings.Count(err.Error(), "other:"+volume) > 1 {
+				t.Errorf("it is said twice: %v", err)
+			}
+			if w.noted(attach.ForeignVolumeDetached) {
+				t.Error("an event says that it is detached")
+			}
+		})
 	}
 }

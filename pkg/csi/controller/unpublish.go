@@ -48,6 +48,9 @@ func (c *Service) unpublishForeign(ctx context.Context, handle string, cause err
 		return err
 	}
 	record, err := c.appliance.ForeignRecord(ctx, id)
+	if errors.Is(err, rds.ErrOtherAppliance) {
+		return err
+	}
 	if err != nil && !errors.Is(err, rds.ErrNotFound) {
 		return fmt.Errorf("%w; whom it admits isn't known: %w", cause, err)
 	}
