@@ -101,6 +101,9 @@ func (id VolumeID) String() string {
 // Slot is the disk's name in /disk.
 func (id VolumeID) Slot() string { return id.slot }
 
+// Appliance is the name of the appliance that the volume is on. It is empty for the only one that there is.
+func (id VolumeID) Appliance() string { return id.appliance }
+
 // Cluster is the ID of the cluster that the volume belongs to.
 func (id VolumeID) Cluster() string { return path.Base(id.directory) }
 

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/klog/v2"
 
@@ -43,6 +44,10 @@ func (c *Service) RevokeAccess(ctx context.Context, handle string, node attach.N
 func AuditScope(driver string) attach.AuditScope {
 	return attach.AuditScope{Driver: driver, PoolOf: func(handle string) (string, error) {
 		id, err := rds.ParseVolumeID(handle)
+		if err == nil && id.Appliance() != "" {
+			// What this appliance lacks may be on the other one.
+			err = fmt.Errorf("volume %s: %w, %q", handle, rds.ErrOtherAppliance, id.Appliance())
+		}
 		return id.Pool(), err
 	}}
 }

@@ -294,7 +294,7 @@ func TestFilesAndVolumesAreOnlyEverReported(t *testing.T) {
 	w := newAuditWorld(t)
 	lostDisk, kept := w.create(t), w.createNamed(t, "pvc-2")
 	missing := w.createNamed(t, "pvc-3")
-	w.claim(kept, missing)
+	w.claim(kept, missing, "other:"+missing)
 	w.live.Volumes = append(w.live.Volumes, attach.PersistentVolume{Name: "other", UID: "2", Driver: "other.example", Handle: "vol-1"},
 		attach.PersistentVolume{Name: "odd", UID: "3", Driver: testDriver, Handle: "vol-2"})
 	slot := func(volume string) string { return volume[strings.LastIndex(volume, "/")+1:] }
