@@ -2,24 +2,15 @@ package host
 
 import (
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"k8s.io/mount-utils"
-	utilexec "k8s.io/utils/exec"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 )
 
 // blkid ends with the same status for an empty device and for one that it can't read.
 func TestRealProbeOfUnreadableDevice(t *testing.T) {
-	if _, err := exec.LookPath("blkid"); err != nil {
-		t.Skipf("a command is missing: %v", err)
-	}
-	h := New(Linux{}, mount.NewFakeMounter(nil), utilexec.New())
-	found, err := h.probe(t.Context(), filepath.Join(t.TempDir(), "absent"))
+	found, err := realHost(t, "blkid").probe(t.Context(), filepath.Join(t.TempDir(), "absent"))
 	if err == nil {
 		t.Errorf("probe of an absent device = %q, nil, want an error", found)
 	}
@@ -30,32 +21,12 @@ func TestRealProbeOfUnreadableDevice(t *testing.T) {
 func TestRealProbeOfAFilesystemThatAlsoLooksLikeAnother(t *testing.T) {
 	for _, kind := range []string{ext4, xfs} {
 		t.Run(kind, func(t *testing.T) {
-			for _, command := range []string{"blkid", "mkfs." + kind} {
-				if _, err := exec.LookPath(command); err != nil {
-					t.Skipf("a command is missing: %v", err)
-				}
-			}
-			device := filepath.Join(t.TempDir(), "device")
-			if err := os.WriteFile(device, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(device, 400<<20); err != nil {
-				t.Fatal(err)
-			}
-			h := New(Linux{}, mount.NewFakeMounter(nil), utilexec.New())
+			h := realHost(t, "blkid", "mkfs."+kind)
+			device := newImage(t, 400<<20)
 			if err := h.mkfs(t.Context(), device, kind); err != nil {
 				t.Fatal(err)
 			}
-			file, err := os.OpenFile(device, os.O_WRONLY, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := file.WriteAt([]byte("\x01CD001\x01"), 32768); err != nil {
-				t.Fatal(err)
-			}
-			if err := file.Close(); err != nil {
-				t.Fatal(err)
-			}
+			writeAt(t, device, 32768, "\x01CD001\x01")
 			if found, err := h.probe(t.Context(), device); err != nil || found == kind || found == "" {
 				t.Fatalf("probe: got %q, %v, want that blkid sees more than one filesystem", found, err)
 			}

@@ -2,31 +2,14 @@ package host
 
 import (
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"k8s.io/mount-utils"
-	utilexec "k8s.io/utils/exec"
 )
 
 // A filesystem that was made by newer tools isn't damaged because e2fsck doesn't know it.
 func TestRealFilesystemThatIsNewerThanItsCheck(t *testing.T) {
-	for _, command := range []string{"mkfs.ext4", "e2fsck", "debugfs", "dumpe2fs"} {
-		if _, err := exec.LookPath(command); err != nil {
-			t.Skipf("a command is missing: %v", err)
-		}
-	}
-	device := filepath.Join(t.TempDir(), "device")
-	if err := os.WriteFile(device, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(device, 64<<20); err != nil {
-		t.Fatal(err)
-	}
-	h := New(Linux{}, mount.NewFakeMounter(nil), utilexec.New())
+	h := realHost(t, "mkfs.ext4", "e2fsck", "debugfs", "dumpe2fs")
+	device := newImage(t, 64<<20)
 	if err := h.mkfs(t.Context(), device, ext4); err != nil {
 		t.Fatal(err)
 	}
