@@ -35,13 +35,20 @@ type fakeConnector struct {
 	owners       map[host.DeviceNumber]string // the NQN that a device was made for
 	distinct     bool                         // each epoch has an identity of its own
 	hangs        bool                         // in disconnecting
+	silent       bool                         // the target doesn't answer a connect
 	fails        error
 }
 
-func (c *fakeConnector) Connect(_ context.Context, target nvme.Target) error {
+func (c *fakeConnector) Connect(ctx context.Context, target nvme.Target) error {
 	c.connects++
 	if c.connecting != nil {
 		<-c.connecting
+	}
+	if c.silent {
+		<-ctx.Done()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if c.onConnect != nil {
 		c.onConnect()
@@ -110,7 +117,9 @@ func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Co
 func (c *fakeConnector) Disconnect(ctx context.Context, nqn string) error {
 	if c.hangs {
 		<-ctx.Done()
-		return ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	delete(c.devices, nqn)
 	c.disconnected = append(c.disconnected, nqn)

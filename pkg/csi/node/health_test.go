@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -157,6 +158,37 @@ func TestLostConnectionIsNoticedAndRestored(t *testing.T) {
 	}
 }
 
+// A look takes a moment, and connecting may take longer: it goes on when the look has ended, but not for ever.
+func TestReconnectingOutlivesTheLookThatBeganIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent bool
+		want   fakeNodeObserver
+	}{"the target answers": {false, fakeNodeObserver{lost: 1, reconnected: 1}}, "the target is silent": {true, fakeNodeObserver{lost: 1, failed: 1}}} {
+		t.Run(name, func(t *testing.T) {
+			w := newNodeWorld(t)
+			w.mustStage(t, epochA)
+			synctest.Test(t, func(t *testing.T) {
+				w.connector.lose(subsystemNQN(t, epochA))
+				w.connector.connecting, w.connector.silent = make(chan struct{}), c.silent
+				ctx, end := context.WithCancel(t.Context())
+				if _, err := w.NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.staging}); err != nil {
+					t.Error(err)
+				}
+				end()
+				synctest.Wait()
+				close(w.connector.connecting)
+				<-time.After(reconnectLimit)
+				synctest.Wait()
+				if *w.observer != c.want {
+					t.Errorf("got %+v, want %+v", *w.observer, c.want)
+				}
+				w.connector.silent = false
+				w.mustStage(t, epochA)
+			})
+		})
+	}
+}
+
 func TestUnstagedVolumeIsNotConnectedAgain(t *testing.T) {
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
@@ -166,8 +198,8 @@ func TestUnstagedVolumeIsNotConnectedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := w.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: testVolume, VolumePath: w.staging})
 		synctest.Wait()
-		if failure.Code(err) != codes.NotFound || w.connector.made != 1 {
-			t.Errorf("stats of an unstaged volume: %v, connected %d times, want NotFound and once", err, w.connector.made)
+		if failure.Code(err) != codes.NotFound || w.connector.connects != 1 {
+			t.Errorf("stats of an unstaged volume: %v, connected %d times, want NotFound and once", err, w.connector.connects)
 		}
 	})
 }

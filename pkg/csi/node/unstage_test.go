@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,40 @@ func TestUnstageWaitsForATargetThatComesBack(t *testing.T) {
 		start := time.Now()
 		if err := w.unstage(t); err != nil || time.Since(start) != DefaultFlushTimeout-time.Second {
 			t.Errorf("unstage: %v after %v, want success as soon as it was back", err, time.Since(start))
+		}
+	})
+}
+
+// Once nothing is mounted any more, the volume is disconnected, whether somebody still waits for that or not.
+func TestDisconnectingOutlivesTheCallThatBeganIt(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, giveUp := context.WithCancel(t.Context())
+		w.mounts.onUnmount = giveUp
+		if _, err := w.NodeUnstageVolume(ctx, &csi.NodeUnstageVolumeRequest{VolumeId: testVolume, StagingTargetPath: w.staging}); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("unstage: %v, want that it gave up", err)
+		}
+		synctest.Wait()
+		if len(w.mounts.table) != 0 || len(w.connector.devices) != 0 {
+			t.Errorf("left behind: mounts %v, connections %v", w.mounts.table, w.connector.devices)
+		}
+	})
+}
+
+// A kernel may hang in disconnecting. The call says so in time, and the next one tries again.
+func TestDisconnectingThatHangsIsAnError(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	synctest.Test(t, func(t *testing.T) {
+		w.connector.hangs = true
+		start := time.Now()
+		if err := w.unstage(t); failure.Code(err) != codes.Unavailable || time.Since(start) != disconnectLimit {
+			t.Errorf("unstage: %v after %s, want Unavailable after %s", err, time.Since(start), disconnectLimit)
+		}
+		w.connector.hangs = false
+		if err := w.unstage(t); err != nil || len(w.connector.devices) != 0 {
+			t.Errorf("unstage again: %v, connections %v", err, w.connector.devices)
 		}
 	})
 }
