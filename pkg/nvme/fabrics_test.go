@@ -69,3 +69,38 @@ func TestOptionsAsTheKernelSpellsThem(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// Each of these alone is refused, and what lies just within the bounds isn't.
+func TestWhatCannotBeWrittenAsOptions(t *testing.T) {
+	good := HostOf("machine-a")
+	longest := "nqn." + strings.Repeat("n", 219)
+	for name, c := range map[string]struct {
+		nqn, address string
+		port         uint16
+		host         HostIdentity
+		valid        bool
+	}{
+		"all well":            {volume, "192.0.2.10", 4420, good, true},
+		"the longest NQN":     {longest, "192.0.2.10", 4420, good, true},
+		"a longer NQN":        {longest + "n", "192.0.2.10", 4420, good, false},
+		"the shortest NQN":    {"nqn.n", "192.0.2.10", 4420, good, true},
+		"an empty NQN":        {"nqn.", "192.0.2.10", 4420, good, false},
+		"a comma in the NQN":  {volume + ",a", "192.0.2.10", 4420, good, false},
+		"a line end":          {volume + "\n", "192.0.2.10", 4420, good, false},
+		"the last port":       {volume, "192.0.2.10", 65535, good, true},
+		"no port":             {volume, "192.0.2.10", 0, good, false},
+		"IPv6":                {volume, "2001:db8::1", 4420, good, true},
+		"IPv6 with a zone":    {volume, "fe80::1%eth0", 4420, good, false},
+		"a host without NQN":  {volume, "192.0.2.10", 4420, HostIdentity{ID: good.ID}, false},
+		"a host without ID":   {volume, "192.0.2.10", 4420, HostIdentity{NQN: good.NQN}, false},
+		"an ID in upper case": {volume, "192.0.2.10", 4420, HostIdentity{NQN: good.NQN, ID: strings.ToUpper(good.ID)}, false},
+	} {
+		_, err := connectOptions(Target{SubsystemNQN: c.nqn, Port: c.port, Options: DefaultOptions()}, netip.MustParseAddr(c.address), c.host)
+		if (err == nil) != c.valid || err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want it accepted: %t", name, err, c.valid)
+		}
+	}
+	if _, err := connectOptions(targetOf(volume), netip.Addr{}, good); !errors.Is(err, ErrInvalid) {
+		t.Errorf("no address: got %v, want ErrInvalid", err)
+	}
+}

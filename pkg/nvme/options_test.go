@@ -3,6 +3,7 @@ package nvme
 import (
 	"errors"
 	"maps"
+	"strconv"
 	"testing"
 	"time"
 
@@ -39,6 +40,25 @@ func TestOptionsThatCannotBe(t *testing.T) {
 			if wrong, is := errors.AsType[*OptionError](err); !is || wrong.Name != name || wrong.Value != value {
 				t.Errorf("%s=%q: %v, want an OptionError about it", name, value, err)
 			}
+		}
+	}
+}
+
+// The bounds, written down a second time: what lies on one is accepted, and what lies beyond isn't.
+func TestTheBoundsOfOptions(t *testing.T) {
+	for name, bounds := range map[string][2]int{
+		"ctrl_loss_tmo": {-1, 86400}, "reconnect_delay": {1, 3600}, "fast_io_fail_tmo": {-1, 86400}, "keep_alive_tmo": {1, 3600},
+		"nr_io_queues": {0, 1024}, "queue_size": {16, 1024},
+	} {
+		for value, valid := range map[int]bool{bounds[0]: true, bounds[0] - 1: false, bounds[1]: true, bounds[1] + 1: false} {
+			if _, err := ParseOptions(map[string]string{name: strconv.Itoa(value)}); (err == nil) != valid {
+				t.Errorf("%s=%d: got %v, want it accepted: %t", name, value, err, valid)
+			}
+		}
+	}
+	for fast, valid := range map[string]bool{"9": true, "10": true, "11": false, "-1": true} {
+		if _, err := ParseOptions(map[string]string{"ctrl_loss_tmo": "10", "fast_io_fail_tmo": fast}); (err == nil) != valid {
+			t.Errorf("fast_io_fail_tmo=%s with ctrl_loss_tmo=10: got %v, want it accepted: %t", fast, err, valid)
 		}
 	}
 }

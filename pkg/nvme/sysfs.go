@@ -219,10 +219,15 @@ func checkDevice(path string, device blockDevice) error {
 	if err := unix.Stat(path, &stat); err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrNoDevice, err)
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFBLK || unix.Major(stat.Rdev) != device.major || unix.Minor(stat.Rdev) != device.minor {
+	if !device.isAt(stat) {
 		return fmt.Errorf("%s: %w: it isn't the block device %d:%d that sysfs shows", path, ErrNoDevice, device.major, device.minor)
 	}
 	return nil
+}
+
+// isAt reports whether a file is the device's node.
+func (d blockDevice) isAt(stat unix.Stat_t) bool {
+	return stat.Mode&unix.S_IFMT == unix.S_IFBLK && unix.Major(stat.Rdev) == d.major && unix.Minor(stat.Rdev) == d.minor
 }
 
 // openAndClose returns ErrNoDevice if the device can't be opened. A new device appears a moment before it can be

@@ -148,6 +148,8 @@ func TestTypesOfHostKeys(t *testing.T) {
 				"fingerprint":                              {"", []string{right}, nil},
 				"one of several fingerprints":              {"", []string{wrong, right}, nil},
 				"wrong fingerprint":                        {"", []string{wrong}, transport.ErrHostKey},
+				"the fingerprint in the other case":        {"", []string{otherCase(right)}, transport.ErrHostKey},
+				"a fingerprint that begins alike":          {"", []string{right[:len(right)-20] + wrong[len(wrong)-20:]}, transport.ErrHostKey},
 				"known_hosts beside a wrong fingerprint":   {config.KnownHostsFile, []string{wrong}, nil},
 				"fingerprint beside another's known_hosts": {foreign, []string{right}, nil},
 				"revoked, whatever the fingerprint":        {revoked, []string{right}, transport.ErrHostKey},
@@ -164,6 +166,17 @@ func TestTypesOfHostKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// otherCase exchanges upper and lower case in a fingerprint, but for its last character, of which not all bits count.
+func otherCase(fingerprint string) string {
+	sum := []byte(strings.TrimPrefix(fingerprint, "SHA256:"))
+	for i, c := range sum[:len(sum)-1] {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+			sum[i] = c ^ ' '
+		}
+	}
+	return "SHA256:" + string(sum)
 }
 
 // publicOf returns some public key that is not of the kind.
@@ -264,15 +277,19 @@ func TestNewSSHRefusesWhatCanNotWork(t *testing.T) {
 		"another host's line": {func(c *transport.Config) {
 			c.KnownHostsFile = file("192.0.2.1 " + strings.SplitN(contents(t, good.KnownHostsFile), " ", 2)[1])
 		}, "known hosts file"},
-		"no known_hosts format":    {func(c *transport.Config) { c.KnownHostsFile = file("hello world, hello") }, "known hosts file"},
-		"MD5 fingerprint":          {func(c *transport.Config) { c.HostKeyFingerprints = []string{"MD5:" + strings.Repeat("00:", 15) + "00"} }, "host key fingerprint"},
-		"short fingerprint":        {func(c *transport.Config) { c.HostKeyFingerprints = []string{"SHA256:AAAA"} }, "host key fingerprint"},
-		"fingerprint with a space": {func(c *transport.Config) { c.HostKeyFingerprints = []string{" SHA256:" + strings.Repeat("A", 43)} }, "host key fingerprint"},
-		"ECDSA user key":           {func(c *transport.Config) { c.PrivateKeyFile = file(keyText(t, curve, "")) }, "private key file"},
-		"protected user key":       {func(c *transport.Config) { c.PrivateKeyFile = file(keyText(t, newRSA(t), "secret")) }, "private key file"},
-		"too many channels":        {func(c *transport.Config) { c.MaxChannels = 9 }, "commands in flight"},
-		"negative channels":        {func(c *transport.Config) { c.MaxChannels = -1 }, "commands in flight"},
-		"negative wait":            {func(c *transport.Config) { c.ReconnectMin = -time.Second }, "wait before connecting again"},
+		"no known_hosts format": {func(c *transport.Config) { c.KnownHostsFile = file("hello world, hello") }, "known hosts file"},
+		"MD5 fingerprint":       {func(c *transport.Config) { c.HostKeyFingerprints = []string{"MD5:" + strings.Repeat("00:", 15) + "00"} }, "host key fingerprint"},
+		"short fingerprint":     {func(c *transport.Config) { c.HostKeyFingerprints = []string{"SHA256:AAAA"} }, "host key fingerprint"},
+		"fingerprint with odd last bits": {func(c *transport.Config) {
+			c.HostKeyFingerprints = []string{"SHA256:" + strings.Repeat("A", 42) + "B"}
+		}, "host key fingerprint"},
+		"fingerprint without its kind": {func(c *transport.Config) { c.HostKeyFingerprints = []string{strings.Repeat("A", 43)} }, "host key fingerprint"},
+		"fingerprint with a space":     {func(c *transport.Config) { c.HostKeyFingerprints = []string{" SHA256:" + strings.Repeat("A", 43)} }, "host key fingerprint"},
+		"ECDSA user key":               {func(c *transport.Config) { c.PrivateKeyFile = file(keyText(t, curve, "")) }, "private key file"},
+		"protected user key":           {func(c *transport.Config) { c.PrivateKeyFile = file(keyText(t, newRSA(t), "secret")) }, "private key file"},
+		"too many channels":            {func(c *transport.Config) { c.MaxChannels = 9 }, "commands in flight"},
+		"negative channels":            {func(c *transport.Config) { c.MaxChannels = -1 }, "commands in flight"},
+		"negative wait":                {func(c *transport.Config) { c.ReconnectMin = -time.Second }, "wait before connecting again"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
