@@ -36,13 +36,7 @@ func TestFewerChannelsThanExpected(t *testing.T) {
 						defer open[c.n].Add(-1)
 						return echo(c)
 					}
-					results := make(chan error, 20)
-					for range cap(results) {
-						go func() {
-							_, err := s.Exec(t.Context(), "x")
-							results <- err
-						}()
-					}
+					results := execAtOnce(t, s, 20)
 					for range cap(results) {
 						if err := <-results; err != nil {
 							t.Errorf("limit %d: %v", limit, err)

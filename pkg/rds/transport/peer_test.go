@@ -255,3 +255,16 @@ func (pipeEnd) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (pipeEnd) SetDeadline(time.Time) error      { return nil }
 func (pipeEnd) SetReadDeadline(time.Time) error  { return nil }
 func (pipeEnd) SetWriteDeadline(time.Time) error { return nil }
+
+// execAtOnce begins so many commands at the same time, and returns where the error of each arrives.
+func execAtOnce(t *testing.T, s *SSH, commands int) <-chan error {
+	t.Helper()
+	results := make(chan error, commands)
+	for range commands {
+		go func() {
+			_, err := s.Exec(t.Context(), "x")
+			results <- err
+		}()
+	}
+	return results
+}

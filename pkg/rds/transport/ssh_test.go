@@ -174,13 +174,7 @@ func TestAHangingOpenHoldsUpNobodyElse(t *testing.T) {
 		p, s := newPeer(t)
 		answered(t, s, "proves the connection")
 		p.opening = func(n int32, _ ssh.NewChannel) bool { return n == 1 }
-		results := make(chan error, 4)
-		for range cap(results) {
-			go func() {
-				_, err := s.Exec(t.Context(), "x")
-				results <- err
-			}()
-		}
+		results := execAtOnce(t, s, 4)
 		failed := 0
 		for range cap(results) {
 			if err := <-results; err != nil {
@@ -210,13 +204,7 @@ func TestChannelsAreBoundedAndOpenedOneByOne(t *testing.T) {
 					return echo(c)
 				}
 				p.waiting = func(requests int) { behind.Add(int32(requests)) }
-				results := make(chan error, 20)
-				for range cap(results) {
-					go func() {
-						_, err := s.Exec(t.Context(), "x")
-						results <- err
-					}()
-				}
+				results := execAtOnce(t, s, 20)
 				for range cap(results) {
 					if err := <-results; err != nil {
 						t.Error(err)
@@ -290,13 +278,7 @@ func TestADropWithSeveralCommandsInFlight(t *testing.T) {
 			}
 			return false
 		}
-		results := make(chan error, 4)
-		for range cap(results) {
-			go func() {
-				_, err := s.Exec(t.Context(), "x")
-				results <- err
-			}()
-		}
+		results := execAtOnce(t, s, 4)
 		synctest.Wait()
 		_ = wire.Close()
 		for range cap(results) {
