@@ -33,7 +33,8 @@ func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
 		o.ssh.HostKeyFingerprints = append(o.ssh.HostKeyFingerprints, strings.Split(value, ",")...)
 		return nil
 	})
-	flags.IntVar(&o.ssh.MaxChannels, "rds-channels", 4, "commands that may be in flight at the appliance at a time, 1 to 8; an RDS was seen to hang at 19, and one that allows fewer than this is found out")
+	flags.IntVar(&o.ssh.MaxChannels, "rds-channels", transport.DefaultMaxChannels, fmt.Sprintf(
+		"commands that may be in flight at the appliance at a time, 1 to %d; an RDS was seen to hang at 19, and one that allows fewer than this is found out", transport.HighestMaxChannels))
 	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
 }
 
@@ -49,7 +50,7 @@ func (o *applianceOptions) connect() (*rds.Client, error) {
 // validate checks the flags without any I/O.
 func (o *applianceOptions) validate() error {
 	return failures([]check{
-		{o.ssh.MaxChannels >= 0 && o.ssh.MaxChannels <= 8, fmt.Errorf("--rds-channels %d: want 1 to 8", o.ssh.MaxChannels)},
+		{o.ssh.MaxChannels >= 0 && o.ssh.MaxChannels <= transport.HighestMaxChannels, fmt.Errorf("--rds-channels %d: want 1 to %d", o.ssh.MaxChannels, transport.HighestMaxChannels)},
 		{o.ssh.Address != "", errors.New("--rds-address: want the appliance's SSH address, host:port")},
 		{o.ssh.PrivateKeyFile != "", fmt.Errorf("--rds-private-key: want a file with the private key of RouterOS user %q", o.ssh.User)},
 		{

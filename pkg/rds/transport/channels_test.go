@@ -42,7 +42,7 @@ func TestFewerChannelsThanExpected(t *testing.T) {
 							t.Errorf("limit %d: %v", limit, err)
 						}
 					}
-					if got := beyond.Load(); got > defaultMaxChannels {
+					if got := beyond.Load(); got > DefaultMaxChannels {
 						t.Errorf("limit %d: %d attempts beyond it, want that it is learned", limit, got)
 					}
 				})

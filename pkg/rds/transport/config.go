@@ -1,16 +1,20 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 	"time"
 )
 
+// DefaultMaxChannels and HighestMaxChannels bound the commands in flight. An RDS was seen to hang when 19 channels were
+// opened at once. Another RouterOS was seen to serve 8 for months.
 const (
-	// defaultMaxChannels bounds the commands in flight. An RDS was seen to hang when 19 channels were opened at once.
-	// Another RouterOS was seen to serve 8 for months.
-	defaultMaxChannels = 4
-	highestMaxChannels = 8
+	DefaultMaxChannels = 4
+	HighestMaxChannels = 8
+)
+
+const (
 	// defaultConnectTimeout is ample: the handshake takes 200-500 ms on an RDS2216.
 	defaultConnectTimeout = 10 * time.Second
 	// defaultReconnectMin and defaultReconnectMax bound the wait after a failed attempt to connect. The wait is short enough
@@ -33,8 +37,8 @@ type Config struct {
 	// HostKeyFingerprints pins host keys by fingerprint, "SHA256:…"; any one of these, or of KnownHostsFile, is accepted.
 	HostKeyFingerprints []string
 
-	// MaxChannels bounds the commands in flight at a time, 1 to 8; 0 means 4. Where the appliance allows fewer, that is found
-	// out.
+	// MaxChannels bounds the commands in flight at a time, 1 to HighestMaxChannels; 0 means DefaultMaxChannels. Where the
+	// appliance allows fewer, that is found out.
 	MaxChannels int
 	// ConnectTimeout bounds reaching the appliance and the SSH handshake; 0 means 10 seconds.
 	ConnectTimeout time.Duration
@@ -57,8 +61,8 @@ func (c Config) check() error {
 	if c.User == "" {
 		return &FieldError{Field: "appliance user", Value: c.User, Want: "the name of a RouterOS user"}
 	}
-	if c.MaxChannels < 0 || c.MaxChannels > highestMaxChannels {
-		return &FieldError{Field: "commands in flight", Value: strconv.Itoa(c.MaxChannels), Want: "1 to 8, or 0 for the default"}
+	if c.MaxChannels < 0 || c.MaxChannels > HighestMaxChannels {
+		return &FieldError{Field: "commands in flight", Value: strconv.Itoa(c.MaxChannels), Want: fmt.Sprintf("1 to %d, or 0 for the default", HighestMaxChannels)}
 	}
 	if c.ReconnectMin < 0 || c.ReconnectMax < 0 {
 		return &FieldError{Field: "wait before connecting again", Value: min(c.ReconnectMin, c.ReconnectMax).String(), Want: "a positive duration, or 0 for the default"}
@@ -69,7 +73,7 @@ func (c Config) check() error {
 // withDefaults fills in what was left at zero.
 func (c Config) withDefaults() Config {
 	if c.MaxChannels == 0 {
-		c.MaxChannels = defaultMaxChannels
+		c.MaxChannels = DefaultMaxChannels
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = defaultConnectTimeout

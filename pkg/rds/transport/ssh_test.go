@@ -188,7 +188,7 @@ func TestAHangingOpenHoldsUpNobodyElse(t *testing.T) {
 }
 
 func TestChannelsAreBoundedAndOpenedOneByOne(t *testing.T) {
-	for limit, want := range map[int]int32{0: defaultMaxChannels, 1: 1, highestMaxChannels: highestMaxChannels} {
+	for limit, want := range map[int]int32{0: DefaultMaxChannels, 1: 1, HighestMaxChannels: HighestMaxChannels} {
 		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, s := newPeer(t, func(c *Config) { c.MaxChannels = limit })
