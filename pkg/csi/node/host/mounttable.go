@@ -32,6 +32,11 @@ func (h *Host) MountsOf(device DeviceNumber) ([]mount.MountInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
+	return h.mountsIn(table, device)
+}
+
+// mountsIn is MountsOf in a mount table that was read.
+func (h *Host) mountsIn(table []mount.MountInfo, device DeviceNumber) ([]mount.MountInfo, error) {
 	var found []mount.MountInfo
 	for _, m := range table {
 		shown, err := h.DeviceOf(m)
@@ -66,7 +71,7 @@ func (h *Host) MountedElsewhere(device DeviceNumber, path string) (string, error
 	if err != nil {
 		return "", fmt.Errorf("read the mount table: %w", err)
 	}
-	mounts, err := h.MountsOf(device)
+	mounts, err := h.mountsIn(table, device)
 	if err != nil {
 		return "", err
 	}
