@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// pageRows is how many items one reply may list. The longest row is a disk of some 1,100 bytes: names and paths at their longest,
-	// and a record of 512 bytes. RouterOS loses what is beyond the 2 MiB that an SSH client takes at once.
+	// pageRows is how many items one reply may list. The longest row is a disk of some 1,100 bytes: names and paths at
+	// their longest, and a record of 512 bytes. RouterOS loses what is beyond the 2 MiB that an SSH client takes at once.
 	pageRows = 1500
 	// pagesInFlight is how many pages are asked for at the same time. The transport may allow fewer.
 	pagesInFlight = 4

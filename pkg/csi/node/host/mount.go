@@ -12,8 +12,8 @@ import (
 )
 
 // Mount mounts the device at path. Before that it checks an ext4 filesystem, repairs it if no data is lost by that, and
-// grows it, unless it is to be read only. It returns failure.ErrOtherFilesystem if the device doesn't have the wanted filesystem, failure.ErrDamaged if the
-// filesystem can't be repaired, or the error of a command.
+// grows it, unless it is to be read only. It returns failure.ErrOtherFilesystem if the device doesn't have the wanted
+// filesystem, failure.ErrDamaged if the filesystem can't be repaired, or the error of a command.
 func (h *Host) Mount(ctx context.Context, device Device, path string, wanted Filesystem) error {
 	there, err := h.holds(ctx, device.Path, wanted.Kind)
 	if err != nil {
