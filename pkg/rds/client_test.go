@@ -240,6 +240,15 @@ func TestAbsenceNeedsProof(t *testing.T) {
 	if _, err := r.List(t.Context()); !errors.Is(err, rds.ErrNotReady) {
 		t.Errorf("list just after boot: got %v, want ErrNotReady", err)
 	}
+	if _, err := r.Health(t.Context()); !errors.Is(err, rds.ErrNotReady) {
+		t.Errorf("health just after boot: got %v, want ErrNotReady", err)
+	}
+	if _, err := r.Capacity(t.Context(), "raid5"); !errors.Is(err, rds.ErrNotReady) {
+		t.Errorf("capacity of a pool that isn't mounted just after boot: got %v, want ErrNotReady", err)
+	}
+	if _, err := r.Capacity(t.Context(), ""); err != nil {
+		t.Errorf("capacity of the pools that are mounted: %v", err)
+	}
 }
 
 func TestListLeavesOutWhatIsNotOurs(t *testing.T) {

@@ -94,6 +94,56 @@ func TestAPoolThatIsNotThereSaysWhy(t *testing.T) {
 	}
 }
 
+// A pool that isn't mounted proves nothing and offers no room, however it is shown: with its mount point, or with another
+// pool mounted in its place.
+func TestAPoolThatIsNotMountedProvesNothing(t *testing.T) {
+	unmounted := func(r rig, t *testing.T) rig {
+		t.Helper()
+		r.sim.Inject(sim.Fault{Kind: sim.PoolUnmounted}, sim.When{})
+		return r
+	}
+	for name, c := range map[string]struct {
+		shown bool
+		begin func(r rig, t *testing.T) rig
+	}{
+		"with its mount point":    {true, unmounted},
+		"without its mount point": {false, unmounted},
+		"mounted elsewhere": {false, func(r rig, t *testing.T) rig {
+			t.Helper()
+			return r.through(t, `"mount-point":"raid10"`, `"mount-point":"raid11"`)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(o *sim.Options) { o.Unknowns.UnmountedKeepsMountPoint = c.shown })
+			disk, absent := r.create(t), volumeID(t, "pvc-2")
+			seen := c.begin(r, t)
+			for what, err := range map[string]error{
+				"get":                      second(seen.Get(t.Context(), absent)),
+				"delete":                   seen.Delete(t.Context(), absent, 0),
+				"delete what it can't see": seen.Delete(t.Context(), disk.ID, 0),
+			} {
+				if !errors.Is(err, rds.ErrNotReady) {
+					t.Errorf("%s: got %v, want ErrNotReady", what, err)
+				}
+			}
+			if got, err := seen.Capacity(t.Context(), simtest.Pool); !errors.Is(err, rds.ErrNoPool) || got.Available != 0 {
+				t.Errorf("capacity: got %+v, %v, want ErrNoPool", got, err)
+			}
+			if got, err := seen.Health(t.Context()); err != nil || len(got) != 1 || got[0].PoolMounted {
+				t.Errorf("health: got %+v, %v, want that the pool isn't mounted", got, err)
+			}
+			if name != "mounted elsewhere" {
+				if _, err := seen.Create(t.Context(), absent, rds.Size{Bytes: mebibyte}, rds.NewRecord(absent, "pvc-2", "", "")); !errors.Is(err, rds.ErrNotReady) {
+					t.Errorf("create: got %v, want ErrNotReady", err)
+				}
+			}
+			if disks := r.sim.Disks(); len(disks) != 1 {
+				t.Errorf("got the disks %+v, want the one that there was", disks)
+			}
+		})
+	}
+}
+
 // What is free on one pool is no room for what another one has promised.
 func TestCapacityOfAllPoolsIsThatOfEach(t *testing.T) {
 	r := newRig(t, func(o *sim.Options) {

@@ -1,7 +1,9 @@
 package rds_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
+	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
 // While the appliance comes up, every list may be empty. Nothing may be taken for gone until it has been up for a while.
@@ -95,24 +98,73 @@ func TestMissingPoliciesAreTyped(t *testing.T) {
 	}
 }
 
-// Without SFTP a file that /file leaves out at first is seen by a second look, whether the disk is there or not.
+// A file that /file leaves out at first is seen by another look, over SFTP or later, whether the disk is there or not.
 func TestDeleteLooksTwiceForTheFile(t *testing.T) {
-	for _, left := range []bool{false, true} {
-		r := newRig(t, withoutFTP)
-		disk := r.create(t)
-		if left {
-			r.execute(t, `/disk remove [find where slot="`+disk.ID.Slot()+`"]`)
+	for name, change := range map[string]func(*sim.Options){"over SFTP": func(*sim.Options) {}, "over the console": withoutFTP} {
+		for _, left := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", disk gone already ", left), func(t *testing.T) {
+				r := newRig(t, change)
+				disk := r.create(t)
+				if left {
+					r.execute(t, `/disk remove [find where slot="`+disk.ID.Slot()+`"]`)
+				}
+				r.sim.SetFault(once(sim.Fault{Kind: sim.FilesUnlisted}, "/file remove"))
+				err := r.Delete(t.Context(), disk.ID, 0)
+				if !errors.Is(err, rds.ErrUnknownOutcome) || !strings.Contains(err.Error(), "still there") {
+					t.Errorf("got %v, want an error that says the file is still there", err)
+				}
+				if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
+					t.Errorf("again: %v", err)
+				}
+				if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "0" {
+					t.Error("the file is still there")
+				}
+			})
 		}
-		r.sim.SetFault(once(sim.Fault{Kind: sim.FilesUnlisted}, "/file remove"))
-		err := r.Delete(t.Context(), disk.ID, 0)
-		if !errors.Is(err, rds.ErrUnknownOutcome) || !strings.Contains(err.Error(), "still there") {
-			t.Errorf("disk gone already %t: got %v, want an error that says the file is still there", left, err)
-		}
-		if err := r.Delete(t.Context(), disk.ID, 0); err != nil {
-			t.Errorf("again: %v", err)
-		}
-		if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "0" {
-			t.Error("the file is still there")
-		}
+	}
+}
+
+// unlisting is a transport that can't list files for another reason than that it has none.
+type unlisting struct{ rds.Transport }
+
+func (unlisting) ListFiles(context.Context, string) ([]string, error) {
+	return nil, fmt.Errorf("%w: the channel was closed", rds.ErrIncomplete)
+}
+
+// The other look may fail, or find the appliance in a state that proves nothing. Then the volume isn't deleted yet.
+func TestAnotherLookThatFailsProvesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*sim.Options)
+		client func(*testing.T, rig) rig
+		want   error
+	}{
+		"the list of files fails": {func(*sim.Options) {}, func(t *testing.T, r rig) rig {
+			t.Helper()
+			return rig{Client: simtest.ClientOver(t, r.config.Config, unlisting{simtest.SSH(t, r.config.SSH)}), sim: r.sim, config: r.config}
+		}, rds.ErrUnreachable},
+		"the pool isn't mounted any more": {withoutFTP, func(_ *testing.T, r rig) rig { return r }, rds.ErrNotReady},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, c.change)
+			disk, removing := r.create(t), false
+			client := c.client(t, r)
+			r.sim.SetFault(func(command string) sim.Fault {
+				switch {
+				case strings.Contains(command, "/file remove"):
+					removing = true
+					return sim.Fault{Kind: sim.FilesUnlisted}
+				case removing:
+					return sim.Fault{Kind: sim.PoolUnmounted}
+				}
+				return sim.Fault{}
+			})
+			if err := client.Delete(t.Context(), disk.ID, 0); !errors.Is(err, c.want) || !removing {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			r.sim.SetFault(nil)
+			if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "1" {
+				t.Error("the file is gone, so that nothing was tested")
+			}
+		})
 	}
 }

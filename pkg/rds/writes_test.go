@@ -234,23 +234,63 @@ func TestADeletionEndsWithItsFirstWrite(t *testing.T) {
 	}
 }
 
-// Somebody may publish the volume just before its disk is removed.
+// Somebody may publish the volume just before its disk is removed, or give the disk another file.
 func TestADiskThatWasWrittenToIsNotRemoved(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(*testing.T, rig, rds.Disk) sim.Fault
+		want      error
+	}{
+		"published": {func(t *testing.T, r rig, disk rds.Disk) sim.Fault {
+			t.Helper()
+			return sim.Fault{Act: func(string) {
+				r.another(t).overtake(t, disk, func(now rds.Record) rds.Record {
+					return now.Publish("node-b/machine-b", "mount", "single-node-writer", false)
+				})
+			}}
+		}, new(rds.ChangedError)},
+		"on another file": {func(*testing.T, rig, rds.Disk) sim.Fault {
+			return sim.Fault{Lines: []string{
+				`/file add name="raid10/moved" type=directory`,
+				`/disk set [find where slot="{slot}"] file-path="/raid10/moved/mine.img" comment="mine"`,
+			}}
+		}, rds.ErrNotOurs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			disk := r.create(t)
+			r.during("/disk remove", 0, c.meanwhile(t, r, disk))
+			err := r.Delete(t.Context(), disk.ID, 0)
+			if changed := (*rds.ChangedError)(nil); !errors.Is(err, c.want) && !(errors.As(c.want, &changed) && errors.As(err, &changed)) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if disks := r.sim.Disks(); len(disks) != 1 || disks[0].Exported != (name == "published") {
+				t.Errorf("got the disks %+v, want the one as it was written", disks)
+			}
+			if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "1" {
+				t.Error("its file is gone")
+			}
+		})
+	}
+}
+
+// What an outdated record says of holders doesn't count, whether a grant tells that it is outdated or what was seen.
+func TestADiskThatWentBackIsNotDeleted(t *testing.T) {
 	r := newRig(t)
 	disk := r.create(t)
-	r.during("/disk remove", 0, sim.Fault{Act: func(string) {
-		r.another(t).overtake(t, disk, func(now rds.Record) rds.Record {
-			return now.Publish("node-b/machine-b", "mount", "single-node-writer", false)
-		})
-	}})
-	if err := r.Delete(t.Context(), disk.ID, 0); !errors.As(err, new(*rds.ChangedError)) {
-		t.Errorf("got %v, want a ChangedError", err)
+	old := r.commentOf(t, disk)
+	if err := r.Delete(t.Context(), disk.ID, disk.Record.Generation+1); !errors.Is(err, rds.ErrWentBack) {
+		t.Errorf("granted since: got %v, want ErrWentBack", err)
 	}
-	if got, err := r.Get(t.Context(), disk.ID); err != nil || !got.Exported || !got.Consistent() {
-		t.Errorf("got %+v, %v, want it as it was published", got, err)
+	r.publish(t, disk)
+	r.damage(t, disk, old)
+	if err := r.Delete(t.Context(), disk.ID, 0); !errors.Is(err, rds.ErrWentBack) {
+		t.Errorf("seen since: got %v, want ErrWentBack", err)
 	}
-	if out := r.execute(t, `:put [:len [/file find where name="`+disk.ID.String()+`.img"]]`); out != "1" {
-		t.Error("its file is gone")
+	if len(r.sim.Disks()) != 1 {
+		t.Error("the disk is gone")
+	}
+	if err := r.another(t).Delete(t.Context(), disk.ID, disk.Record.Generation); err != nil {
+		t.Errorf("granted as it is: %v", err)
 	}
 }
 
