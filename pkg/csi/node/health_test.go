@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 )
 
 // reasons asks for the volume's health and gives the reasons it is told.
@@ -51,9 +52,15 @@ func TestHealth(t *testing.T) {
 		}, []string{reasonLost}},
 		"replaced":              {func(w *nodeWorld) { w.reconnect() }, []string{reasonDead}},
 		"replaced by same name": {func(w *nodeWorld) { w.renumber() }, []string{reasonDead}},
-		"turned read only":      {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EROFS }, []string{reasonUnwritable}},
-		"ext4 shut down":        {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EIO }, []string{reasonShutDown}},
-		"xfs shut down":         {func(w *nodeWorld) { w.mounts.uses.readFail = unix.EIO }, []string{reasonShutDown}},
+		"replaced by the same minor": {func(w *nodeWorld) {
+			nqn := subsystemNQN(w.t, epochA)
+			before := w.mounts.numbers[w.connector.devices[nqn]]
+			w.reconnect()
+			w.mounts.numbers[w.connector.devices[nqn]] = host.DeviceNumber(unix.Mkdev(unix.Major(uint64(before))+1, unix.Minor(uint64(before))))
+		}, []string{reasonDead}},
+		"turned read only": {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EROFS }, []string{reasonUnwritable}},
+		"ext4 shut down":   {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EIO }, []string{reasonShutDown}},
+		"xfs shut down":    {func(w *nodeWorld) { w.mounts.uses.readFail = unix.EIO }, []string{reasonShutDown}},
 		"shut down and replaced": {func(w *nodeWorld) {
 			w.mounts.uses.writeFail = unix.EIO
 			w.reconnect()

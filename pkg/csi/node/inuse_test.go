@@ -185,6 +185,19 @@ func TestUnstageOfADeviceThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// A target of which nothing is known may be at work.
+func TestUnstageOfADeviceWhoseConnectionIsUnknown(t *testing.T) {
+	w := newNodeWorld(t)
+	w.mustStage(t, epochA)
+	w.connector.states[subsystemNQN(t, epochA)] = "connecting"
+	w.mounts.uses.onFlush = func() { w.mounts.uses.flushFail, w.connector.fails = unix.EIO, errors.New("no sysfs") }
+	if err := w.unstage(t); failure.Code(err) != codes.Unavailable || len(w.connector.disconnected) != 0 {
+		t.Errorf("unstage: %v, disconnected %v, want Unavailable and a connection", err, w.connector.disconnected)
+	}
+	w.mounts.uses, w.connector.fails = fakeUses{}, nil
+	w.mustRemove(t)
+}
+
 // A filesystem that failed never writes again; the volume must leave the node all the same.
 func TestUnstageOfAFilesystemThatFailed(t *testing.T) {
 	w := newNodeWorld(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
@@ -90,6 +91,27 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// A pod that has the device itself could write to it.
+func TestStagingFailsIfTheDeviceCannotBeWriteProtected(t *testing.T) {
+	for _, mode := range []csi.VolumeCapability_AccessMode_Mode{csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY, oneWriter} {
+		w := newNodeWorld(t)
+		w.mustStage(t, epochA)
+		if err := w.unstage(t); err != nil {
+			t.Fatal(err)
+		}
+		w.mounts.protectFails = unix.EPERM
+		request := w.stageRequest(t, epochA)
+		request.VolumeCapability.AccessMode.Mode = mode
+		if _, err := w.NodeStageVolume(t.Context(), request); !errors.Is(err, unix.EPERM) {
+			t.Errorf("%s: got %v, want the kernel's error", mode, err)
+		}
+		w.mounts.protectFails = nil
+		if _, err := w.NodeStageVolume(t.Context(), request); err != nil {
+			t.Errorf("%s: again: %v", mode, err)
+		}
+	}
+}
+
 func TestReadOnlyVolumeIsNotFormatted(t *testing.T) {
 	w := newNodeWorld(t)
 	request := w.stageRequest(t, epochA)
@@ -100,14 +122,38 @@ func TestReadOnlyVolumeIsNotFormatted(t *testing.T) {
 	}
 }
 
-func TestStageAsAnotherFilesystemIsIncompatible(t *testing.T) {
-	w := newNodeWorld(t)
-	w.mustStage(t, epochA)
-	request := w.stageRequest(t, epochA)
-	request.VolumeCapability = requests.Writer("xfs")
-	_, err := w.NodeStageVolume(t.Context(), request)
-	if got := failure.Code(err); got != codes.AlreadyExists {
-		t.Errorf("stage as xfs what is staged as ext4: %v (%v), want AlreadyExists", got, err)
+// What is staged stays as it is, and isn't passed off for what was asked for.
+func TestStageInAnotherWayIsIncompatible(t *testing.T) {
+	readOnly := func(request *csi.NodeStageVolumeRequest) {
+		request.VolumeCapability.AccessMode.Mode = csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY
+	}
+	asBefore := func(*csi.NodeStageVolumeRequest) {}
+	for name, c := range map[string]struct{ first, second func(*csi.NodeStageVolumeRequest) }{
+		"as another filesystem":    {asBefore, func(request *csi.NodeStageVolumeRequest) { request.VolumeCapability = requests.Writer("xfs") }},
+		"read only, was writable":  {asBefore, readOnly},
+		"writable, was read only":  {readOnly, asBefore},
+		"read only by mount flags": {asBefore, func(request *csi.NodeStageVolumeRequest) { request.VolumeCapability = requests.Writer("ext4", "ro") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newNodeWorld(t)
+			w.mustStage(t, epochA) // formats it
+			if err := w.unstage(t); err != nil {
+				t.Fatal(err)
+			}
+			first, second := w.stageRequest(t, epochA), w.stageRequest(t, epochA)
+			c.first(first)
+			c.second(second)
+			if _, err := w.NodeStageVolume(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			staged := slices.Clone(w.mounts.table)
+			if _, err := w.NodeStageVolume(t.Context(), second); failure.Code(err) != codes.AlreadyExists {
+				t.Errorf("got %v, want AlreadyExists", err)
+			}
+			if !cmp.Equal(w.mounts.table, staged) {
+				t.Errorf("mounts %v, want them as they were: %v", w.mounts.table, staged)
+			}
+		})
 	}
 }
 

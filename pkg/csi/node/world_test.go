@@ -149,6 +149,7 @@ type fakeMounts struct {
 	opened                map[string]int               // by path: how often a device is open
 	fullness              func(path string) (unix.Statfs_t, error)
 	listFails, mountFails error
+	protectFails          error
 	hang                  chan struct{} // unmounting waits until it is closed
 	onUnmount             func()
 	onOpen                func(path string)
@@ -232,6 +233,9 @@ func (m *fakeMounts) Usage(path string) (unix.Statfs_t, error) {
 }
 
 func (m *fakeMounts) SetReadOnly(device string, readOnly bool) error {
+	if m.protectFails != nil {
+		return m.protectFails
+	}
 	m.unwritable[device] = readOnly
 	m.protected[device] = append(m.protected[device], readOnly)
 	return nil

@@ -27,3 +27,15 @@ func TestMountTables(t *testing.T) {
 		t.Error("a line that was cut is no mount table")
 	}
 }
+
+// A filesystem that became read only after an error is read only for all of its mounts, and none was made so.
+func TestReadOnlyIsWhatAMountWasMade(t *testing.T) {
+	for _, mounted := range []bool{false, true} {
+		for _, filesystem := range []bool{false, true} {
+			option := map[bool][]string{false: {"rw", "noatime"}, true: {"ro", "noatime"}}
+			if got := ReadOnly(mount.MountInfo{MountOptions: option[mounted], SuperOptions: option[filesystem]}); got != mounted {
+				t.Errorf("mount %q, filesystem %q: got %t", option[mounted], option[filesystem], got)
+			}
+		}
+	}
+}
