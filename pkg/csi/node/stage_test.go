@@ -128,7 +128,9 @@ func TestStageInAnotherWayIsIncompatible(t *testing.T) {
 		request.VolumeCapability.AccessMode.Mode = csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY
 	}
 	asBefore := func(*csi.NodeStageVolumeRequest) {}
-	for name, c := range map[string]struct{ first, second func(*csi.NodeStageVolumeRequest) }{
+	for name, c := range map[string]struct {
+		first, second func(*csi.NodeStageVolumeRequest)
+	}{
 		"as another filesystem":    {asBefore, func(request *csi.NodeStageVolumeRequest) { request.VolumeCapability = requests.Writer("xfs") }},
 		"read only, was writable":  {asBefore, readOnly},
 		"writable, was read only":  {readOnly, asBefore},
