@@ -97,18 +97,18 @@ func TestAPoolThatIsNotThereSaysWhy(t *testing.T) {
 // A pool that isn't mounted proves nothing and offers no room, however it is shown: with its mount point, or with another
 // pool mounted in its place.
 func TestAPoolThatIsNotMountedProvesNothing(t *testing.T) {
-	unmounted := func(r rig, t *testing.T) rig {
+	unmounted := func(t *testing.T, r rig) rig {
 		t.Helper()
 		r.sim.Inject(sim.Fault{Kind: sim.PoolUnmounted}, sim.When{})
 		return r
 	}
 	for name, c := range map[string]struct {
 		shown bool
-		begin func(r rig, t *testing.T) rig
+		begin func(t *testing.T, r rig) rig
 	}{
 		"with its mount point":    {true, unmounted},
 		"without its mount point": {false, unmounted},
-		"mounted elsewhere": {false, func(r rig, t *testing.T) rig {
+		"mounted elsewhere": {false, func(t *testing.T, r rig) rig {
 			t.Helper()
 			return r.through(t, `"mount-point":"raid10"`, `"mount-point":"raid11"`)
 		}},
@@ -116,7 +116,7 @@ func TestAPoolThatIsNotMountedProvesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(o *sim.Options) { o.Unknowns.UnmountedKeepsMountPoint = c.shown })
 			disk, absent := r.create(t), volumeID(t, "pvc-2")
-			seen := c.begin(r, t)
+			seen := c.begin(t, r)
 			for what, err := range map[string]error{
 				"get":                      second(seen.Get(t.Context(), absent)),
 				"delete":                   seen.Delete(t.Context(), absent, 0),
