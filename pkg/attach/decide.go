@@ -110,7 +110,7 @@ func Decide(request Request, record Record, holders []Holder, now time.Time, pol
 		if over.State == HolderDetaching {
 			decision.Detaching = id
 		}
-		if rank(verdict) > rank(decision.Verdict) {
+		if outranks(verdict, decision) {
 			decision.Verdict, decision.Over = verdict, over
 		}
 	}
@@ -166,6 +166,15 @@ func verdictFor(holder Holder, now time.Time, grace time.Duration) Verdict {
 	default:
 		return Unknown
 	}
+}
+
+// outranks reports whether the verdict on one more holder replaces the decision so far. A conflict with a holder that is
+// detaching may end by itself, so it yields to any other conflict.
+func outranks(verdict Verdict, decision Decision) bool {
+	if verdict == Conflict && decision.Verdict == Conflict {
+		return decision.Over.State == HolderDetaching
+	}
+	return rank(verdict) > rank(decision.Verdict)
 }
 
 // rank orders the verdicts for several holders: the most restrictive one wins.

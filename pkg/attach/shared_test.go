@@ -84,6 +84,16 @@ func TestAConflictThatResolvesNamesWhoLeaves(t *testing.T) {
 	if got := Decide(requestOf(nodeB()), heldBy(nodeA()), long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
 		t.Errorf("got %s, detaching %q, want a conflict that %q ends", got.Verdict, got.Detaching, nodeA())
 	}
+	// It doesn't help one who wants the volume alone that a leaves, if b stays. One who may share it can join b then.
+	long = append(long, Holder{ID: nodeB(), State: HolderAttached})
+	for _, record := range []Record{sharedBy(nodeA(), nodeB()), sharedBy(nodeB(), nodeA())} {
+		if got := Decide(requestOf(nodeC()), record, long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != (NodeID{}) || got.Over.ID != nodeB() {
+			t.Errorf("alone: got %+v, want a conflict with %q, which stays", got, nodeB())
+		}
+		if got := Decide(sharedRequestOf(nodeC()), record, long, start(), Policy{Grace: grace}); got.Verdict != Conflict || got.Detaching != nodeA() {
+			t.Errorf("shared: got %+v, want a conflict that %q ends", got, nodeA())
+		}
+	}
 }
 
 func TestNothingIsDecidedOnARecordThatWentBack(t *testing.T) {
@@ -146,6 +156,14 @@ func TestRulesOfEveryDecision(t *testing.T) {
 	}
 }
 
+// stays returns whether a holder is one that nothing but an operator ends.
+func stays(known []Holder) func(NodeID) bool {
+	return func(id NodeID) bool {
+		state := findHolder(id, known).State
+		return state == HolderAttached || state == HolderInUse
+	}
+}
+
 func brokenRule(request Request, record Record, known []Holder, decision Decision) string {
 	others := slices.DeleteFunc(slices.Clone(record.Holders), func(id NodeID) bool { return id == request.Node })
 	switch {
@@ -163,6 +181,8 @@ func brokenRule(request Request, record Record, known []Holder, decision Decisio
 		return "a held volume passed for a free one"
 	case decision.Verdict == Conflict && !slices.Contains(record.Holders, decision.Over.ID):
 		return "a conflict with nobody"
+	case decision.Detaching != (NodeID{}) && !Shared(request.Access, request.Mode) && slices.ContainsFunc(others, stays(known)):
+		return "a node is to wait for one that leaves, though another one stays"
 	}
 	if decision.Verdict != HandOff && decision.Verdict != TakeOver {
 		return ""
