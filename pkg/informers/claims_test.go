@@ -60,6 +60,9 @@ func TestClaims(t *testing.T) {
 		if diff := cmp.Diff([]string{"bound", "deleting", "failed", "released", "retained"}, described(cached)); diff != "" {
 			t.Errorf("cached PersistentVolumes (-want +got):\n%s", diff)
 		}
+		if theirs, found := c.cluster.CachedAttachment("theirs"); found {
+			t.Errorf("got %+v, which is another driver's", theirs)
+		}
 		for name, attachments := range map[string][]attach.Attachment{"live": live.Attachments, "cached": cached.Attachments} {
 			if len(attachments) != 1 || attachments[0].Name != "ours" || attachments[0].NodeName != "node-a" || attachments[0].PV != "pv-1" {
 				t.Errorf("%s attachments: got %+v, want ours alone", name, attachments)

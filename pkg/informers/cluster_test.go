@@ -233,6 +233,10 @@ func TestAMachineOfAnotherIdentityKeepsWhatItUses(t *testing.T) {
 func TestAReregisteredMachineKeepsItsAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startController(t, volume(), pod("user"), attachment("kept", driver, "node-a"))
+		settle()
+		if n := len(c.cluster.pods.byNode); n != 1 {
+			t.Fatalf("%d pod watches while the node is gone, want 1", n)
+		}
 		if _, err := c.client.CoreV1().Nodes().Create(t.Context(), node("node-a", "MACHINE-A"), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -243,6 +247,9 @@ func TestAReregisteredMachineKeepsItsAttachment(t *testing.T) {
 		settle()
 		if got := c.attachments(t); len(got) != 1 {
 			t.Errorf("cleared the attachment of a machine that came back")
+		}
+		if n := len(c.cluster.pods.byNode); n != 0 {
+			t.Errorf("%d pod watches are left, though nothing waits for pods of a node that is back", n)
 		}
 	})
 }
@@ -385,9 +392,10 @@ func TestAConflictIsJudgedAnew(t *testing.T) {
 }
 
 func TestTrimKeepsWhatIsRead(t *testing.T) {
-	since := metav1.NewTime(time.Unix(1000, 0))
+	since, later := metav1.NewTime(time.Unix(1000, 0)), metav1.NewTime(time.Unix(2000, 0))
+	grant := attach.Grant{Node: attach.NodeID{Name: "node-a", Machine: "machine-a"}, SubsystemNQN: "nqn", Generation: 7, Access: "mount", Mode: "single-node-writer"}
 	full := node("node-a", "MACHINE-A")
-	full.DeletionTimestamp = nil
+	full.CreationTimestamp, full.Status.NodeInfo.MachineID = since, "of-the-installation"
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet"}}
 	full.Status.Images = []corev1.ContainerImage{{Names: []string{"x"}}}
 	full.Spec.Taints = []corev1.Taint{{Key: "a"}, {Key: corev1.TaintNodeOutOfService}}
@@ -400,17 +408,19 @@ func TestTrimKeepsWhatIsRead(t *testing.T) {
 	if len(small.ManagedFields)+len(small.Status.Images) != 0 || len(small.Spec.Taints) != 1 || len(small.Status.VolumesInUse) != 1 {
 		t.Errorf("got %+v, want only what is read", small)
 	}
-	want := attach.Node{Name: "node-a", Machine: "machine-a", Leaving: true, VolumesInUse: []string{"raid10/rds-csi/x"}}
+	want := attach.Node{Name: "node-a", Since: since.Time, Machine: "machine-a", Leaving: true, VolumesInUse: []string{"raid10/rds-csi/x"}}
 	if diff := cmp.Diff(want, (&Cluster{driver: driver}).nodeOf(small)); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}
 	detaching := attachment("va", driver, "node-a")
-	detaching.DeletionTimestamp = &since
+	detaching.CreationTimestamp, detaching.DeletionTimestamp = since, &later
+	detaching.Status.AttachmentMetadata = map[string]string{}
+	grant.Encode(detaching.Status.AttachmentMetadata)
 	trimmed, err = trim{driver: driver}.object(detaching)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantAttachment := attach.Attachment{Name: "va", UID: "a-1", ResourceVersion: "7", NodeName: "node-a", NodeID: "node-a/machine-a", PV: "pv-1", Attached: true, DetachingSince: since.Time}
+	wantAttachment := attach.Attachment{Name: "va", UID: "a-1", ResourceVersion: "7", NodeName: "node-a", NodeID: "node-a/machine-a", PV: "pv-1", Attached: true, Grant: grant, Since: since.Time, DetachingSince: later.Time}
 	if diff := cmp.Diff(wantAttachment, attachmentOf(trimmed.(*storagev1.VolumeAttachment))); diff != "" {
 		t.Errorf("attachment (-want +got):\n%s", diff)
 	}

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 // recordedNodes records its calls.
@@ -79,6 +83,74 @@ func TestNodesAreToldOf(t *testing.T) {
 		settle()
 		if diff := cmp.Diff([]string{"-node-a", "+node-a"}, listener.take()); diff != "" {
 			t.Errorf("called for a deletion, a change and a return (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What an empty cache lacks may exist. So nothing may be decided before every cache is filled, and the valve may not begin
+// before it knows every node.
+func TestNothingIsSyncedBeforeEverythingIs(t *testing.T) {
+	withoutErrorBackoff(t)
+	for _, late := range []string{"nodes", "volumeattachments", "persistentvolumes", "the listener"} {
+		t.Run(late, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, cluster := notRunning(t, node("node-a", "machine-a"), volume(), attachment("va", driver, "node-a"))
+				var answers atomic.Bool
+				client.PrependReactor("list", late, func(clienttesting.Action) (bool, runtime.Object, error) {
+					return !answers.Load(), nil, errors.New("etcd is away")
+				})
+				listener := lateListener{free: make(chan struct{})}
+				if late != "the listener" {
+					close(listener.free)
+				}
+				cluster.OnNodes(listener)
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() { _ = cluster.Run(ctx) })
+				defer running.Wait()
+				defer cancel()
+				patient, giveUp := context.WithTimeout(t.Context(), time.Minute)
+				defer giveUp()
+				if err := cluster.WaitForNodes(patient); !errors.Is(err, errNotSynced) {
+					t.Errorf("nodes: got %v, want errNotSynced", err)
+				}
+				if synced, want := cluster.Synced(), late == "the listener"; synced != want || (cluster.WaitForSync(patient) == nil) != want {
+					t.Errorf("synced: got %t, want %t", synced, want)
+				}
+				answers.Store(true)
+				if late == "the listener" {
+					close(listener.free)
+				}
+				if err := errors.Join(cluster.WaitForSync(t.Context()), cluster.WaitForNodes(t.Context())); err != nil || !cluster.Synced() {
+					t.Errorf("once everything is there: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// lateListener hears of the first node when it is free to.
+type lateListener struct{ free chan struct{} }
+
+func (l lateListener) Appeared(string) { <-l.free }
+func (l lateListener) Vanished(string) {}
+
+// external-attacher writes the node ID later, and only that shows that the attachment is another machine's.
+func TestAnAttachmentThatChangesIsJudgedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bare := attachment("stale", driver, "node-a")
+		bare.Annotations = nil
+		c := startController(t, node("node-a", "machine-new"), volume(), bare)
+		settle()
+		if got := c.attachments(t); len(got) != 1 {
+			t.Fatalf("left: %v, want the one that can't be judged yet", got)
+		}
+		if _, err := c.client.StorageV1().VolumeAttachments().Update(t.Context(), attachment("stale", driver, "node-a"), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := c.attachments(t); len(got) != 0 {
+			t.Errorf("left: %v", got)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -18,7 +19,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -58,7 +61,7 @@ func newRecording(t *testing.T) *recording {
 	same.Name, same.Spec.ClaimRef.Name = "same", "same"
 	free.Spec.CSI.VolumeHandle, same.Spec.CSI.VolumeHandle = "raid10/rds-csi/free", "raid10/rds-csi/same"
 	for _, volume := range []*corev1.PersistentVolume{bound, free, same} {
-		if err := cluster.volumes.GetIndexer().Add(volume); err != nil {
+		if err := cluster.volumes.GetIndexer().Add(trim{driver: driver}.volume(volume)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -316,6 +319,60 @@ func TestAnEventThatExpiredIsWrittenAnew(t *testing.T) {
 		r.Record(note)
 		if events := r.events(t); len(events) != 1 || events[0].Count != 2 {
 			t.Errorf("got %+v, want one event that counts 2", events)
+		}
+	})
+}
+
+// Only an event that is gone is written anew. A count that is refused would only be refused again.
+func TestACountThatIsRefusedIsNotWrittenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecording(t)
+		r.run(t)
+		note := attach.Note{Reason: attach.DetachStuck, Node: "node-a", Message: "again"}
+		r.Record(note)
+		synctest.Wait()
+		refused := refusals()["forbidden"]
+		r.fail.Store(&refused)
+		before := r.tries.Load()
+		r.Record(note)
+		synctest.Wait()
+		if n := r.tries.Load() - before; n != 1 {
+			t.Errorf("%d requests, want the one that was refused", n)
+		}
+	})
+}
+
+// roundTrips is a transport made of a function.
+type roundTrips func(*http.Request) (*http.Response, error)
+
+func (f roundTrips) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// An API server that takes a request and never answers must not keep all later notes from being written.
+func TestAWriteThatGetsNoAnswerIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int64
+		client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://192.0.2.1", Transport: roundTrips(func(request *http.Request) (*http.Response, error) {
+			tries.Add(1)
+			<-request.Context().Done()
+			return nil, request.Context().Err()
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster, err := New(client, driver)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &recording{Recorder: NewRecorder(cluster, func() {})}
+		r.run(t)
+		r.Record(attach.Note{Reason: attach.ClearingHeld, Node: "node-a"})
+		advance(writeTimeout - time.Second)
+		if n := tries.Load(); n != 1 {
+			t.Errorf("%d requests before the time of the first was over, want 1", n)
+		}
+		advance(writeTimeout)
+		if n := tries.Load(); n != 2 {
+			t.Errorf("%d requests once it was over, want 2", n)
 		}
 	})
 }

@@ -68,22 +68,39 @@ func TestASignalThatNobodyWaitsForIsDropped(t *testing.T) {
 	})
 }
 
-// A request that waits for a holder is woken when the holder's node is gone, even if nothing happened to the
-// attachment: a pod on the node keeps the attachment from being cleared.
-func TestAVanishedNodeEndsTheWaitForItsAttachments(t *testing.T) {
+// A request that waits for a holder is woken by whatever may end the holder's hold: also when its node is gone and nothing
+// happened to the attachment, since a pod on the node keeps the attachment from being cleared.
+func TestWhatWakesARequestThatWaitsForAVolume(t *testing.T) {
 	tests := map[string]struct {
 		change func(*controller) error
 		want   bool
 	}{
-		"deleted": {func(c *controller) error {
+		"node deleted": {func(c *controller) error {
 			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-a", metav1.DeleteOptions{})
 		}, true},
-		"replaced": {func(c *controller) error {
+		"node replaced": {func(c *controller) error {
 			_, err := c.client.CoreV1().Nodes().Update(t.Context(), node("node-a", "machine-new"), metav1.UpdateOptions{})
 			return err
 		}, true},
 		"another node deleted": {func(c *controller) error {
 			return c.client.CoreV1().Nodes().Delete(t.Context(), "node-b", metav1.DeleteOptions{})
+		}, false},
+		"attachment created": {func(c *controller) error {
+			_, err := c.client.StorageV1().VolumeAttachments().Create(t.Context(), attachment("second", driver, "node-b"), metav1.CreateOptions{})
+			return err
+		}, true},
+		"attachment updated": {func(c *controller) error {
+			detached := attachment("held", driver, "node-a")
+			detached.Status.Attached = false
+			_, err := c.client.StorageV1().VolumeAttachments().Update(t.Context(), detached, metav1.UpdateOptions{})
+			return err
+		}, true},
+		"attachment deleted": {func(c *controller) error {
+			return c.client.StorageV1().VolumeAttachments().Delete(t.Context(), "held", metav1.DeleteOptions{})
+		}, true},
+		"another driver's attachment created": {func(c *controller) error {
+			_, err := c.client.StorageV1().VolumeAttachments().Create(t.Context(), attachment("foreign", "other.example", "node-a"), metav1.CreateOptions{})
+			return err
 		}, false},
 	}
 	for name, test := range tests {
