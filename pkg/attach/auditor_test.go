@@ -23,6 +23,14 @@ type nobodysDisks struct {
 	removed  []string
 	onRemove func()
 	asked    []string
+	// claims are what the cache has. onList is called when the API server is asked.
+	claims     Claims
+	onList     func()
+	liveErr    error
+	attachment Answer[Attachment]
+	node       Answer[Node]
+	refusal    error
+	paused     bool
 }
 
 // with has something looked at or changed while nothing runs.
@@ -32,7 +40,13 @@ func (n *nobodysDisks) with(do func()) {
 	do()
 }
 
-func (n *nobodysDisks) Inventory(context.Context) (Inventory, error) {
+// errUnbounded is the error of a request that could take for ever.
+var errUnbounded = errors.New("it is not bounded in time")
+
+func (n *nobodysDisks) Inventory(ctx context.Context) (Inventory, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return Inventory{}, errUnbounded
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.looks++
@@ -42,44 +56,56 @@ func (n *nobodysDisks) Inventory(context.Context) (Inventory, error) {
 
 func (n *nobodysDisks) RemoveVolume(ctx context.Context, volume string) error {
 	if _, bounded := ctx.Deadline(); !bounded {
-		return errors.New("it is not bounded in time")
+		return errUnbounded
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.removed = append(n.removed, volume)
+	if n.refusal == nil {
+		n.removed = append(n.removed, volume)
+	}
 	n.onRemove()
-	return nil
+	return n.refusal
 }
 
-func (n *nobodysDisks) RevokeAccess(context.Context, string, NodeID) error { return nil }
-func (n *nobodysDisks) WaitForSync(ctx context.Context) error              { return ctx.Err() }
+func (n *nobodysDisks) RevokeAccess(_ context.Context, volume string, node NodeID) error {
+	if n.refusal == nil {
+		n.removed = append(n.removed, volume+" from "+node.Name)
+	}
+	return n.refusal
+}
+
+func (n *nobodysDisks) WaitForSync(ctx context.Context) error { return ctx.Err() }
 
 func (n *nobodysDisks) CachedClaims() Claims {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked = append(n.asked, "cache")
-	return Claims{}
+	return n.claims
 }
 
-func (n *nobodysDisks) LiveClaims(context.Context) (Claims, error) {
+func (n *nobodysDisks) LiveClaims(ctx context.Context) (Claims, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return Claims{}, errUnbounded
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked = append(n.asked, "API server")
-	return Claims{}, nil
+	n.onList()
+	return Claims{}, n.liveErr
 }
 
-func (n *nobodysDisks) LiveNode(context.Context, string) Answer[Node] { return Answer[Node]{} }
+func (n *nobodysDisks) LiveNode(context.Context, string) Answer[Node] { return n.node }
 func (n *nobodysDisks) LiveAttachment(context.Context, string) Answer[Attachment] {
-	return Answer[Attachment]{}
+	return n.attachment
 }
 
 func newNobodysDisks(t *testing.T, config AuditConfig) (*nobodysDisks, *Auditor) {
 	t.Helper()
-	world := &nobodysDisks{disks: []InventoryDisk{{Volume: "raid10/d/csi-1"}, {Volume: "raid10/d/csi-2"}}, onRemove: func() {}, counts: map[OrphanKind]int{}}
+	world := &nobodysDisks{disks: []InventoryDisk{{Volume: "raid10/d/csi-1"}, {Volume: "raid10/d/csi-2"}}, onRemove: func() {}, onList: func() {}, counts: map[OrphanKind]int{}}
 	config.Scope, config.Remove = auditScope(), true
 	auditor, err := NewAuditor(config, world, world, AuditObserver{
 		Count: func(kind OrphanKind, orphans int) { world.with(func() { world.counts[kind] = orphans }) },
-		Note:  func(Note) {}, Paused: func() bool { return false },
+		Note:  func(Note) {}, Paused: func() bool { return world.paused },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +151,8 @@ func TestAuditorRuns(t *testing.T) {
 		world.expect(t, "while it can't look", 9, 2)
 		// It is asked to end while it removes: the rest stays.
 		world.with(func() { world.failed, world.onRemove = nil, cancel })
+		<-time.After(time.Hour)
+		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -176,5 +204,79 @@ func TestOrphansAreTold(t *testing.T) {
 		if !slices.Contains(OrphanKinds(), kind) {
 			t.Errorf("%s isn't listed", kind)
 		}
+	}
+}
+
+// Each thing that speaks against a removal keeps the orphan, and it stays counted.
+func TestARemovalNeedsEverythingThatSpeaksForIt(t *testing.T) {
+	refused := errors.New("refused")
+	holder := NodeID{Name: "node-a", Machine: "m"}
+	held := func(n *nobodysDisks, _ *Auditor) {
+		n.disks = n.disks[:1]
+		n.disks[0].Holders = []NodeID{holder}
+		n.claims = Claims{Volumes: []PersistentVolume{{Name: "pv", Handle: n.disks[0].Volume}}}
+	}
+	const first = "raid10/d/csi-1"
+	tests := map[string]struct {
+		prepare func(*nobodysDisks, *Auditor)
+		waits   time.Duration
+		removed []string
+		counted int
+		fails   bool
+	}{
+		"a disk":                           {waits: time.Hour, removed: []string{first, "raid10/d/csi-2"}},
+		"a disk, before the grace is over": {waits: time.Hour - 1, counted: 2},
+		"a disk, not switched on":          {prepare: func(_ *nobodysDisks, a *Auditor) { a.config.Remove = false }, waits: time.Hour, counted: 2},
+		"a disk, paused":                   {prepare: func(n *nobodysDisks, _ *Auditor) { n.paused = true }, waits: time.Hour, counted: 2},
+		"a disk with a holder": {prepare: func(n *nobodysDisks, _ *Auditor) {
+			n.disks[0].Holders = []NodeID{holder}
+			n.attachment = Answer[Attachment]{Found: true}
+		}, waits: time.Hour, removed: []string{"raid10/d/csi-2"}, counted: 2},
+		"a disk, in the cache by the time of the removal": {prepare: func(n *nobodysDisks, _ *Auditor) {
+			lists := 0
+			n.onList = func() {
+				if lists++; lists == 2 {
+					n.claims = Claims{Volumes: []PersistentVolume{{Name: "pv", Handle: first}}}
+				}
+			}
+		}, waits: time.Hour, removed: []string{"raid10/d/csi-2"}, counted: 1},
+		"a disk, and the API server can't be read": {prepare: func(n *nobodysDisks, _ *Auditor) { n.liveErr = refused }, waits: time.Hour, fails: true},
+		"a disk, and the appliance refuses":        {prepare: func(n *nobodysDisks, _ *Auditor) { n.refusal = refused }, waits: time.Hour, counted: 2, fails: true},
+		"a holder":                                 {prepare: held, waits: time.Hour, removed: []string{first + " from node-a"}},
+		"a holder that has an attachment by now": {prepare: func(n *nobodysDisks, a *Auditor) {
+			held(n, a)
+			n.attachment = Answer[Attachment]{Found: true}
+		}, waits: time.Hour, counted: 1},
+		"a holder whose attachment isn't known": {prepare: func(n *nobodysDisks, a *Auditor) { held(n, a); n.attachment.Err = refused }, waits: time.Hour, counted: 1, fails: true},
+		"a holder whose node isn't known":       {prepare: func(n *nobodysDisks, a *Auditor) { held(n, a); n.node.Err = refused }, waits: time.Hour, counted: 1, fails: true},
+		"a holder that uses the volume": {prepare: func(n *nobodysDisks, a *Auditor) {
+			held(n, a)
+			n.node = Answer[Node]{Found: true, Value: Node{VolumesInUse: []string{first}}}
+		}, waits: time.Hour, counted: 1},
+		"a holder that uses another volume": {prepare: func(n *nobodysDisks, a *Auditor) {
+			held(n, a)
+			n.node = Answer[Node]{Found: true, Value: Node{VolumesInUse: []string{"raid10/d/csi-2"}}}
+		}, waits: time.Hour, removed: []string{first + " from node-a"}},
+		"a holder, and the appliance refuses": {prepare: func(n *nobodysDisks, a *Auditor) { held(n, a); n.refusal = refused }, waits: time.Hour, counted: 1, fails: true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			clock := start()
+			world, auditor := newNobodysDisks(t, AuditConfig{Every: time.Minute, Grace: time.Hour, Now: func() time.Time { return clock }})
+			if test.prepare != nil {
+				test.prepare(world, auditor)
+			}
+			_ = auditor.Audit(t.Context())
+			clock = clock.Add(test.waits)
+			if err := auditor.Audit(t.Context()); (err != nil) != test.fails {
+				t.Errorf("got %v, want an error: %t", err, test.fails)
+			}
+			if diff := cmp.Diff(test.removed, world.removed); diff != "" {
+				t.Errorf("removed (-want +got):\n%s", diff)
+			}
+			if counted := world.counts[OrphanDisk] + world.counts[OrphanHolder]; counted != test.counted {
+				t.Errorf("counts %d orphans, want %d: %v", counted, test.counted, world.counts)
+			}
+		})
 	}
 }

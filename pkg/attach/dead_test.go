@@ -13,6 +13,7 @@ type fakeAppliance struct {
 	mu           sync.Mutex
 	record, seen *Record
 	failed       error
+	notRestored  error
 	onRefresh    func()
 	asked        int
 	restored     []string
@@ -51,8 +52,10 @@ func (f *fakeAppliance) Record(context.Context, string) Answer[Record] {
 func (f *fakeAppliance) Restore(_ context.Context, volume string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.restored = append(f.restored, volume)
-	return f.failed
+	if f.notRestored == nil {
+		f.restored = append(f.restored, volume)
+	}
+	return f.notRestored
 }
 
 // a is attached under the NQN and generation of grantOf.
@@ -87,6 +90,7 @@ func TestDeadAttachments(t *testing.T) {
 		"only the memory is behind":            {seen: recordOf("nqn-6", 6), record: valid, want: ActionNone, asked: 1},
 		"the volume has no disk":               {seen: passedOn, want: ActionNone, asked: 1},
 		"the appliance went back in time":      {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), want: ActionRestore, asked: 1},
+		"the same, and it can't be restored":   {seen: recordOf("nqn-5", 5, nodeB()), record: recordOf("nqn-5", 5, nodeB()), prepare: func(_ *fakeCluster, a *fakeAppliance) { a.notRestored = failed }, want: ActionError, asked: 1},
 		"the export was lost":                  {seen: cutOff, record: cutOff, want: ActionRestore, asked: 1},
 		"the export was only seen lost":        {seen: cutOff, record: valid, want: ActionNone, asked: 1},
 		"the appliance can't be asked":         {seen: passedOn, record: passedOn, prepare: func(_ *fakeCluster, a *fakeAppliance) { a.failed = failed }, want: ActionError, asked: 1},
@@ -96,14 +100,16 @@ func TestDeadAttachments(t *testing.T) {
 		"it was granted anew by now":           {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.Grant.SubsystemNQN = "nqn-8" }), want: ActionRecheck},
 		"it is being detached by now":          {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.DetachingSince = time.Unix(1, 0) }), want: ActionRecheck},
 		"it is gone by now":                    {seen: passedOn, record: passedOn, prepare: func(c *fakeCluster, _ *fakeAppliance) { c.liveAttachments = map[string]Attachment{} }, want: ActionRecheck},
+		"it was written to by now":             {seen: passedOn, record: passedOn, prepare: liveInstead(func(a *Attachment) { a.ResourceVersion = "8" }), want: ActionClearDead, asked: 1},
 		"given to another machine":             {seen: valid, record: valid, prepare: renamed, want: ActionClearDead, asked: 1},
 		"the same, and a pod uses it":          {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.pods = []string{"default/p"} }, want: ActionWaitForPods, asked: 1},
 		"the same, and the node uses it": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
 			renamed(c, a)
 			c.liveNodes["a"] = Node{Name: "a", Machine: "machine-x", VolumesInUse: []string{"v"}}
 		}, want: ActionInUse, asked: 1},
-		"the same, and the export was lost":     {seen: cutOff, record: cutOff, prepare: renamed, want: ActionClearDead, asked: 1},
-		"the same, and the appliance went back": {seen: recordOf("nqn-7", 5, nodeA()), record: recordOf("nqn-7", 5, nodeA()), prepare: renamed, want: ActionRestore, asked: 1},
+		"the same, and the node can't be asked for": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) { renamed(c, a); c.nodeErr = failed }, want: ActionError, asked: 1},
+		"the same, and the export was lost":         {seen: cutOff, record: cutOff, prepare: renamed, want: ActionClearDead, asked: 1},
+		"the same, and the appliance went back":     {seen: recordOf("nqn-7", 5, nodeA()), record: recordOf("nqn-7", 5, nodeA()), prepare: renamed, want: ActionRestore, asked: 1},
 		"another machine only in the cache": {seen: valid, record: valid, prepare: func(c *fakeCluster, a *fakeAppliance) {
 			renamed(c, a)
 			liveInstead(func(*Attachment) {})(c, a)
@@ -126,8 +132,13 @@ func TestDeadAttachments(t *testing.T) {
 			if got.Action != test.want || (err != nil) != (test.want == ActionError) || appliance.asked != test.asked {
 				t.Errorf("got %+v, %v after %d questions to the appliance, want %s after %d", got, err, appliance.asked, test.want, test.asked)
 			}
+			if want := map[Action]time.Duration{ActionRecheck: recheckAfter, ActionRestore: recheckAfter}[test.want]; got.Again != want {
+				t.Errorf("to be checked again after %s, want %s", got.Again, want)
+			}
 			if deleted := len(cluster.deleted) > 0; deleted != (test.want == ActionClearDead) {
 				t.Errorf("deleted: %t", deleted)
+			} else if confirmed, instead := cluster.liveAttachments["va"]; deleted && instead && cluster.deleted[0] != confirmed {
+				t.Errorf("deleted %+v, want exactly the version that was confirmed", cluster.deleted[0])
 			}
 			if restored := len(appliance.restored) > 0; restored != (test.want == ActionRestore) {
 				t.Errorf("restored: %t", restored)

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -12,11 +13,13 @@ import (
 
 // fakeKubernetes is a cluster whose caches and API server can disagree. What isn't set isn't there.
 type fakeKubernetes struct {
-	unsynced       bool
-	cached, live   map[string]Node
-	cachedVA       map[string]Attachment
-	liveVA         map[string]Attachment
-	failed         error
+	unsynced     bool
+	cached, live map[string]Node
+	cachedVA     map[string]Attachment
+	liveVA       map[string]Attachment
+	failed       error
+	// failedFor are the errors about single nodes and attachments, by name.
+	failedFor      map[string]error
 	askedNodesLive int
 	listed         int
 	listFailed     error
@@ -50,12 +53,14 @@ func (f *fakeKubernetes) AwaitAttachment(ctx context.Context, name string) (Atta
 func (f *fakeKubernetes) LiveNode(_ context.Context, name string) Answer[Node] {
 	f.askedNodesLive++
 	node, found := f.live[name]
-	return Answer[Node]{Value: node, Found: found && f.failed == nil, Err: f.failed}
+	err := cmp.Or(f.failed, f.failedFor[name])
+	return Answer[Node]{Value: node, Found: found && err == nil, Err: err}
 }
 
 func (f *fakeKubernetes) LiveAttachment(_ context.Context, name string) Answer[Attachment] {
 	attachment, found := f.liveVA[name]
-	return Answer[Attachment]{Value: attachment, Found: found && f.failed == nil, Err: f.failed}
+	err := cmp.Or(f.failed, f.failedFor[name])
+	return Answer[Attachment]{Value: attachment, Found: found && err == nil, Err: err}
 }
 
 func (f *fakeKubernetes) CachedAttachmentsOf(string) []Attachment {
@@ -275,6 +280,57 @@ func TestGrantsAreLive(t *testing.T) {
 				t.Errorf("highest generation known: got %d, want 9", granted)
 			}
 		})
+	}
+}
+
+// grantedTo is a cluster in which two nodes have the volume attached, under one epoch.
+func grantedTo(a, b NodeID) *fakeKubernetes {
+	cluster := orderly()
+	clear(cluster.cachedVA)
+	clear(cluster.liveVA)
+	for generation, id := range []NodeID{a, b} {
+		cluster.change(Node{Name: id.Name, Machine: id.Machine})
+		name := AttachmentName(handle1, testDriver, id.Name)
+		grant := Grant{Node: id, SubsystemNQN: "nqn", Generation: uint64(generation) + 7, Access: AccessBlock, Mode: ModeMultiWriter}
+		attachment := Attachment{Name: name, NodeName: id.Name, NodeID: id.String(), Attached: true, Grant: grant}
+		cluster.cachedVA[name], cluster.liveVA[name] = attachment, attachment
+	}
+	return cluster
+}
+
+// What isn't known may be the newest grant. To go by the others would shut its node out.
+func TestOneUnknownGrantLeavesAllUnknown(t *testing.T) {
+	for _, cached := range []bool{true, false} {
+		nodes := []NodeID{nodeIDA(), nodeB()}
+		for _, unknown := range nodes {
+			for what, name := range map[string]string{"node": unknown.Name, "attachment": AttachmentName(handle1, testDriver, unknown.Name)} {
+				if what == "attachment" && !cached {
+					continue // those that are listed aren't asked for one by one
+				}
+				cluster := grantedTo(nodes[0], nodes[1])
+				if !cached {
+					clear(cluster.cachedVA)
+				}
+				if grants, err := NewNodes(testDriver, cluster, never).Grants(t.Context(), handle1); err != nil || len(grants) != 2 {
+					t.Errorf("all is known: got %+v, %v, want both", grants, err)
+				}
+				cluster.failedFor = map[string]error{name: errors.New("refused")}
+				if grants, err := NewNodes(testDriver, cluster, never).Grants(t.Context(), handle1); !errors.Is(err, ErrUnknown) || len(grants) > 0 {
+					t.Errorf("cached %t, %s of %s is unknown: got %+v, %v, want ErrUnknown alone", cached, what, unknown.Name, grants, err)
+				}
+			}
+		}
+	}
+}
+
+func TestTheNewestGrantIsThatOfTheHighestGeneration(t *testing.T) {
+	for _, order := range [][2]NodeID{{nodeIDA(), nodeB()}, {nodeB(), nodeIDA()}} {
+		cluster := grantedTo(order[0], order[1])
+		for range 10 { // the cache has no order
+			if got := NewNodes(testDriver, cluster, never).Granted(handle1); got.Generation != 8 || got.Node != order[1] {
+				t.Fatalf("got %+v, want generation 8 of %s", got, order[1])
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +19,13 @@ type fakeCluster struct {
 	cachedNodes map[string]Node
 	liveNodes   map[string]Node
 	// liveAttachments, unless nil, are what the API server has instead of what is cached.
-	liveAttachments map[string]Attachment
-	liveErr         error
-	pods            []string
-	deleteErr       error
-	deleted         []Attachment
-	asked           int
+	liveAttachments  map[string]Attachment
+	liveErr, nodeErr error
+	pods             []string
+	podsErr          error
+	deleteErr        error
+	deleted          []Attachment
+	asked            int
 }
 
 func (f *fakeCluster) WaitForSync(context.Context) error { return nil }
@@ -57,7 +59,7 @@ func (f *fakeCluster) LiveNode(_ context.Context, name string) Answer[Node] {
 	defer f.mu.Unlock()
 	f.asked++
 	node, found := f.liveNodes[name]
-	return Answer[Node]{Value: node, Found: found, Err: f.liveErr}
+	return Answer[Node]{Value: node, Found: found, Err: cmp.Or(f.liveErr, f.nodeErr)}
 }
 
 func (f *fakeCluster) LiveAttachment(_ context.Context, name string) Answer[Attachment] {
@@ -74,7 +76,7 @@ func (f *fakeCluster) LiveAttachment(_ context.Context, name string) Answer[Atta
 func (f *fakeCluster) PodsUsing(context.Context, Attachment) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.pods), nil
+	return slices.Clone(f.pods), f.podsErr
 }
 
 func (f *fakeCluster) DeleteAttachment(_ context.Context, attachment Attachment) error {
@@ -132,6 +134,7 @@ func TestClear(t *testing.T) {
 		"another machine that uses another volume": {func(f *fakeCluster) { f.cachedNodes["a"] = using("v"); f.liveNodes["a"] = using("w") }, ActionClear, true},
 		"node without an identity proves nothing":  {func(f *fakeCluster) { f.cachedNodes["a"] = Node{Name: "a"}; f.liveNodes["a"] = Node{Name: "a"} }, ActionNone, false},
 		"pods still use the volume":                {func(f *fakeCluster) { f.pods = []string{"default/p"} }, ActionWaitForPods, false},
+		"pods can't be asked for":                  {func(f *fakeCluster) { f.podsErr = failed }, ActionError, false},
 		"deletion failed":                          {func(f *fakeCluster) { f.deleteErr = failed }, ActionError, false},
 		"attachment changed since it was seen":     {func(f *fakeCluster) { f.deleteErr = fmt.Errorf("delete: %w", ErrChanged) }, ActionRecheck, false},
 		"attachment is gone":                       {func(f *fakeCluster) { clear(f.attachments) }, ActionNone, false},
@@ -165,6 +168,9 @@ func TestClear(t *testing.T) {
 			got, err := r.Work(t.Context(), "va")
 			if got.Action != test.want || (err != nil) != (test.want == ActionError) {
 				t.Errorf("got %+v, %v, want %s", got, err, test.want)
+			}
+			if test.want == ActionRecheck && got.Again != recheckAfter {
+				t.Errorf("to be checked again after %s, want %s", got.Again, recheckAfter)
 			}
 			if reported := slices.ContainsFunc(seen.notes, func(note Note) bool { return note.Reason == StaleAttachmentCleared }); reported != test.deleted {
 				t.Errorf("reported a clearing: %t, want %t", reported, test.deleted)

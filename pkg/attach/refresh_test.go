@@ -132,3 +132,21 @@ func TestARefreshDoesNotBringAboutTheNextAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// An appliance that is away for long doesn't keep the resync from finding what no event reported.
+func TestAResyncComesAlthoughTheApplianceIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"}
+		runOn(t, cluster, &fakeAppliance{failed: errors.New("connection refused")})
+		cluster.change(func() { clear(cluster.cachedNodes) })
+		advance(testConfig().Resync - time.Second)
+		if cluster.deletions() != 0 {
+			t.Fatal("cleared before the resync, though there was no event")
+		}
+		advance(time.Second + refreshRetry)
+		if cluster.deletions() != 1 {
+			t.Error("not cleared by the resync")
+		}
+	})
+}

@@ -3,7 +3,10 @@ package attach
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,4 +212,128 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	}
+}
+
+// countedCluster counts the live questions about nodes, each of which takes until it is unblocked.
+type countedCluster struct {
+	*fakeCluster
+	begun   atomic.Int64
+	unblock chan struct{}
+}
+
+func (c *countedCluster) LiveNode(context.Context, string) Answer[Node] {
+	c.begun.Add(1)
+	<-c.unblock
+	return Answer[Node]{Err: errors.New("too late")}
+}
+
+// What is queued when the run ends belongs to the next leader.
+func TestNothingIsBegunAfterStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := &countedCluster{fakeCluster: clusterWith(attachmentOnA()), unblock: make(chan struct{})}
+		for i := range 20 {
+			name := fmt.Sprint("va-", i)
+			cluster.attachments[name] = named(attachmentOnA(), name)
+		}
+		r, seen := reconcilerOf(t, cluster, &fakeAppliance{})
+		done := started(t.Context(), r)
+		go r.Stop()
+		synctest.Wait()
+		close(cluster.unblock)
+		ended(t, done)
+		if begun, workers := cluster.begun.Load(), testConfig().Workers; begun != int64(workers) || len(seen.actions) != workers {
+			t.Errorf("begun on %d attachments, ended on %d, want the %d that the workers had", begun, len(seen.actions), workers)
+		}
+	})
+}
+
+// hanging is a cluster and an appliance that never answer. It keeps the error of each context that ended.
+type hanging struct {
+	*fakeCluster
+	*fakeAppliance
+	mu    sync.Mutex
+	ended []error
+}
+
+func (h *hanging) hang(ctx context.Context) error {
+	<-ctx.Done()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = append(h.ended, ctx.Err())
+	return ctx.Err()
+}
+
+func (h *hanging) take() []error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer func() { h.ended = nil }()
+	return h.ended
+}
+
+func (h *hanging) LiveNode(ctx context.Context, _ string) Answer[Node] {
+	return Answer[Node]{Err: h.hang(ctx)}
+}
+
+func (h *hanging) Refresh(ctx context.Context) error { return h.hang(ctx) }
+
+// A worker, or the Refresh, that waits for an answer for ever would never look at anything again.
+func TestWhatGetsNoAnswerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := &hanging{fakeCluster: clusterWith(attachmentOnA()), fakeAppliance: &fakeAppliance{}}
+		r, _ := reconcilerOf(t, world, world)
+		done := started(t.Context(), r)
+		if given := world.take(); len(given) > 0 {
+			t.Errorf("given up at once: %v", given)
+		}
+		advance(max(clearTimeout, refreshTimeout))
+		if given := world.take(); !slices.Equal(given, []error{context.DeadlineExceeded, context.DeadlineExceeded}) {
+			t.Errorf("after their time: %v, want both given up", given)
+		}
+		advance(refreshRetry + time.Second) // both are tried again by now
+		world.take()
+		r.Stop()
+		if given := world.take(); !slices.Equal(given, []error{context.Canceled, context.Canceled}) {
+			t.Errorf("when Stop returned: %v, want both canceled", given)
+		}
+		ended(t, done)
+	})
+}
+
+// After it went well once, an error has the next try come soon again.
+func TestBackOffIsForgottenOnceItWentWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := clusterWith(attachmentOnA())
+		cluster.liveErr = errors.New("connection refused")
+		r, actions := running(t, cluster, 24*time.Hour)
+		advance(10 * time.Minute)
+		cluster.change(func() { cluster.cachedNodes["a"] = Node{Name: "a", Machine: "machine-a"} })
+		advance(backoffMax + time.Second)
+		if got := actions(); got[len(got)-1] != ActionNone {
+			t.Fatalf("got %v, want that it went well at last", got)
+		}
+		before := len(actions())
+		cluster.change(func() { clear(cluster.cachedNodes) })
+		r.Enqueue("va")
+		advance(backoffBase)
+		if got := actions()[before:]; !slices.Equal(got, []Action{ActionError, ActionError}) {
+			t.Errorf("got %v, want a second try after %s", got, backoffBase)
+		}
+	})
+}
+
+// The look that is due when a detach has taken too long must find that it has.
+func TestADetachThatTakesTooLongIsReportedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attachment := attachmentOnA()
+		attachment.DetachingSince = time.Now()
+		_, actions := running(t, clusterWith(attachment), 24*time.Hour)
+		advance(testConfig().StuckAfter - time.Second)
+		if got := actions(); slices.Contains(got, ActionDetachStuck) {
+			t.Errorf("before its time: %v", got)
+		}
+		advance(time.Second)
+		if got := actions(); got[len(got)-1] != ActionDetachStuck {
+			t.Errorf("in time: %v, want %s", got, ActionDetachStuck)
+		}
+	})
 }
