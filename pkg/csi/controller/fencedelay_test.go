@@ -35,6 +35,14 @@ func TestFenceDelay(t *testing.T) {
 		if len(f.revoked) != 0 {
 			t.Errorf("left behind: %v", f.revoked)
 		}
+		// A revocation during the wait isn't over with the earlier one.
+		f.begin(id)
+		go func() {
+			<-time.After(300 * time.Millisecond)
+			f.begin(id)
+		}()
+		waited(t.Context(), time.Second)
+		waited(t.Context(), 300*time.Millisecond)
 		f.begin(id)
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
 		waited(t.Context(), 0)
@@ -94,4 +102,14 @@ func TestAnswersAreHeldBackAfterARevocation(t *testing.T) {
 			t.Errorf("publish: %v", err)
 		}
 	})
+}
+
+// Who leaves a shared volume whose other holder stays has its access still: no answer about that has to wait.
+func TestALeaverWhoseAccessStaysIsNotHeldBack(t *testing.T) {
+	w, volume, epoch := migrating(t)
+	w.fences.delay = time.Hour
+	w.fences.sleep = func(context.Context, time.Duration) error { return errors.New("held back") }
+	if err := w.unpublish(t, volume, nodeB); err != nil || w.reachable() != epoch.Target.SubsystemNQN {
+		t.Errorf("got %v, exported %q", err, w.reachable())
+	}
 }

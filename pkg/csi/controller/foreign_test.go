@@ -36,6 +36,7 @@ func TestUnpublishOfAVolumeThatIsNotOurs(t *testing.T) {
 		for state, want := range map[attach.HolderState]codes.Code{
 			attach.HolderGone: codes.OK, attach.HolderUnknown: codes.Unavailable,
 			attach.HolderAttached: codes.FailedPrecondition, attach.HolderDetaching: codes.FailedPrecondition,
+			attach.HolderGonePaused: codes.FailedPrecondition,
 		} {
 			t.Run(place+", holder "+state.String(), func(t *testing.T) {
 				w := newControllerWorld(t)

@@ -74,6 +74,9 @@ func TestPublishToAnotherNode(t *testing.T) {
 			if got := w.decisions[len(w.decisions)-1]; got != test.verdict {
 				t.Errorf("verdict: got %s, want %s", got, test.verdict)
 			}
+			if noted := w.noted(attach.PublishRefused); noted != (test.standing == attach.HolderAttached) {
+				t.Errorf("an operator was told to act: %t, notes %+v", noted, w.notes)
+			}
 			if counted := w.handedOff == 1; counted != (test.verdict == attach.HandOff) {
 				t.Errorf("counted as handed off: %d", w.handedOff)
 			}

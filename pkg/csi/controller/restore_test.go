@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -320,5 +321,99 @@ func TestASharedHoldingIsRestoredButNotJoined(t *testing.T) {
 	}
 	if holding := w.record(t, w.volume).Holding; !slices.Equal(holding.Holders, []string{nodeB, nodeC}) || !slices.Equal(holding.Departed, []string{unknownDeparted}) {
 		t.Errorf("got %+v", holding)
+	}
+}
+
+// Of several grants, the newest is that of the last holder, in whatever order they come: earlier ones may be of attachments
+// that a restored backup brought back.
+func TestTheNewestGrantIsRestored(t *testing.T) {
+	for name, order := range map[string]func(older, newest attach.Grant) []attach.Grant{
+		"newest first": func(older, newest attach.Grant) []attach.Grant { return []attach.Grant{newest, older} },
+		"newest last":  func(older, newest attach.Grant) []attach.Grant { return []attach.Grant{older, newest} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := wentBack(t)
+			w.nodes.grants = order(w.old.Grant, w.lost.Grant)
+			if err := w.Restore(t.Context(), w.volume); err != nil {
+				t.Fatal(err)
+			}
+			record := w.record(t, w.volume)
+			if w.reachable() != w.lost.Target.SubsystemNQN || !slices.Equal(record.Holding.Holders, []string{nodeB}) || record.Generation <= w.lost.Grant.Generation {
+				t.Errorf("exported %q, record %+v, want that of b alone", w.reachable(), record)
+			}
+		})
+	}
+}
+
+// An NQN that was never issued for the volume may be another volume's, or anybody's. Nobody is admitted under it.
+func TestOnlyAnNQNOfTheVolumeIsRestored(t *testing.T) {
+	w := wentBack(t)
+	another := w.createNamed(t, "pvc-2")
+	w.nodes.granted, w.nodes.grants = attach.Grant{}, nil
+	foreign := w.mustPublish(t, another, nodeA).Target.SubsystemNQN
+	if err := w.unpublish(t, another, nodeA); err != nil {
+		t.Fatal(err)
+	}
+	for name, nqn := range map[string]string{
+		"another volume's": foreign, "anybody's": "nqn.2026-11.example:other", "cut short": w.lost.Target.SubsystemNQN[:len(w.lost.Target.SubsystemNQN)-1],
+		"longer": w.lost.Target.SubsystemNQN + "0", "of another spelling": strings.ToUpper(w.lost.Target.SubsystemNQN),
+	} {
+		spoilt := w.lost.Grant
+		spoilt.SubsystemNQN = nqn
+		w.nodes.granted, w.nodes.grants = spoilt, []attach.Grant{spoilt, w.old.Grant}
+		if err := w.Restore(t.Context(), w.volume); !errors.Is(err, attach.ErrUnknown) || w.reachable() != "" {
+			t.Errorf("%s: got %v, exported %q, want ErrUnknown and nothing", name, err, w.reachable())
+		}
+	}
+}
+
+// lateGrant is an appliance during whose answer another controller grants the volume anew.
+type lateGrant struct {
+	Appliance
+	grant func()
+}
+
+func (l lateGrant) Get(ctx context.Context, id rds.VolumeID) (rds.Disk, error) {
+	disk, err := l.Appliance.Get(ctx, id)
+	l.grant()
+	return disk, err
+}
+
+// A grant that came after the disk was read is newer than the disk, though the appliance didn't go back.
+func TestAGrantThatCameLaterDoesNotShowThePast(t *testing.T) {
+	w := newControllerWorld(t)
+	volume := w.create(t)
+	held := w.mustPublish(t, volume, nodeA).Grant
+	w.restart(t)
+	w.nodes.grants = []attach.Grant{held}
+	w.appliance = lateGrant{w.appliance, func() { w.nodes.granted = attach.Grant{Node: held.Node, Generation: held.Generation + 1} }}
+	before := w.record(t, volume)
+	if err := w.Restore(t.Context(), volume); err != nil || w.noted(attach.ApplianceWentBack) || w.record(t, volume).Token != before.Token {
+		t.Errorf("got %v, notes %+v, want nothing to be restored", err, w.notes)
+	}
+}
+
+// What this process saw may be newer than any grant. A restored record must be newer than that, or it would count as one of
+// the past again.
+func TestARestoredRecordIsNewerThanAllThatWasSeen(t *testing.T) {
+	w := newForgetful(t)
+	volume := w.create(t)
+	w.mustPublish(t, volume, nodeA)
+	w.sim.Advance(2 * flashDelay)
+	for range 3 {
+		if err := w.unpublish(t, volume, nodeA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	highest := w.record(t, volume).Generation
+	w.cutPower(t)
+	w.sim.Advance(time.Hour)
+	for range 2 {
+		if err := w.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.record(t, volume).Generation; got <= highest || len(w.restored) != 1 {
+		t.Errorf("generation %d after %d was seen, restored %d times, want it higher and once", got, highest, len(w.restored))
 	}
 }

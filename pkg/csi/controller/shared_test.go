@@ -1,12 +1,15 @@
 package controller
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -185,5 +188,49 @@ func TestAHolderThatChangedItsIdentityIsNeverFenced(t *testing.T) {
 	_, err := w.publish(t, volume, "node-a/machine-new")
 	if failure.Code(err) != codes.FailedPrecondition || w.reachable() != before.Target.SubsystemNQN || !w.noted(attach.MachineIdentityChanged) {
 		t.Errorf("got %v, exported %q, notes %+v", err, w.reachable(), w.notes)
+	}
+}
+
+// One holder that stays is enough to keep a volume: from being deleted, from counting as detached where it isn't this
+// cluster's, and from having a growth wait for the other holder to leave.
+func TestEitherHolderThatStaysKeepsTheVolume(t *testing.T) {
+	for stays, leaves := range map[string]string{nodeA: nodeB, nodeB: nodeA} {
+		w, volume, epoch := migrating(t)
+		w.setHolder(leaves, attach.HolderGone, time.Time{})
+		w.await = func(context.Context, <-chan struct{}) error { return errors.New("waited for nothing") }
+		w.restart(t)
+		if _, err := w.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: volume}); failure.Code(err) != codes.FailedPrecondition {
+			t.Errorf("%s stays, delete: got %v, want FAILED_PRECONDITION", stays, err)
+		}
+		w.setHolder(leaves, attach.HolderDetaching, time.Now())
+		asked := w.nodes.asked
+		if _, err := w.expand(t, volume, 128*mebibyte); !errors.Is(err, failure.ErrInService) || errors.Is(err, errMayEndSoon) || w.nodes.asked != asked+1 {
+			t.Errorf("%s stays, expand: got %v after %d questions, want at once that it is in service", stays, err, w.nodes.asked-asked)
+		}
+		w.setHolder(leaves, attach.HolderGone, time.Time{})
+		w.config.ClusterID = "cluster-2"
+		w.restart(t)
+		if err := w.unpublish(t, volume, leaves); failure.Code(err) != codes.FailedPrecondition {
+			t.Errorf("%s stays, detach of another cluster's volume: got %v, want FAILED_PRECONDITION", stays, err)
+		}
+		if len(w.sim.Disks()) != 1 || w.reachable() != epoch.Target.SubsystemNQN {
+			t.Errorf("%s stays: %d disks, exported %q", stays, len(w.sim.Disks()), w.reachable())
+		}
+	}
+}
+
+// A departed host that can't be understood may be connected still.
+func TestNobodyJoinsWhileADepartedHostCanNotBeUnderstood(t *testing.T) {
+	w, volume, _ := migrating(t)
+	if err := w.unpublish(t, volume, nodeB); err != nil {
+		t.Fatal(err)
+	}
+	spoilt := strings.Replace(w.sim.Disks()[0].Comment, nodeB, "nobody-knows-who", 1)
+	if out, err := w.sim.Exec(t.Context(), fmt.Sprintf(`/disk set [find where slot~"csi-"] comment=%q`, spoilt)); err != nil || strings.TrimSpace(out) != "" {
+		t.Fatalf("spoil the record: %q, %v", out, err)
+	}
+	w.restart(t)
+	if _, err := w.publishAs(t, volume, nodeC, sharedBlock()); !errors.Is(err, attach.ErrUnknown) {
+		t.Errorf("got %v, want ErrUnknown", err)
 	}
 }

@@ -32,7 +32,9 @@ func TestWhatIsGoneIsUnpublishedAndDeleted(t *testing.T) {
 func TestDeleteOfAHeldVolume(t *testing.T) {
 	for standing, want := range map[attach.HolderState]codes.Code{
 		attach.HolderAttached: codes.FailedPrecondition, attach.HolderDetached: codes.FailedPrecondition,
-		attach.HolderUnknown: codes.Unavailable, attach.HolderGone: codes.OK,
+		attach.HolderDetaching: codes.FailedPrecondition, attach.HolderInUse: codes.FailedPrecondition,
+		attach.HolderGonePaused: codes.FailedPrecondition,
+		attach.HolderUnknown:    codes.Unavailable, attach.HolderGone: codes.OK,
 	} {
 		t.Run(standing.String(), func(t *testing.T) {
 			w := newControllerWorld(t)
