@@ -22,8 +22,8 @@ const (
 const (
 	// refreshTimeout bounds one Refresh, which is one command.
 	refreshTimeout = 30 * time.Second
-	// refreshRetry is the least delay until the next Refresh, and that after one has failed. It is short: the appliance may have gone back
-	// in time while it was away, and must be checked soon after it is back.
+	// refreshRetry is the least delay until the next Refresh, and that after one has failed. It is short: the appliance may
+	// have gone back in time while it was away, and must be checked soon after it is back.
 	refreshRetry = 10 * time.Second
 )
 

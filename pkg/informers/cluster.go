@@ -16,8 +16,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 )
 
-// The names of the indexes. Nodes are indexed by the machine identity that they report. Attachments are indexed by the names of their node and their PersistentVolume, and
-// PersistentVolumes by their handle; only those of this driver.
+// The names of the indexes. Nodes are indexed by the machine identity that they report. Attachments are indexed by the
+// names of their node and their PersistentVolume, and PersistentVolumes by their handle; only those of this driver.
 const (
 	indexByMachine = "machine"
 	indexByNode    = "node"

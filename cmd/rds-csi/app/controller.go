@@ -133,12 +133,14 @@ func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
 }
 
 func kubeConfig(options *ControllerOptions) (*rest.Config, error) {
-	config, err := rest.InClusterConfig()
+	load := rest.InClusterConfig
+	if options.kubeconfig != "" {
+		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", options.kubeconfig) }
+	}
+	config, err := load()
 	switch {
-	case options.kubeconfig != "":
-		if config, err = clientcmd.BuildConfigFromFlags("", options.kubeconfig); err != nil {
-			return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
-		}
+	case err != nil && options.kubeconfig != "":
+		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
 	case errors.Is(err, rest.ErrNotInCluster):
 		return nil, errors.New("--kubeconfig: it isn't set, and this process doesn't run in a pod with a service account; give a kubeconfig, or --kubernetes=false where there is no Kubernetes")
 	case err != nil:

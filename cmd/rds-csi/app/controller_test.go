@@ -222,6 +222,23 @@ func TestControllerStartErrors(t *testing.T) {
 	}
 }
 
+// In a pod, the kubeconfig that is given wins, and what is wrong with the pod's own account doesn't matter.
+func TestTheKubeconfigThatIsGivenIsUsed(t *testing.T) {
+	file := written(t, `{"apiVersion": "v1", "kind": "Config", "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "x"}}],
+		"clusters": [{"name": "x", "cluster": {"server": "https://192.0.2.7:6443"}}]}`)
+	for host, port := range map[string]string{"": "", "192.0.2.9": "443"} {
+		t.Setenv("KUBERNETES_SERVICE_HOST", host)
+		t.Setenv("KUBERNETES_SERVICE_PORT", port)
+		config, err := kubeConfig(&ControllerOptions{kubeconfig: file, kubeQPS: 7, kubeBurst: 9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config.Host != "https://192.0.2.7:6443" || config.QPS != 7 || config.Burst != 9 || !strings.HasPrefix(config.UserAgent, "rds-csi-controller/") {
+			t.Errorf("service host %q: got %+v", host, config)
+		}
+	}
+}
+
 func TestMainTellsUsageErrorsFromFailures(t *testing.T) {
 	for want, lines := range map[int][][]string{
 		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}},

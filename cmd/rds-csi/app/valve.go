@@ -96,8 +96,8 @@ func (v *massDeletionValve) awaitBegin(ctx context.Context) {
 	}
 }
 
-// Run logs what keeps the valve from beginning, and each pause, until ctx ends. It also asks the valve when the pause is due to end: the valve has no goroutine,
-// so it only opens when it is asked.
+// Run logs what keeps the valve from beginning, and each pause, until ctx ends. It also asks the valve when the pause is
+// due to end: the valve has no goroutine, so it only opens when it is asked.
 func (v *massDeletionValve) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	if v.PausedFor() > 0 {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -45,37 +46,64 @@ func gauge(t *testing.T, observed *metrics.Metrics, name string) float64 {
 	return 0
 }
 
+// watched is a valve over a fake API server, and what it reported.
+type watched struct {
+	*massDeletionValve
+	observed *metrics.Metrics
+	notes    chan attach.Note
+	resumes  atomic.Int64
+}
+
+// newWatched returns a valve that a number of vanished nodes trips, which must be a third of all at least.
+func newWatched(t *testing.T, nodes int, objects ...runtime.Object) *watched {
+	t.Helper()
+	cluster, err := informers.New(fake.NewClientset(objects...), csi.DriverName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{observed: metrics.New(), notes: make(chan attach.Note, 10)}
+	config := attach.ValveConfig{Nodes: nodes, Share: 0.3, Window: 10 * time.Minute}
+	if w.massDeletionValve, err = newMassDeletionValve(config, cluster, w.observed, func(note attach.Note) { w.notes <- note }); err != nil {
+		t.Fatal(err)
+	}
+	w.resumed = func() { w.resumes.Add(1) }
+	return w
+}
+
+// run runs cluster and valve until the test ends.
+func (w *watched) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.cluster.Run(ctx) })
+	running.Go(func() { _ = w.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	synctest.Wait()
+}
+
 // Before it has seen everything nothing is cleared, which isn't because nodes vanished. Somebody must hear of it.
 func TestABeginThatDoesNotComeIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
-		if err != nil {
-			t.Fatal(err)
+		valve := newWatched(t, 3)
+		// One who gives up waiting for the nodes hasn't seen them.
+		gaveUp, giveUp := context.WithCancel(t.Context())
+		giveUp()
+		valve.begin(gaveUp, nil)
+		if !valve.Paused() {
+			t.Error("it has begun without the nodes")
 		}
-		observed := metrics.New()
-		notes := make(chan attach.Note, 10)
-		valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes <- note })
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		defer running.Wait()
-		defer cancel()
-		running.Go(func() { _ = cluster.Run(ctx) })
-		running.Go(func() { _ = valve.Run(ctx) })
-		synctest.Wait()
-		if gauge(t, observed, "rds_csi_clearing_not_begun") != 1 || massDeletion(t, observed) != 0 || len(notes) != 0 {
-			t.Errorf("at the start: %d notes, want the metric alone", len(notes))
+		valve.run(t)
+		if gauge(t, valve.observed, "rds_csi_clearing_not_begun") != 1 || massDeletion(t, valve.observed) != 0 || len(valve.notes) != 0 {
+			t.Errorf("at the start: %d notes, want the metric alone", len(valve.notes))
 		}
 		<-time.After(10 * beginPatience)
 		synctest.Wait()
-		if n := len(notes); n != 1 || (<-notes).Reason != attach.ClearingNotBegun {
+		if n := len(valve.notes); n != 1 || (<-valve.notes).Reason != attach.ClearingNotBegun {
 			t.Errorf("after a while: %d notes, want one ClearingNotBegun", n)
 		}
-		valve.begin(ctx, nil)
+		valve.begin(t.Context(), nil)
 		synctest.Wait()
-		if gauge(t, observed, "rds_csi_clearing_not_begun") != 0 {
+		if gauge(t, valve.observed, "rds_csi_clearing_not_begun") != 0 {
 			t.Error("the metric stays though clearing has begun")
 		}
 	})
@@ -93,43 +121,25 @@ func TestClearingIsPausedForNodesThatAreMissingAtTheStart(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client := fake.NewClientset(
+				valve := newWatched(t, 3,
 					&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-b"}},
 					&storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "va"}, Spec: storagev1.VolumeAttachmentSpec{Attacher: csi.DriverName, NodeName: "node-x"}})
-				cluster, err := informers.New(client, csi.DriverName)
-				if err != nil {
-					t.Fatal(err)
-				}
-				observed := metrics.New()
-				var notes []attach.Note
-				valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 3, Share: 0.3, Window: 10 * time.Minute}, cluster, observed, func(note attach.Note) { notes = append(notes, note) })
-				if err != nil {
-					t.Fatal(err)
-				}
-				var resumed atomic.Int64
-				valve.resumed = func() { resumed.Add(1) }
-				ctx, cancel := context.WithCancel(t.Context())
-				var running sync.WaitGroup
-				defer running.Wait()
-				defer cancel()
-				running.Go(func() { _ = cluster.Run(ctx) })
-				running.Go(func() { _ = valve.Run(ctx) })
-				synctest.Wait()
+				valve.run(t)
 				if !valve.Paused() {
 					t.Error("not paused before it knows what is named")
 				}
-				valve.begin(ctx, test.disks)
+				valve.begin(t.Context(), test.disks)
 				want := map[bool]float64{true: 1}[test.paused]
-				if valve.Paused() != test.paused || massDeletion(t, observed) != want || len(notes) != int(want) || resumed.Load() != 1 {
-					t.Errorf("paused %t, metric %g, notes %+v, resumed %d; want paused %t", valve.Paused(), massDeletion(t, observed), notes, resumed.Load(), test.paused)
+				if got := massDeletion(t, valve.observed); valve.Paused() != test.paused || got != want || len(valve.notes) != int(want) || valve.resumes.Load() != 1 {
+					t.Errorf("paused %t, metric %g, %d notes, resumed %d times; want paused %t", valve.Paused(), got, len(valve.notes), valve.resumes.Load(), test.paused)
 				}
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
-				if got := massDeletion(t, observed); got != 0 {
+				if got := massDeletion(t, valve.observed); got != 0 {
 					t.Errorf("the metric after the window, though nobody asked the valve: got %g, want 0", got)
 				}
-				if wanted := 1 + int64(want); resumed.Load() != wanted {
-					t.Errorf("after the window: resumed %d times, want %d", resumed.Load(), wanted)
+				if wanted := 1 + int64(want); valve.resumes.Load() != wanted {
+					t.Errorf("after the window: resumed %d times, want %d", valve.resumes.Load(), wanted)
 				}
 			})
 		})
@@ -138,23 +148,13 @@ func TestClearingIsPausedForNodesThatAreMissingAtTheStart(t *testing.T) {
 
 // Nodes that come back open the valve before its time: whatever was paused goes on at once.
 func TestAValveThatOpensEarlyResumesAtOnce(t *testing.T) {
-	cluster, err := informers.New(fake.NewClientset(), csi.DriverName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	observed := metrics.New()
-	valve, err := newMassDeletionValve(attach.ValveConfig{Nodes: 1, Share: 0.3, Window: time.Hour}, cluster, observed, func(attach.Note) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resumed := 0
-	valve.resumed = func() { resumed++ }
+	valve := newWatched(t, 1)
 	valve.Begin([]string{"node-a"})
-	if !valve.Paused() || resumed != 0 {
-		t.Fatalf("a node is missing: paused %t, resumed %d", valve.Paused(), resumed)
+	if resumes := valve.resumes.Load(); !valve.Paused() || resumes != 0 {
+		t.Fatalf("a node is missing: paused %t, resumed %d", valve.Paused(), resumes)
 	}
 	valve.Appeared("node-a")
-	if valve.Paused() || resumed != 1 || massDeletion(t, observed) != 0 {
-		t.Errorf("it is back: paused %t, resumed %d times, want once", valve.Paused(), resumed)
+	if resumes := valve.resumes.Load(); valve.Paused() || resumes != 1 || massDeletion(t, valve.observed) != 0 {
+		t.Errorf("it is back: paused %t, resumed %d times, want once", valve.Paused(), resumes)
 	}
 }

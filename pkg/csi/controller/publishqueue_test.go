@@ -189,6 +189,21 @@ func TestTheQueueForgetsCanceledRequests(t *testing.T) {
 		v.want(t, "second turned away")
 		hangUpFirst()
 		v.want(t, "second turned away", "first gave up", "third passed")
+		// One hangs up behind another whose turn has come after it had waited.
+		fourth, fifth := make(chan struct{}), make(chan struct{})
+		last, hangUpLast := context.WithCancel(t.Context())
+		go v.visit(t.Context(), volumeNamed("v"), "fourth", fourth)
+		synctest.Wait()
+		go v.visit(t.Context(), volumeNamed("v"), "fifth", fifth)
+		synctest.Wait()
+		go v.visit(last, volumeNamed("v"), "last", nil)
+		synctest.Wait()
+		close(fourth)
+		synctest.Wait()
+		hangUpLast()
+		synctest.Wait()
+		close(fifth)
+		v.want(t, "second turned away", "first gave up", "third passed", "fourth passed", "last turned away", "fifth passed")
 	})
 }
 
@@ -199,12 +214,7 @@ func TestPublishWaitsUntilTheHolderHasLeft(t *testing.T) {
 	w.mustPublish(t, volume, nodeA)
 	w.setHolder(nodeA, attach.HolderDetaching, time.Now().Add(-time.Hour))
 	w.nodes.changed = make(chan struct{})
-	waiting := make(chan struct{})
-	w.await = func(ctx context.Context, signal <-chan struct{}) error {
-		close(waiting)
-		return awaitSignal(ctx, signal)
-	}
-	w.restart(t)
+	waiting := w.restartWaiting(t)
 	published := make(chan error, 1)
 	go func() {
 		_, err := w.publish(t, volume, nodeB)
@@ -225,12 +235,7 @@ func TestPublishWaitsUntilTheHolderHasLeft(t *testing.T) {
 func TestPublishWaitsForTheOperationThatHasTheVolume(t *testing.T) {
 	w := newControllerWorld(t)
 	volume := w.create(t)
-	waiting := make(chan struct{})
-	w.await = func(ctx context.Context, signal <-chan struct{}) error {
-		close(waiting)
-		return awaitSignal(ctx, signal)
-	}
-	w.restart(t)
+	waiting := w.restartWaiting(t)
 	unlock, err := w.locks.Lock(parsed(t, volume))
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -143,29 +142,30 @@ func TestAVolumeGrowsWhileNobodyHasIt(t *testing.T) {
 
 // A detach that is under way is waited for, as a publish waits for it.
 func TestGrowthWaitsForADetach(t *testing.T) {
-	w := newControllerWorld(t)
-	volume := w.create(t)
-	w.mustPublish(t, volume, nodeA)
-	w.setHolder(nodeA, attach.HolderDetaching, time.Now())
-	w.nodes.changed = make(chan struct{})
-	waiting := make(chan struct{})
-	w.await = func(ctx context.Context, signal <-chan struct{}) error {
-		close(waiting)
-		return awaitSignal(ctx, signal)
-	}
-	w.restart(t)
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.expand(t, volume, 100*mebibyte)
-		done <- err
-	}()
-	<-waiting
-	if err := w.unpublish(t, volume, nodeA); err != nil {
-		t.Fatal(err)
-	}
-	close(w.nodes.changed)
-	if err := <-done; err != nil {
-		t.Errorf("got %v, want that it grows after the detach", err)
+	for _, leaving := range []attach.HolderState{attach.HolderDetaching, attach.HolderDetached} {
+		w := newControllerWorld(t)
+		volume := w.create(t)
+		w.mustPublish(t, volume, nodeA)
+		w.setHolder(nodeA, leaving, time.Now())
+		w.nodes.changed = make(chan struct{})
+		waiting := w.restartWaiting(t)
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.expand(t, volume, 100*mebibyte)
+			done <- err
+		}()
+		select {
+		case <-waiting:
+		case err := <-done:
+			t.Fatalf("%s: it didn't wait: %v", leaving, err)
+		}
+		if err := w.unpublish(t, volume, nodeA); err != nil {
+			t.Fatal(err)
+		}
+		close(w.nodes.changed)
+		if err := <-done; err != nil {
+			t.Errorf("%s: got %v, want that it grows after the detach", leaving, err)
+		}
 	}
 }
 
@@ -335,6 +335,9 @@ func TestRestrictingHostsLeavesConnectionsAlone(t *testing.T) {
 	w.mustPublish(t, volume, nodeA)
 	if got, want := w.allowed(t, volume), nvme.HostOf("machine-a").NQN; got != want {
 		t.Errorf("switched on: allowed is %q, want %q", got, want)
+	}
+	if len(w.restored) > 0 {
+		t.Errorf("switched on: counted %q, though nothing was lost", w.restored)
 	}
 	w.config.HostNQN = nil
 	w.restart(t)

@@ -123,6 +123,19 @@ func (w *controllerWorld) restart(t *testing.T) {
 	w.Service = service
 }
 
+// restartWaiting replaces the controller by one whose requests wait as in the product. The channel is closed when the one
+// request of the test begins to wait.
+func (w *controllerWorld) restartWaiting(t *testing.T) <-chan struct{} {
+	t.Helper()
+	waiting := make(chan struct{})
+	w.await = func(ctx context.Context, signal <-chan struct{}) error {
+		close(waiting)
+		return awaitSignal(ctx, signal)
+	}
+	w.restart(t)
+	return waiting
+}
+
 func mountCapability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
 	return &csi.VolumeCapability{
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
