@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,16 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/informers"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
-	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
 // await waits until something is so, or the test is out of time.
@@ -40,68 +36,26 @@ func await(t *testing.T, what string, so func() bool) {
 func TestOrphansAreCountedAndRemovedIfToldTo(t *testing.T) {
 	for flag, removed := range map[string]bool{"false": false, "true": true} {
 		t.Run("remove-orphans="+flag, func(t *testing.T) {
-			simulator, config := simtest.Start(t)
-			options, err := parsed(t, map[string]string{
-				"endpoint": "unix://" + filepath.Join(t.TempDir(), "csi.sock"), "cluster-id": simtest.ClusterID, "nvme-address": "192.0.2.1",
-				"rds-address": config.SSH.Address, "rds-user": config.SSH.User, "rds-private-key": config.SSH.PrivateKeyFile, "rds-known-hosts": config.SSH.KnownHostsFile,
+			w := startWired(t, fake.NewClientset(), map[string]string{
 				"attachment-reconcile-interval": "20ms", "orphan-grace-period": "50ms", "remove-orphans": flag,
-				"leader-election": "false",
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			options.appliance.config.ClusterID = options.clusterID
-			client := simtest.Client(t, config)
-			id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, "pvc-1")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := client.Create(t.Context(), id, rds.Size{Bytes: 16 << 20}, rds.NewRecord(id, "pvc-1", "", "")); err != nil {
-				t.Fatal(err)
-			}
+			w.create(t, "pvc-1")
 			var looks atomic.Int32
-			simulator.SetFault(func(command string) sim.Fault {
+			w.sim.SetFault(func(command string) sim.Fault {
 				if strings.Contains(command, "mounted=yes") {
 					looks.Add(1)
 				}
 				return sim.Fault{}
 			})
-			observed := metrics.NewController()
-			parts, err := controllerParts(options, fake.NewClientset(), client, observed, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			var running sync.WaitGroup
-			defer running.Wait()
-			defer cancel()
-			for _, run := range parts {
-				running.Go(func() {
-					if err := run(ctx); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			counted := func(disks string) func() bool {
-				want := "# HELP rds_csi_orphans Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.\n" +
-					"# TYPE rds_csi_orphans gauge\n" +
-					`rds_csi_orphans{kind="disk_without_pv"} ` + disks + "\n" +
-					`rds_csi_orphans{kind="file_without_disk"} 0` + "\n" +
-					`rds_csi_orphans{kind="holder_without_attachment"} 0` + "\n" +
-					`rds_csi_orphans{kind="pv_without_disk"} 0` + "\n"
-				return func() bool {
-					return testutil.GatherAndCompare(observed.Registry(), strings.NewReader(want), "rds_csi_orphans") == nil
-				}
-			}
 			if removed {
-				await(t, "the orphan is removed", func() bool { return len(simulator.Disks()) == 0 })
-				await(t, "no orphan is counted", counted("0"))
+				await(t, "the orphan is removed", func() bool { return len(w.sim.Disks()) == 0 })
+				await(t, "no orphan is counted", w.counted("0"))
 				return
 			}
-			await(t, "the orphan is counted", counted("1"))
+			await(t, "the orphan is counted", w.counted("1"))
 			// An audit takes two looks: these are many times the grace.
 			await(t, "the appliance is looked at", func() bool { return looks.Load() > 40 })
-			if len(simulator.Disks()) != 1 {
+			if len(w.sim.Disks()) != 1 {
 				t.Error("an orphan is gone though nobody said so")
 			}
 		})
