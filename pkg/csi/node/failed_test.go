@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/volumehealth"
 )
 
 // failedWorld has a staged filesystem that failed, as ext4 or as xfs does, and works again once it is unmounted.
@@ -111,8 +112,8 @@ func TestAReadOnlyFilesystemIsOnlyRead(t *testing.T) {
 		t.Errorf("health: %v, want nothing", got)
 	}
 	w.mounts.uses.readFail = unix.EIO
-	if got := w.reasons(t); !slices.Equal(got, []string{reasonShutDown}) {
-		t.Errorf("health: %v, want %s", got, reasonShutDown)
+	if got := w.reasons(t); !slices.Equal(got, []string{volumehealth.FilesystemShutDown}) {
+		t.Errorf("health: %v, want %s", got, volumehealth.FilesystemShutDown)
 	}
 }
 
@@ -123,8 +124,8 @@ func TestWhatExt4SaysFirstIsNotItsLastWord(t *testing.T) {
 	w.mustPublish(t, epochA)
 	w.mounts.uses.writeFail, w.mounts.uses.thenFail = unix.EROFS, unix.EIO
 	for range 2 {
-		if got := w.reasons(t); !slices.Equal(got, []string{reasonShutDown}) {
-			t.Errorf("health: %v, want %s only", got, reasonShutDown)
+		if got := w.reasons(t); !slices.Equal(got, []string{volumehealth.FilesystemShutDown}) {
+			t.Errorf("health: %v, want %s only", got, volumehealth.FilesystemShutDown)
 		}
 	}
 }

@@ -15,15 +15,7 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
-)
-
-// The reasons that NodeGetVolumeHealth returns. Programs read them, so they must not change.
-const (
-	reasonLost       = "ConnectionLost"
-	reasonBroken     = "ConnectionBroken"
-	reasonDead       = "DeviceReplaced"
-	reasonShutDown   = "FilesystemShutDown"
-	reasonUnwritable = "FilesystemReadOnly"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/volumehealth"
 )
 
 // NodeGetVolumeHealth returns what keeps pods of this node from using the volume, as far as the kernel knows.
@@ -128,10 +120,10 @@ func entry(status csi.VolumeHealthErrorType, reason, message string) healthEntri
 func connectionHealth(best nvme.Connection) healthEntries {
 	switch {
 	case best.State == "":
-		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonLost,
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, volumehealth.ConnectionLost,
 			"The kernel gave the connection up: the target refused it, or was away for too long. Delete the pod: it is connected again, at the latest, when it is published again, and gets the new device.")
 	case best.State != stateLive:
-		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonBroken,
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, volumehealth.ConnectionBroken,
 			fmt.Sprintf("The connection to %s is %q, and I/O waits for it. Look at the appliance and at the storage network of this node.", best.SubsystemNQN, best.State))
 	default:
 		return nil
@@ -154,7 +146,7 @@ func (n *Service) mountHealth(m mount.MountInfo, best nvme.Connection) (healthEn
 	}
 	switch {
 	case shown != live:
-		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonDead,
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, volumehealth.DeviceReplaced,
 			"The mounted device was given up; the volume has another one by now. Delete the pod, so that it gets the new device."), nil
 	case best.State != stateLive:
 		return nil, nil
@@ -162,10 +154,10 @@ func (n *Service) mountHealth(m mount.MountInfo, best nvme.Connection) (healthEn
 	err = n.host.Failed(m)
 	switch {
 	case errors.Is(err, host.ErrShutDown):
-		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, reasonShutDown,
+		return entry(csi.VolumeHealthErrorType_INACCESSIBLE, volumehealth.FilesystemShutDown,
 			"The filesystem was shut down after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again."), nil
 	case errors.Is(err, host.ErrUnwritable):
-		return entry(csi.VolumeHealthErrorType_DEGRADED, reasonUnwritable,
+		return entry(csi.VolumeHealthErrorType_DEGRADED, volumehealth.FilesystemReadOnly,
 			"The filesystem became read only after an error. Look at the kernel log of this node, then delete the pod; it is checked when it is mounted again."), nil
 	}
 	return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/volumehealth"
 )
 
 // reasons asks for the volume's health and gives the reasons it is told.
@@ -45,30 +46,30 @@ func TestHealth(t *testing.T) {
 		want  []string
 	}{
 		"healthy":    {func(*nodeWorld) {}, nil},
-		"connecting": {func(w *nodeWorld) { w.connector.states[subsystemNQN(w.t, epochA)] = "connecting" }, []string{reasonBroken}},
+		"connecting": {func(w *nodeWorld) { w.connector.states[subsystemNQN(w.t, epochA)] = "connecting" }, []string{volumehealth.ConnectionBroken}},
 		"lost": {func(w *nodeWorld) {
 			w.connector.lose(subsystemNQN(w.t, epochA))
 			w.connector.admits = nil
-		}, []string{reasonLost}},
-		"replaced":              {func(w *nodeWorld) { w.reconnect() }, []string{reasonDead}},
-		"replaced by same name": {func(w *nodeWorld) { w.renumber() }, []string{reasonDead}},
+		}, []string{volumehealth.ConnectionLost}},
+		"replaced":              {func(w *nodeWorld) { w.reconnect() }, []string{volumehealth.DeviceReplaced}},
+		"replaced by same name": {func(w *nodeWorld) { w.renumber() }, []string{volumehealth.DeviceReplaced}},
 		"replaced by the same minor": {func(w *nodeWorld) {
 			nqn := subsystemNQN(w.t, epochA)
 			before := w.mounts.numbers[w.connector.devices[nqn]]
 			w.reconnect()
 			w.mounts.numbers[w.connector.devices[nqn]] = host.DeviceNumber(unix.Mkdev(unix.Major(uint64(before))+1, unix.Minor(uint64(before))))
-		}, []string{reasonDead}},
-		"turned read only": {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EROFS }, []string{reasonUnwritable}},
-		"ext4 shut down":   {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EIO }, []string{reasonShutDown}},
-		"xfs shut down":    {func(w *nodeWorld) { w.mounts.uses.readFail = unix.EIO }, []string{reasonShutDown}},
+		}, []string{volumehealth.DeviceReplaced}},
+		"turned read only": {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EROFS }, []string{volumehealth.FilesystemReadOnly}},
+		"ext4 shut down":   {func(w *nodeWorld) { w.mounts.uses.writeFail = unix.EIO }, []string{volumehealth.FilesystemShutDown}},
+		"xfs shut down":    {func(w *nodeWorld) { w.mounts.uses.readFail = unix.EIO }, []string{volumehealth.FilesystemShutDown}},
 		"shut down and replaced": {func(w *nodeWorld) {
 			w.mounts.uses.writeFail = unix.EIO
 			w.reconnect()
-		}, []string{reasonDead}},
+		}, []string{volumehealth.DeviceReplaced}},
 		"shut down and connecting": {func(w *nodeWorld) {
 			w.mounts.uses.writeFail = unix.EIO
 			w.connector.states[subsystemNQN(w.t, epochA)] = "connecting"
-		}, []string{reasonBroken}},
+		}, []string{volumehealth.ConnectionBroken}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newNodeWorld(t)
@@ -329,7 +330,7 @@ func TestAPanicInTheBackgroundEndsItsWorkOnly(t *testing.T) {
 		w.mounts.onUnmount = nil
 		w.connector.lose(subsystemNQN(t, epochA))
 		w.connector.onConnect = func() { panic("nobody foresaw this") }
-		if got := w.reasons(t); !slices.Equal(got, []string{reasonLost}) {
+		if got := w.reasons(t); !slices.Equal(got, []string{volumehealth.ConnectionLost}) {
 			t.Errorf("health: %v, want the loss", got)
 		}
 		synctest.Wait()
