@@ -2,6 +2,7 @@ package informers
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -45,13 +46,18 @@ func uses(pod *corev1.Pod, claim *corev1.ObjectReference) bool {
 	if pod.Namespace != claim.Namespace || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return false
 	}
-	for _, volume := range pod.Spec.Volumes {
-		switch {
-		case volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ClaimName == claim.Name:
-			return true
-		case volume.Ephemeral != nil && pod.Name+"-"+volume.Name == claim.Name:
-			return true
-		}
+	return slices.ContainsFunc(pod.Spec.Volumes, func(volume corev1.Volume) bool { return claimOf(pod, volume) == claim.Name })
+}
+
+// claimOf returns the name of the claim that one of a pod's volumes is, or "" if it isn't a claim. The claim of a
+// generic ephemeral volume has the names of both.
+func claimOf(pod *corev1.Pod, volume corev1.Volume) string {
+	switch {
+	case volume.PersistentVolumeClaim != nil:
+		return volume.PersistentVolumeClaim.ClaimName
+	case volume.Ephemeral != nil:
+		return pod.Name + "-" + volume.Name
+	default:
+		return ""
 	}
-	return false
 }
