@@ -35,6 +35,18 @@ func (t trim) object(obj any) (any, error) {
 	}
 }
 
+// lost is a cache.TransformFunc, too: that of the caches of Pods.
+func (t trim) lost(obj any) (any, error) {
+	switch obj := obj.(type) {
+	case *corev1.Pod:
+		return lostPod(obj), nil
+	case *corev1.PersistentVolumeClaim:
+		return lostClaim(obj), nil
+	default:
+		return t.object(obj)
+	}
+}
+
 func (t trim) node(node *corev1.Node) *corev1.Node {
 	trimmed := &corev1.Node{ObjectMeta: trimMeta(node.ObjectMeta)}
 	for _, taint := range node.Spec.Taints {
@@ -90,6 +102,39 @@ func trimPod(pod *corev1.Pod) *corev1.Pod {
 			trimmed.Spec.Volumes = append(trimmed.Spec.Volumes, volume)
 		}
 	}
+	return trimmed
+}
+
+// lostPod is what Pods caches of a pod, and lostClaim of a claim.
+func lostPod(pod *corev1.Pod) *corev1.Pod {
+	trimmed := trimPod(pod)
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		trimmed.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, UID: owner.UID, Controller: owner.Controller}}
+	}
+	if hash, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		trimmed.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: hash}
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady || condition.Type == corev1.PodReadyToStartContainers {
+			trimmed.Status.Conditions = append(trimmed.Status.Conditions, corev1.PodCondition{Type: condition.Type, Status: condition.Status})
+		}
+	}
+	for _, volume := range pod.Status.VolumeHealth {
+		reported := corev1.PodVolumeHealth{Name: volume.Name}
+		for _, condition := range volume.HealthConditions {
+			reported.HealthConditions = append(reported.HealthConditions, corev1.VolumeHealthCondition{Reason: condition.Reason})
+		}
+		// kubelet keeps the entry of a volume that is well again, without conditions.
+		if len(reported.HealthConditions) > 0 {
+			trimmed.Status.VolumeHealth = append(trimmed.Status.VolumeHealth, reported)
+		}
+	}
+	return trimmed
+}
+
+func lostClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+	trimmed := &corev1.PersistentVolumeClaim{ObjectMeta: trimMeta(claim.ObjectMeta)}
+	trimmed.Namespace, trimmed.Spec.VolumeName = claim.Namespace, claim.Spec.VolumeName
 	return trimmed
 }
 

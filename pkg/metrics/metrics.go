@@ -76,9 +76,7 @@ func New() *Metrics {
 		leader: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_leader", Help: "1 while this process clears stale attachments, 0 while another one does.",
 		}),
-		eventsDropped: register.NewCounter(prometheus.CounterOpts{
-			Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
-		}),
+		eventsDropped: newEventsDropped(register),
 		massDeletion: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_mass_deletion_held", Help: "1 while clearing and take-over are paused because too many nodes vanished at once.",
 		}),
@@ -100,6 +98,12 @@ func New() *Metrics {
 		m.reconnects.WithLabelValues(result)
 	}
 	return m
+}
+
+func newEventsDropped(register promauto.Factory) prometheus.Counter {
+	return register.NewCounter(prometheus.CounterOpts{
+		Name: "rds_csi_events_dropped_total", Help: "Kubernetes Events not written because too many waited already.",
+	})
 }
 
 // NewController returns the metrics of a controller. Every series whose labels are known begins at 0: an alert on a

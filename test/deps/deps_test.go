@@ -38,6 +38,7 @@ func rules() []rule {
 	return []rule{
 		{"pkg/attach", []string{module}, "attach decides on plain values and stands on nothing of ours"},
 		{"pkg/attach", slices.Concat(grpc, clients), "attach sees the cluster through attach.Cluster only"},
+		{"pkg/restart", slices.Concat(grpc, clients, []string{"k8s.io/api", module + "pkg/rds", module + "pkg/csi", module + "pkg/attach", module + "pkg/informers", module + "pkg/metrics"}), "restart sees the cluster through restart.Cluster only, and stands on the words of a volume's health alone"},
 		{"pkg/rds", []string{module}, "rds stands on nothing of ours"},
 		{"pkg/rds", slices.Concat(grpc, []string{"k8s.io/client-go", "k8s.io/api", "github.com/prometheus"}), "rds knows RouterOS and nothing else"},
 		{"pkg/rds/transport", []string{module}, "transport carries text and knows no disk"},

@@ -24,15 +24,13 @@ func newAuditor(options *ControllerOptions, appliance attach.AuditAppliance, clu
 // leaderTasks is what only the leader runs: the reconciler and the auditor.
 type leaderTasks struct {
 	reconciler *attach.Reconciler
-	auditor    *attach.Auditor
-	// auditing is full while the auditor runs.
-	auditing chan struct{}
+	auditor    *stoppable
 	// end ends the latest run. It is nil before the first one.
 	end atomic.Pointer[context.CancelFunc]
 }
 
 func newLeaderTasks(reconciler *attach.Reconciler, auditor *attach.Auditor) *leaderTasks {
-	return &leaderTasks{reconciler: reconciler, auditor: auditor, auditing: make(chan struct{}, 1)}
+	return &leaderTasks{reconciler: reconciler, auditor: newStoppable(auditor.Run)}
 }
 
 // Run runs both until ctx ends, Stop is called, or one of them fails. It returns when both have ended.
@@ -44,11 +42,7 @@ func (w *leaderTasks) Run(ctx context.Context) error {
 		defer cancel()
 		return w.reconciler.Run(ctx)
 	})
-	group.Go(func() error {
-		w.auditing <- struct{}{}
-		defer func() { <-w.auditing }()
-		return w.auditor.Run(ctx)
-	})
+	group.Go(func() error { return w.auditor.Run(ctx) })
 	return group.Wait()
 }
 
@@ -59,6 +53,5 @@ func (w *leaderTasks) Stop() {
 		(*end)()
 	}
 	w.reconciler.Stop()
-	w.auditing <- struct{}{}
-	<-w.auditing
+	w.auditor.Stop()
 }

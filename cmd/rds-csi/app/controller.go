@@ -10,8 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
@@ -21,6 +19,9 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/metrics"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
+
+// controllerAgent is what the controller calls itself in its requests to the API server.
+const controllerAgent = "rds-csi-controller"
 
 // startTimeout bounds the one request to the API server that must succeed before CSI can be served.
 const startTimeout = 30 * time.Second
@@ -33,8 +34,8 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 	var client kubernetes.Interface
 	if options.kubernetes {
 		var err error
-		if client, err = newClient(options); err != nil {
-			return err
+		if client, err = options.kube.client(controllerAgent); err != nil {
+			return orWithoutKubernetes(err)
 		}
 		if err := defaultClusterID(ctx, client, options); err != nil {
 			return err
@@ -102,7 +103,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if err != nil {
 			return nil, err
 		}
-		run, err := runLeading(options, newLeaderTasks(reconciler, auditor), observed)
+		run, err := runLeading(options.election, options.kube, newLeaderTasks(reconciler, auditor), observed)
 		if err != nil {
 			return nil, err
 		}
@@ -122,34 +123,6 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		func(ctx context.Context) error {
 			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready, server.Healthy))
 		}), nil
-}
-
-func newClient(options *ControllerOptions) (kubernetes.Interface, error) {
-	config, err := kubeConfig(options)
-	if err != nil {
-		return nil, err
-	}
-	return kubernetes.NewForConfig(config)
-}
-
-func kubeConfig(options *ControllerOptions) (*rest.Config, error) {
-	load := rest.InClusterConfig
-	if options.kubeconfig != "" {
-		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", options.kubeconfig) }
-	}
-	config, err := load()
-	switch {
-	case err != nil && options.kubeconfig != "":
-		return nil, fmt.Errorf("--kubeconfig %q: %w", options.kubeconfig, err)
-	case errors.Is(err, rest.ErrNotInCluster):
-		return nil, errors.New("--kubeconfig: it isn't set, and this process doesn't run in a pod with a service account; give a kubeconfig, or --kubernetes=false where there is no Kubernetes")
-	case err != nil:
-		return nil, fmt.Errorf("the pod's service account can't be used; is its token mounted? %w", err)
-	}
-	// client-go's default of 5 requests a second is too slow: another driver needed 55 s to check 20 volumes.
-	config.QPS, config.Burst = float32(options.kubeQPS), options.kubeBurst
-	config.UserAgent = "rds-csi-controller/" + version()
-	return config, nil
 }
 
 // defaultClusterID sets the cluster ID to the UID of kube-system, unless a flag sets it. That namespace lives as long
@@ -196,25 +169,12 @@ func callAfter(lost <-chan struct{}, calls []func()) func(context.Context) error
 	}
 }
 
-// runLeading returns a function that runs the tasks of the leader: after an election, or at once if the flags switch
-// the election off.
-func runLeading(options *ControllerOptions, tasks runner, observed *metrics.Metrics) (func(context.Context) error, error) {
-	if !options.election.enabled {
-		return func(ctx context.Context) error {
-			observed.BeginLeading()
-			defer observed.EndLeading()
-			return tasks.Run(ctx)
-		}, nil
+// orWithoutKubernetes says in the error that no kubeconfig is needed where there is no Kubernetes.
+func orWithoutKubernetes(err error) error {
+	if errors.Is(err, errNoKubeconfig) {
+		return fmt.Errorf("%w, or --kubernetes=false where there is no Kubernetes", err)
 	}
-	config, err := kubeConfig(options)
-	if err != nil {
-		return nil, err
-	}
-	election, err := newElection(options.election, config, tasks, observed)
-	if err != nil {
-		return nil, err
-	}
-	return election.Run, nil
+	return err
 }
 
 func serviceConfig(options *ControllerOptions) controller.Config {

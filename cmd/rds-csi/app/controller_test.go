@@ -229,7 +229,7 @@ func TestTheKubeconfigThatIsGivenIsUsed(t *testing.T) {
 	for host, port := range map[string]string{"": "", "192.0.2.9": "443"} {
 		t.Setenv("KUBERNETES_SERVICE_HOST", host)
 		t.Setenv("KUBERNETES_SERVICE_PORT", port)
-		config, err := kubeConfig(&ControllerOptions{kubeconfig: file, kubeQPS: 7, kubeBurst: 9})
+		config, err := (&kubeOptions{kubeconfig: file, qps: 7, burst: 9}).config(controllerAgent)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,9 +17,7 @@ type ControllerOptions struct {
 	clusterID   string
 
 	kubernetes bool
-	kubeconfig string
-	kubeQPS    float64
-	kubeBurst  int
+	kube       kubeOptions
 
 	reconcile        bool
 	reconcileEvery   time.Duration
@@ -48,9 +46,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.clusterID, "cluster-id", "", "ID that stands in every volume's record and path; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
 	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false relies on the appliance's records alone, and accepts any well-formed node ID")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: the pod's ServiceAccount")
-	flags.Float64Var(&o.kubeQPS, "kube-api-qps", 50, "requests per second to the API server")
-	flags.IntVar(&o.kubeBurst, "kube-api-burst", 100, "requests to the API server in one burst")
+	o.kube.addFlags(flags)
 
 	flags.BoolVar(&o.reconcile, "enable-attachment-reconciler", true, "clear the attachments of nodes that are gone")
 	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "interval at which every attachment is checked, in case an event was lost")
@@ -65,7 +61,8 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 
 	flags.StringVar(&o.keeperPool, "keeper-pool", "", "mount point of a pool for a disk of 1 MiB whose export keeps the NVMe/TCP port open when the last volume's goes, and which no host may connect to: a kernel before Linux 5.16 may crash when its port closes while a node connects. Empty makes none")
 
-	o.election.addFlags(flags)
+	o.election.leaseName, o.election.agent = controllerLease, controllerAgent
+	o.election.addFlags(flags, "let only one of several controllers clear stale attachments; every one serves CSI")
 	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "pause clearing and take-over while at least this many nodes vanished within the window; 0 never pauses")
 	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and only while they are at least this share of all nodes; more than 0, at most 1")
 	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a vanished node counts")
@@ -84,7 +81,7 @@ func (o *ControllerOptions) Validate() error {
 	if o.restrictHosts {
 		o.appliance.config.HostNQN = hostOf
 	}
-	return errors.Join(o.appliance.validate(), o.election.validate(), failures(o.target.checks()), failures([]check{
+	return errors.Join(o.appliance.validate(), o.election.validate(), o.kube.validate(), failures(o.target.checks()), failures([]check{
 		{isListenAddress(o.httpAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.httpAddress)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},
@@ -98,8 +95,6 @@ func (o *ControllerOptions) Validate() error {
 		{o.valve.Window > 0, fmt.Errorf("--mass-deletion-window %s: want more than 0", o.valve.Window)},
 		{o.orphanGrace > 0, fmt.Errorf("--orphan-grace-period %s: want more than 0", o.orphanGrace)},
 		{!o.removeOrphans || o.kubernetes && o.reconcile, errors.New("--remove-orphans: needs --kubernetes and --enable-attachment-reconciler, which looks for them")},
-		{o.kubeQPS > 0, fmt.Errorf("--kube-api-qps %g: want more than 0", o.kubeQPS)},
-		{o.kubeBurst > 0, fmt.Errorf("--kube-api-burst %d: want more than 0", o.kubeBurst)},
 	}))
 }
 

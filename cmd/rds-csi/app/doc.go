@@ -5,7 +5,9 @@
 //
 //   - main.go            the subcommands
 //   - controller.go      the controller process; controlleroptions.go, applianceoptions.go: its flags
-//   - leader.go          leader election; audit.go: what only the leader runs
+//   - leader.go          leader election; audit.go: what only the leading controller runs; stoppable.go: a task with a Stop
+//   - kube.go            the flags of every process that talks to the API server, and its clients
+//   - podrestarter.go    the pod-restarter process and its flags
 //   - valve.go           the valve against mass deletion, with its log lines and metric
 //   - node.go            the node process and its flags; initiator.go: the kernel's initiator; machineid.go: the
 //     identity

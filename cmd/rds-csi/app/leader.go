@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// leaseName is the name of the Lease by which the controllers of one cluster elect the one that clears attachments.
-	leaseName = "rds-csi-controller"
+	// controllerLease is the name of the Lease by which the controllers of one cluster elect the one that clears
+	// attachments.
+	controllerLease = "rds-csi-controller"
 	// namespaceFile has the namespace of the pod that reads it.
 	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	// defaultNamespace is the namespace in the manifests.
@@ -28,15 +29,19 @@ const (
 
 // electionOptions are the flags of the leader election.
 type electionOptions struct {
+	// leaseName is the name of the Lease, and agent what the candidates call themselves in requests to the API server.
+	leaseName, agent string
+
 	enabled   bool
 	namespace string
 	// A leader ends its tasks if it couldn't renew the lease for the duration of renew. The others wait for that of lease.
 	lease, renew, retry time.Duration
 }
 
-func (o *electionOptions) addFlags(flags *flag.FlagSet) {
-	flags.BoolVar(&o.enabled, "leader-election", true, "let only one of several controllers clear stale attachments; every one serves CSI")
-	flags.StringVar(&o.namespace, "leader-election-namespace", "", "namespace of the Lease "+leaseName+"; default: the pod's own, else "+defaultNamespace)
+// addFlags registers the flags. help is about the flag that switches the election off.
+func (o *electionOptions) addFlags(flags *flag.FlagSet, help string) {
+	flags.BoolVar(&o.enabled, "leader-election", true, help)
+	flags.StringVar(&o.namespace, "leader-election-namespace", "", "namespace of the Lease "+o.leaseName+"; default: the pod's own, else "+defaultNamespace)
 	flags.DurationVar(&o.lease, "leader-election-lease-duration", 15*time.Second, "how long the others wait for a leader that doesn't renew its lease, in whole seconds")
 	flags.DurationVar(&o.renew, "leader-election-renew-deadline", 10*time.Second, "how long a leader that can't renew its lease goes on; less than the lease duration")
 	flags.DurationVar(&o.retry, "leader-election-retry-period", 2*time.Second, "how long to wait between tries; the renew deadline must leave room for more than one")
@@ -45,7 +50,7 @@ func (o *electionOptions) addFlags(flags *flag.FlagSet) {
 func (o *electionOptions) validate() error {
 	return failures([]check{
 		{o.lease >= time.Second && o.lease%time.Second == 0, fmt.Errorf("--leader-election-lease-duration %s: want whole seconds, at least 1s", o.lease)},
-		{o.renew < o.lease, fmt.Errorf("--leader-election-renew-deadline %s: want less than the lease duration %s, or two controllers could lead at once", o.renew, o.lease)},
+		{o.renew < o.lease, fmt.Errorf("--leader-election-renew-deadline %s: want less than the lease duration %s, or two could lead at once", o.renew, o.lease)},
 		{o.retry > 0, fmt.Errorf("--leader-election-retry-period %s: want more than 0", o.retry)},
 		{o.renew > time.Duration(leaderelection.JitterFactor*float64(o.retry)), fmt.Errorf("--leader-election-renew-deadline %s: want more than %g times the retry period %s", o.renew, leaderelection.JitterFactor, o.retry)},
 	})
@@ -90,10 +95,31 @@ func newElection(options electionOptions, config *rest.Config, tasks runner, obs
 		return nil, fmt.Errorf("read the host name for the leader election: %w", err)
 	}
 	return &election{options: options, tasks: tasks, observer: observer, lock: &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: options.namespaceIn(namespaceFile), Name: leaseName},
+		LeaseMeta:  metav1.ObjectMeta{Namespace: options.namespaceIn(namespaceFile), Name: options.leaseName},
 		Client:     client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + uuid.NewString()},
 	}}, nil
+}
+
+// runLeading returns a function that runs the tasks of the leader: after an election, or at once if the flags switch
+// the election off.
+func runLeading(options electionOptions, kube kubeOptions, tasks runner, observer leadershipObserver) (func(context.Context) error, error) {
+	if !options.enabled {
+		return func(ctx context.Context) error {
+			observer.BeginLeading()
+			defer observer.EndLeading()
+			return tasks.Run(ctx)
+		}, nil
+	}
+	config, err := kube.config(options.agent)
+	if err != nil {
+		return nil, err
+	}
+	election, err := newElection(options, config, tasks, observer)
+	if err != nil {
+		return nil, err
+	}
+	return election.Run, nil
 }
 
 // namespaceIn returns the namespace of the flag, else the one in the file, else that of the manifests.
@@ -125,7 +151,7 @@ func (e *election) runForTerm(ctx context.Context) error {
 	defer resign()
 	won, over := make(chan context.Context, 1), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Name: leaseName, Lock: e.lock, LeaseDuration: e.options.lease, RenewDeadline: e.options.renew, RetryPeriod: e.options.retry,
+		Name: e.options.leaseName, Lock: e.lock, LeaseDuration: e.options.lease, RenewDeadline: e.options.renew, RetryPeriod: e.options.retry,
 		// ReleaseOnCancel isn't set: it would release the lease before the tasks have ended. If the API server hangs, it
 		// would even delay OnStoppedLeading.
 		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(term context.Context) { won <- term }, OnStoppedLeading: e.tasks.Stop},
@@ -154,7 +180,7 @@ func (e *election) lead(ctx, term context.Context) error {
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	logger := klog.FromContext(ctx)
-	logger.Info("Leading: stale attachments are cleared by this process", "identity", e.lock.Identity())
+	logger.Info("Leading: this process does what only one may do", "lease", e.options.leaseName, "identity", e.lock.Identity())
 	e.observer.BeginLeading()
 	defer e.observer.EndLeading()
 	err := e.tasks.Run(term)

@@ -100,7 +100,7 @@ type candidate struct {
 }
 
 func defaultElection() electionOptions {
-	return electionOptions{enabled: true, namespace: "ns", lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second}
+	return electionOptions{leaseName: controllerLease, enabled: true, namespace: "ns", lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second}
 }
 
 // stands adds a candidate. work may be changed before it leads.
@@ -108,7 +108,7 @@ func (b *ballot) stands(t *testing.T, identity string) *candidate {
 	t.Helper()
 	c := &candidate{work: &ledWork{working: &b.working, most: &b.most}, done: make(chan error, 1)}
 	c.lock = &badLock{Interface: &resourcelock.LeaseLock{
-		LeaseMeta: metav1.ObjectMeta{Namespace: "ns", Name: leaseName}, Client: b.client.CoordinationV1(),
+		LeaseMeta: metav1.ObjectMeta{Namespace: "ns", Name: controllerLease}, Client: b.client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}}
 	c.election = &election{options: defaultElection(), lock: c.lock, tasks: c.work, observer: &c.observedLeading}
@@ -127,7 +127,7 @@ func (c *candidate) leaves() error {
 
 func (b *ballot) holder(t *testing.T) string {
 	t.Helper()
-	lease, err := b.client.CoordinationV1().Leases("ns").Get(t.Context(), leaseName, metav1.GetOptions{})
+	lease, err := b.client.CoordinationV1().Leases("ns").Get(t.Context(), controllerLease, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestALeaderThatCantRenewEndsItsWorkInTime(t *testing.T) {
 // renewed is when the lease was last renewed.
 func (b *ballot) renewed(t *testing.T) time.Time {
 	t.Helper()
-	lease, err := b.client.CoordinationV1().Leases("ns").Get(t.Context(), leaseName, metav1.GetOptions{})
+	lease, err := b.client.CoordinationV1().Leases("ns").Get(t.Context(), controllerLease, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ Usage:
   rds-csi appliance check      check on probe disks whether an appliance is fit for the driver, and whether it fences
   rds-csi appliance mend       write a volume's damaged record anew
   rds-csi node [flags]         serve the node service on one node
+  rds-csi pod-restarter        delete pods whose volume's device is lost, so that their controllers replace them
   rds-csi version              print the version
 
 With --help, each of them lists its flags.
@@ -34,6 +35,9 @@ func Main(arguments []string) int {
 	case "node":
 		options := &NodeOptions{}
 		return Execute("rds-csi node", rest, options, func(ctx context.Context) error { return connectAndServe(ctx, options) })
+	case "pod-restarter":
+		options := &podRestarterOptions{}
+		return Execute("rds-csi pod-restarter", rest, options, func(ctx context.Context) error { return runPodRestarter(ctx, options) })
 	case "version":
 		fmt.Println(version())
 		return exitOK
