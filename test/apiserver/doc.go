@@ -1,6 +1,7 @@
 // Package apiserver tests what only a real API server can show, against etcd and kube-apiserver as processes: what its
 // preconditions hold back, how watches go on after it was killed, what its objects look like, and whether the manifests
-// give the driver's account every right that it needs. Whatever the driver does here it does with that account's token.
+// give the accounts every right that they need. Whatever driver and pod-restarter do here they do with their accounts'
+// tokens.
 //
 // Where to find what:
 //
@@ -9,7 +10,8 @@
 //   - delete_test.go   an attachment that changed since it was judged stays
 //   - watch_test.go    a killed API server hides no deletion; bookmarks spare a relist
 //   - trim_test.go     nothing that is read gets lost on the way into the cache
-//   - rights_test.go   what the driver's account may do, and may not
+//   - rights_test.go   what the accounts of driver and pod-restarter may do, and may not
+//   - restart_test.go  the pod-restarter deletes exactly what it should
 //   - leader_test.go   one of two controllers is killed, and the other takes over
 //
 // Run it with "make apiserver", which builds the programs it needs.

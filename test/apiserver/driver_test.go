@@ -94,6 +94,12 @@ func deleteNode(t *testing.T, name string) {
 // makeVolume makes a PersistentVolume of the driver that is bound to a claim of the same name. It is gone when the test ends.
 func makeVolume(t *testing.T, name string) *corev1.PersistentVolume {
 	t.Helper()
+	return makeVolumeOf(t, name, driver)
+}
+
+// makeVolumeOf makes a PersistentVolume as makeVolume does, of any driver.
+func makeVolumeOf(t *testing.T, name, driver string) *corev1.PersistentVolume {
+	t.Helper()
 	volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeSpec{
 		Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
 		AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},

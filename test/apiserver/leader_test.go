@@ -21,19 +21,25 @@ import (
 // leads tells whether a controller's metrics say that it leads.
 func leads(t *testing.T, controller string) bool {
 	t.Helper()
-	request := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, controller+"/metrics", http.NoBody))
+	return metric(t, controller, "rds_csi_leader") == 1
+}
+
+// metric gives the value of a metric of a process, whose name has its labels.
+func metric(t *testing.T, process, name string) float64 {
+	t.Helper()
+	request := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, process+"/metrics", http.NoBody))
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "rds_csi_leader "); found {
-			return must[float64](t)(strconv.ParseFloat(value, 64)) == 1
+		if value, found := strings.CutPrefix(lines.Text(), name+" "); found {
+			return must[float64](t)(strconv.ParseFloat(value, 64))
 		}
 	}
-	t.Fatalf("%s/metrics doesn't have rds_csi_leader", controller)
-	return false
+	t.Fatalf("%s/metrics doesn't have %s", process, name)
+	return 0
 }
 
 func lease(t *testing.T) *coordinationv1.Lease {

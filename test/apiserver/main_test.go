@@ -17,6 +17,9 @@ import (
 
 const (
 	driver = cluster.DriverName
+	// restarter is the pod-restarter's ServiceAccount, Lease and component, and controller the controller's.
+	restarter  = "rds-csi-pod-restarter"
+	controller = "rds-csi-controller"
 	// patience bounds every wait for something that must happen. It is long since it only matters when a test fails.
 	patience = 60 * time.Second
 	askEvery = 50 * time.Millisecond
@@ -57,6 +60,9 @@ func run(m *testing.M) (code int, err error) {
 	})
 	if err != nil {
 		return 1, err
+	}
+	if err := api.AddAccount(context.Background(), "../../manifests/pod-restarter", restarter); err != nil {
+		return 1, errors.Join(err, cluster.Stop(folder))
 	}
 	code = m.Run()
 	if err := cluster.Stop(folder); err != nil {

@@ -3,12 +3,14 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
@@ -91,58 +93,131 @@ func TestEventsAreShownWherePeopleLook(t *testing.T) {
 	}
 }
 
-// needed are the driver's own rights, one by one: client-go makes do without some of them, by lists in the place of
-// watches or the other way round, until the day on which it can't.
-func needed() map[string][]authorizationv1.ResourceAttributes {
-	return map[string][]authorizationv1.ResourceAttributes{
-		"get list watch":        {{Resource: "nodes"}, {Resource: "persistentvolumes"}},
-		"get list watch delete": {{Group: "storage.k8s.io", Resource: "volumeattachments"}},
-		"list watch":            {{Resource: "pods"}},
-		"create patch":          {{Resource: "events", Namespace: "default"}, {Resource: "events", Namespace: "anywhere"}},
-		"get":                   {{Resource: "namespaces", Name: "kube-system"}},
-		"get update":            {{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Name: "rds-csi-controller"}},
-		"create":                {{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi"}},
+// needed are the own rights of driver and pod-restarter, one by one: client-go makes do without some of them, by lists in
+// the place of watches or the other way round, until the day on which it can't.
+func needed() map[string]map[string][]authorizationv1.ResourceAttributes {
+	events := []authorizationv1.ResourceAttributes{{Resource: "events", Namespace: "default"}, {Resource: "events", Namespace: "anywhere"}}
+	return map[string]map[string][]authorizationv1.ResourceAttributes{
+		controller: {
+			"get list watch":        {{Resource: "nodes"}, {Resource: "persistentvolumes"}},
+			"get list watch delete": {{Group: "storage.k8s.io", Resource: "volumeattachments"}},
+			"list watch":            {{Resource: "pods"}},
+			"create patch":          events,
+			"get":                   {{Resource: "namespaces", Name: "kube-system"}},
+			"get update":            {{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Name: controller}},
+			"create":                {{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi"}},
+		},
+		restarter: {
+			"get list watch delete": {{Resource: "pods"}, {Resource: "pods", Namespace: "anywhere"}},
+			"get list watch":        {{Resource: "persistentvolumes"}, {Resource: "persistentvolumeclaims"}},
+			"create patch":          events,
+			"get update":            {{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Name: restarter}},
+		},
 	}
 }
 
-func TestTheAccountHasEveryRightByItself(t *testing.T) {
-	for verbs, resources := range needed() {
-		for verb := range strings.FieldsSeq(verbs) {
-			for _, resource := range resources {
-				resource.Verb = verb
-				if !allowed(t, resource) {
-					t.Errorf("the driver's account may not do this, and must: %+v", resource)
+func TestTheAccountsHaveEveryRightByItself(t *testing.T) {
+	for account, rights := range needed() {
+		for verbs, resources := range rights {
+			for verb := range strings.FieldsSeq(verbs) {
+				for _, resource := range resources {
+					resource.Verb = verb
+					if !allowed(t, account, resource) {
+						t.Errorf("account %s may not do this, and must: %+v", account, resource)
+					}
 				}
 			}
 		}
 	}
 }
 
-func allowed(t *testing.T, what authorizationv1.ResourceAttributes) bool {
+func allowed(t *testing.T, account string, what authorizationv1.ResourceAttributes) bool {
 	t.Helper()
-	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: api.ControllerUser(), ResourceAttributes: &what}}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: api.AccountUser(account), ResourceAttributes: &what}}
 	return must[*authorizationv1.SubjectAccessReview](t)(admin().AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})).Status.Allowed
 }
 
-// The account may do what driver and sidecars need, and nothing that would let it do harm elsewhere.
-func TestTheAccountHasNoMoreRights(t *testing.T) {
-	for _, forbidden := range []authorizationv1.ResourceAttributes{
-		{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Verb: "update", Name: "another"},
-		{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Verb: "get", Name: "another"},
-		{Group: "coordination.k8s.io", Resource: "leases", Namespace: "rds-csi", Verb: "delete", Name: "rds-csi-controller"},
-		{Group: "coordination.k8s.io", Resource: "leases", Namespace: "kube-system", Verb: "create"},
-		{Group: "coordination.k8s.io", Resource: "leases", Namespace: "kube-node-lease", Verb: "update", Name: "rds-csi-controller"},
+// The accounts may do what their processes need, and nothing that would let them do harm elsewhere.
+func TestTheAccountsHaveNoMoreRights(t *testing.T) {
+	lease := func(verb, namespace, name string) authorizationv1.ResourceAttributes {
+		return authorizationv1.ResourceAttributes{Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace, Verb: verb, Name: name}
+	}
+	everybody := []authorizationv1.ResourceAttributes{
+		lease("update", "rds-csi", "another"),
+		lease("get", "rds-csi", "another"),
+		lease("create", "kube-system", ""),
 		{Group: "events.k8s.io", Resource: "events", Namespace: "default", Verb: "create"},
 		{Resource: "events", Namespace: "default", Verb: "delete"},
-		{Resource: "pods", Namespace: "default", Verb: "delete"},
+		{Resource: "pods", Namespace: "default", Verb: "create"},
+		{Resource: "pods", Namespace: "default", Verb: "patch"},
+		{Resource: "pods", Namespace: "default", Verb: "deletecollection"},
+		{Resource: "pods", Subresource: "status", Namespace: "default", Verb: "patch"},
+		{Resource: "pods", Subresource: "eviction", Namespace: "default", Verb: "create"},
 		{Resource: "nodes", Verb: "delete"},
 		{Resource: "nodes", Verb: "patch"},
 		{Resource: "secrets", Namespace: "rds-csi", Verb: "get"},
 		{Resource: "namespaces", Name: "default", Verb: "get"},
 		{Group: "storage.k8s.io", Resource: "volumeattachments", Verb: "create"},
+	}
+	for account, own := range map[string][]authorizationv1.ResourceAttributes{
+		controller: {
+			lease("delete", "rds-csi", controller),
+			lease("update", "kube-node-lease", controller),
+			lease("update", "rds-csi", restarter),
+			{Resource: "pods", Namespace: "default", Verb: "delete"},
+		},
+		restarter: {
+			lease("delete", "rds-csi", restarter),
+			lease("create", "rds-csi", ""),
+			lease("update", "rds-csi", controller),
+			{Resource: "persistentvolumes", Verb: "delete"},
+			{Resource: "persistentvolumeclaims", Namespace: "default", Verb: "update"},
+			{Group: "storage.k8s.io", Resource: "volumeattachments", Verb: "list"},
+			{Resource: "nodes", Verb: "list"},
+			{Group: "apps", Resource: "replicasets", Namespace: "default", Verb: "delete"},
+		},
+		"rds-csi-node": {
+			{Resource: "pods", Namespace: "default", Verb: "delete"},
+			{Resource: "pods", Namespace: "default", Verb: "get"},
+		},
 	} {
-		if allowed(t, forbidden) {
-			t.Errorf("the driver's account may do this: %+v", forbidden)
+		for _, forbidden := range append(own, everybody...) {
+			if allowed(t, account, forbidden) {
+				t.Errorf("account %s may do this: %+v", account, forbidden)
+			}
 		}
+	}
+}
+
+// Whatever accounts the manifests have: one role of theirs gives the right to delete pods, and one account has that role.
+func TestOneRoleMayDeletePods(t *testing.T) {
+	deletes := func(rules []rbacv1.PolicyRule) bool {
+		return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
+			named := func(names []string, wanted ...string) bool {
+				return slices.ContainsFunc(append(wanted, "*"), func(name string) bool { return slices.Contains(names, name) })
+			}
+			return named(rule.APIGroups, "") && named(rule.Resources, "pods") && named(rule.Verbs, "delete", "deletecollection")
+		})
+	}
+	var roles, accounts []string
+	for _, role := range must[*rbacv1.ClusterRoleList](t)(admin().RbacV1().ClusterRoles().List(t.Context(), metav1.ListOptions{})).Items {
+		if strings.HasPrefix(role.Name, "rds-csi") && deletes(role.Rules) {
+			roles = append(roles, role.Name)
+		}
+	}
+	for _, role := range must[*rbacv1.RoleList](t)(admin().RbacV1().Roles("rds-csi").List(t.Context(), metav1.ListOptions{})).Items {
+		if deletes(role.Rules) {
+			roles = append(roles, role.Namespace+"/"+role.Name)
+		}
+	}
+	for _, binding := range must[*rbacv1.ClusterRoleBindingList](t)(admin().RbacV1().ClusterRoleBindings().List(t.Context(), metav1.ListOptions{})).Items {
+		for _, subject := range binding.Subjects {
+			if slices.Contains(roles, binding.RoleRef.Name) {
+				accounts = append(accounts, subject.Name)
+			}
+		}
+	}
+	if want := []string{restarter}; !slices.Equal(roles, want) || !slices.Equal(accounts, want) {
+		t.Errorf("roles %v of accounts %v may delete pods, want %s alone", roles, accounts, restarter)
 	}
 }

@@ -170,7 +170,10 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 func (c *Cluster) Kubeconfig() string { return c.folder.path("pki", adminUser+".kubeconfig") }
 
 // ControllerKubeconfig is the kubeconfig file of the driver's controller and its sidecars.
-func (c *Cluster) ControllerKubeconfig() string { return c.identities.file(controllerAccount) }
+func (c *Cluster) ControllerKubeconfig() string { return c.AccountKubeconfig(controllerAccount) }
+
+// AccountKubeconfig is the kubeconfig file of a ServiceAccount that AddAccount added.
+func (c *Cluster) AccountKubeconfig(account string) string { return c.identities.file(account) }
 
 // Appliance is the URL of the simulator's HTTP interface.
 func (c *Cluster) Appliance() string { return "http://" + c.addresses.applianceHTTP }
@@ -185,8 +188,11 @@ func (c *Cluster) Folder() string { return string(c.folder) }
 func (c *Cluster) KubeletRoot(node string) string { return c.folder.kubeletRoot(node) }
 
 // ControllerUser is the API server's name for the driver's controller and its sidecars.
-func (c *Cluster) ControllerUser() string {
-	return "system:serviceaccount:" + driverNamespace + ":" + controllerAccount
+func (c *Cluster) ControllerUser() string { return c.AccountUser(controllerAccount) }
+
+// AccountUser is the API server's name for a ServiceAccount of the driver's namespace.
+func (c *Cluster) AccountUser(account string) string {
+	return "system:serviceaccount:" + driverNamespace + ":" + account
 }
 
 // Logs returns the log file of every process that was started, by the process' name.

@@ -14,6 +14,9 @@ import (
 const (
 	serviceRange   = "10.96.0.0/16"
 	firstServiceIP = "10.96.0.1"
+	// featureGates: kubelets write what NodeGetVolumeHealth answers into pods' status, and the API server keeps it there.
+	// The harness' kubelet switches it on, too.
+	featureGates = "CSIVolumeHealth=true"
 )
 
 // names of the kubeconfig files and of the processes that use them
@@ -108,6 +111,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 		"--audit-policy-file", c.folder.path("pki", "audit.yaml"), "--audit-log-path", c.auditLog(), "--audit-log-mode", "blocking",
 		// Kubelets and ServiceAccounts may do what they may in a real cluster, and no more.
 		"--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction", "--allow-privileged",
+		"--feature-gates", featureGates,
 	}, c.serving()...)
 	server, err := c.folder.start(ctx, command{name: apiServer, path: c.harness("controlplane"), args: args})
 	if err != nil {
@@ -168,7 +172,7 @@ func (c *Cluster) component(name, address string) []string {
 	kubeconfig := c.identities.file(name)
 	return append([]string{
 		name, "--kubeconfig", kubeconfig, "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
-		"--leader-elect=false", "--bind-address", host, "--secure-port", port, "--v=2",
+		"--leader-elect=false", "--bind-address", host, "--secure-port", port, "--v=2", "--feature-gates", featureGates,
 	}, c.serving()...)
 }
 

@@ -25,17 +25,23 @@ const (
 	applyWithin       = time.Minute
 )
 
-// apply gives the manifests to the API server with the kubectl of the harness.
+// apply gives the manifests to the API server, and makes the controller's kubeconfig.
 func (c *Cluster) apply(ctx context.Context) error {
+	return c.AddAccount(ctx, c.options.Manifests, controllerAccount)
+}
+
+// AddAccount gives a kustomization to the API server with the kubectl of the harness, and makes a kubeconfig with a token
+// of one of its ServiceAccounts.
+func (c *Cluster) AddAccount(ctx context.Context, manifests, account string) error {
 	ctx, cancel := context.WithTimeout(ctx, applyWithin)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, c.harness("kubectl"), //nolint:gosec // the harness exists to run the programs it was given
-		"--kubeconfig", c.Kubeconfig(), "--cache-dir", c.folder.path("kubectl-cache"), "apply", "-k", c.options.Manifests).CombinedOutput()
+		"--kubeconfig", c.Kubeconfig(), "--cache-dir", c.folder.path("kubectl-cache"), "apply", "-k", manifests).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("apply %s: %w: %s", c.options.Manifests, errors.Join(err, context.Cause(ctx)), output)
+		return fmt.Errorf("apply %s: %w: %s", manifests, errors.Join(err, context.Cause(ctx)), output)
 	}
-	c.progress("%d objects of %s applied", strings.Count(string(output), "\n"), c.options.Manifests)
-	return c.identities.account(ctx, c.client, driverNamespace, controllerAccount)
+	c.progress("%d objects of %s applied", strings.Count(string(output), "\n"), manifests)
+	return c.identities.account(ctx, c.client, driverNamespace, account)
 }
 
 // startAppliance runs the simulator and gives the driver's key to it.
@@ -102,7 +108,23 @@ func (c *Cluster) StartController(ctx context.Context, name string, flags ...str
 	return "http://" + address[0], c.startController(ctx, name, c.folder.path("controller", name+".sock"), address[0], flags...)
 }
 
-// KillController ends a controller that was started under this name with SIGKILL.
+// StartPodRestarter runs a pod-restarter as this ServiceAccount, with these flags on top. Otherwise it is as
+// StartController is.
+func (c *Cluster) StartPodRestarter(ctx context.Context, name, account string, flags ...string) (string, error) {
+	address, err := freeAddresses(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	restarter, err := c.folder.start(ctx, command{name: name, path: c.program("rds-csi"), args: append([]string{
+		"pod-restarter", "--kubeconfig", c.AccountKubeconfig(account), "--http-address", address[0], "--v=4",
+	}, flags...)})
+	if err != nil {
+		return "", err
+	}
+	return "http://" + address[0], restarter.await(ctx, answers(http.DefaultClient, "http://"+address[0]+"/healthz"))
+}
+
+// KillController ends a controller or a pod-restarter that was started under this name with SIGKILL.
 func (c *Cluster) KillController(name string) error { return c.kill(name) }
 
 func (c *Cluster) startController(ctx context.Context, name, socket, address string, flags ...string) error {
