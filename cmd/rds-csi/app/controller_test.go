@@ -181,7 +181,7 @@ func TestControllerStartErrors(t *testing.T) {
 		"no HTTP port":           {map[string]string{"http-address": "localhost"}, "--http-address"},
 		"HTTP port is a name":    {map[string]string{"http-address": "localhost:no-such"}, "--http-address"},
 		"too many channels":      {map[string]string{"rds-channels": "9"}, "--rds-channels"},
-		"no Kubernetes":          {map[string]string{"kubernetes": "true", "kubeconfig": ""}, "--kubeconfig"},
+		"no Kubernetes":          {map[string]string{"kubernetes": "true", "kubeconfig": ""}, "or --kubernetes=false"},
 		"NVMe port too high":     {map[string]string{"nvme-port": "65536"}, "--nvme-port"},
 		"NVMe port zero":         {map[string]string{"nvme-port": "0"}, "--nvme-port"},
 		"no cluster ID":          {map[string]string{"cluster-id": ""}, "--cluster-id"},
@@ -241,8 +241,8 @@ func TestTheKubeconfigThatIsGivenIsUsed(t *testing.T) {
 
 func TestMainTellsUsageErrorsFromFailures(t *testing.T) {
 	for want, lines := range map[int][][]string{
-		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}},
-		exitUsage:  {{}, {"controllr"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}, {"node"}},
+		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}, {"pod-restarter", "--help"}},
+		exitUsage:  {{}, {"controllr"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}, {"node"}, {"pod-restarter", "--max-restart-share=2"}},
 		exitFailed: {{"node", "--node-name=n", "--machine-id=m", "--endpoint=unix:///no/such/folder/csi.sock"}},
 	} {
 		for _, line := range lines {
