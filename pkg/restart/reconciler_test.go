@@ -63,7 +63,7 @@ func TestOnlyWhatTheAPIServerConfirmsIsDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := worldOf(but(ofSet("a"), lost))
-				w.live = func(pod Pod) (Pod, error) { return but(pod, test.live...), nil }
+				w.change("a", test.live...) // the cache doesn't show it yet
 				r, o := reconcilerOf(t, enabled(), w)
 				started(t, r)
 				if deleted := len(w.deletions()) > 0; deleted != test.deleted || w.gets == 0 {
@@ -117,6 +117,21 @@ func TestThreePodsAreRestartedOneAtATime(t *testing.T) {
 	})
 }
 
+// A pod that is new for another reason, as after scaling up, is no replacement of one that the cache still shows.
+func TestANewPodIsNoReplacementOfOneThatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := worldOf(but(ofSet("a"), lost), but(ofSet("b"), lost))
+		r, _ := reconcilerOf(t, enabled(), w)
+		started(t, r)
+		w.with(func(w *world) { w.cached = append(w.cached, ofSet("c")) })
+		r.Enqueue(ofSet("").Workload())
+		synctest.Wait()
+		if got := w.deletions(); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("deleted %v, want a alone", got)
+		}
+	})
+}
+
 // A workload that was scaled down gets no replacement, and must not wait for it forever.
 func TestAReplacementIsAwaitedForALimitedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -165,6 +180,22 @@ func TestAPodThatChangedIsJudgedAnew(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A pod whose deletion was refused since it changed keeps nobody else waiting: it may be well by now.
+func TestARefusedDeletionIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := worldOf(but(ofSet("a"), lost), but(ofSet("b"), lost))
+		w.deleteErr = ErrChanged
+		r, _ := reconcilerOf(t, enabled(), w)
+		started(t, r)
+		w.with(func(w *world) { w.deleteErr = nil })
+		w.change("a", func(p *Pod) { p.Reports = nil })
+		w.noticed(r)
+		if got := w.deletions(); !slices.Equal(got, []string{"b"}) {
+			t.Errorf("deleted %v, want b", got)
+		}
+	})
 }
 
 // Errors are tried again with back-off, and no second pod of the workload goes meanwhile.
