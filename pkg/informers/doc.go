@@ -1,6 +1,6 @@
 // Package informers is this driver's view of the Kubernetes cluster. It has shared informers on Nodes,
 // VolumeAttachments and PersistentVolumes, trimmed to the fields that are read, and the few live requests to the API
-// server. It returns the types of package attach, and decides nothing.
+// server. It returns the types of packages attach and restart, and decides nothing.
 //
 // Where to find what:
 //
@@ -12,9 +12,13 @@
 //   - waiters.go    waiting for events about an attachment
 //   - podsusing.go  the pods that use a volume
 //   - podwatch.go   watches of the pods of single nodes, each only while an attachment waits for them
-//   - recorder.go   Recorder: Kubernetes Events on claims, volumes and nodes
+//   - recorder.go   Recorder: Kubernetes Events on claims, volumes and nodes; eventwriter.go: how they are written
+//   - pods.go       Pods: what the pod-restarter knows and does; podrecorder.go: its Events on pods
 //
-// The driver's ServiceAccount needs these permissions: get, list and watch on nodes and persistentvolumes; get, list,
+// The controller's ServiceAccount needs these permissions: get, list and watch on nodes and persistentvolumes; get, list,
 // watch and delete on volumeattachments; list and watch on pods; create and patch on events (of the core group, in
 // every namespace); get on the namespace kube-system.
+//
+// The pod-restarter's needs get, list, watch and delete on pods; get, list and watch on persistentvolumeclaims and
+// persistentvolumes; create and patch on events.
 package informers
