@@ -138,8 +138,16 @@ func TestWhatTheKernelsRefusalsMean(t *testing.T) {
 	}
 	// A reply that nobody has seen may be that of another kernel, which did something else.
 	i = k.initiator()
-	i.addController = func(string) (string, error) { return "instance=zero", nil }
-	if err := i.Connect(t.Context(), targetOf(volume)); err == nil || !strings.Contains(err.Error(), "instance=zero") {
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	asked := 0
+	i.addController = func(string) (string, error) {
+		if asked++; asked > 1 {
+			giveUp()
+		}
+		return "instance=zero", nil
+	}
+	if err := i.Connect(ctx, targetOf(volume)); err == nil || !strings.Contains(err.Error(), "instance=zero") {
 		t.Errorf("an odd reply: %v, want an error that quotes it", err)
 	}
 	bare := New(Config{Host: HostOf("machine-a"), Root: t.TempDir()})
