@@ -6,21 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 )
 
-// auditPolicy makes the API server note who deletes attachments and pods, and nothing else. The pod garbage collector marks
-// a pod as failed before it deletes it. From then on the pod uses no volume, so that counts as its deletion.
+// auditPolicy makes the API server note who deletes attachments and pods, and nothing else, with the object that it
+// answers, in which the resource version stands. The pod garbage collector marks a pod as failed before it deletes it.
+// From then on the pod uses no volume, so that counts as its deletion.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-  - level: Metadata
+  - level: RequestResponse
     verbs: [delete, deletecollection]
     resources:
       - {group: storage.k8s.io, resources: [volumeattachments]}
       - {group: "", resources: [pods]}
-  - level: Metadata
+  - level: RequestResponse
     users: ["system:serviceaccount:kube-system:pod-garbage-collector"]
     verbs: [patch]
     resources:
@@ -36,32 +38,48 @@ type Deletion struct {
 	User  string    // the user name, such as system:serviceaccount:NAMESPACE:NAME
 	Agent string    // what the client called itself
 	At    time.Time // when the request came in
+	// Revision is etcd's after the request. It tells which of two requests was carried out first, which no clock does: one
+	// that came in later may be served before.
+	Revision uint64
 }
 
-// Deletion returns the first accepted request to delete an object, as the API server noted it, or ErrNoDeletion.
-// Resource is "pods" or "volumeattachments"; namespaces are not told apart.
+// Deletion returns the accepted request to delete an object that was carried out first, or ErrNoDeletion if the API server
+// has noted none so far. It notes requests when it has answered them, in whatever order. Resource is "pods" or
+// "volumeattachments"; namespaces are not told apart.
 func (c *Cluster) Deletion(resource, name string) (Deletion, error) {
 	content, err := os.ReadFile(c.auditLog())
 	if err != nil {
 		return Deletion{}, fmt.Errorf("read the audit log: %w", err)
 	}
+	var first Deletion
 	for line := range bytes.Lines(content) {
 		var noted struct {
-			User                     struct{ Username string }
-			UserAgent                string
-			ObjectRef                struct{ Resource, Name string }
-			ResponseStatus           struct{ Code int }
+			User           struct{ Username string }
+			UserAgent      string
+			ObjectRef      struct{ Resource, Name string }
+			ResponseStatus struct{ Code int }
+			ResponseObject struct {
+				Metadata struct{ ResourceVersion string }
+			}
 			RequestReceivedTimestamp time.Time
 		}
 		// The last line may still be in the making.
-		if json.Unmarshal(line, &noted) != nil {
+		if json.Unmarshal(line, &noted) != nil || noted.ObjectRef.Resource != resource || noted.ObjectRef.Name != name || noted.ResponseStatus.Code/100 != 2 {
 			continue
 		}
-		if noted.ObjectRef.Resource == resource && noted.ObjectRef.Name == name && noted.ResponseStatus.Code/100 == 2 {
-			return Deletion{User: noted.User.Username, Agent: noted.UserAgent, At: noted.RequestReceivedTimestamp}, nil
+		// An answer without a version tells that another request removed the object meanwhile. That one counts.
+		revision, err := strconv.ParseUint(noted.ResponseObject.Metadata.ResourceVersion, 10, 64)
+		if err != nil {
+			continue
+		}
+		if first.Revision == 0 || revision < first.Revision {
+			first = Deletion{User: noted.User.Username, Agent: noted.UserAgent, At: noted.RequestReceivedTimestamp, Revision: revision}
 		}
 	}
-	return Deletion{}, fmt.Errorf("%s %s: %w", resource, name, ErrNoDeletion)
+	if first.Revision == 0 {
+		return Deletion{}, fmt.Errorf("%s %s: %w", resource, name, ErrNoDeletion)
+	}
+	return first, nil
 }
 
 func (c *Cluster) auditLog() string { return c.folder.path("logs", "audit.json") }

@@ -38,24 +38,24 @@ func attachmentOf(ctx context.Context, c *cluster.Cluster, where place) (string,
 }
 
 // deletedByUs makes sure that it was the driver that deleted the stale attachment, and not the attach-detach controller
-// after its six minutes; and that the pod had ended before: else the attachment would only be made again. Both moments are
-// the API server's own, since two watches may tell of two changes in either order.
-func deletedByUs(c *cluster.Cluster, attachment, pod string) (cluster.Deletion, error) {
-	deletion, err := c.Deletion("volumeattachments", attachment)
+// after its six minutes; and that the pod had ended before: else the attachment would only be made again. etcd's revisions
+// tell that. Clocks don't: who watches may act on a change before the API server has answered whoever asked for it.
+func deletedByUs(deletion func(resource, name string) (cluster.Deletion, error), driver, attachment, pod string) (cluster.Deletion, error) {
+	of, err := deletion("volumeattachments", attachment)
 	if err != nil {
-		return deletion, fmt.Errorf("who deleted the stale attachment: %w", err)
+		return of, fmt.Errorf("who deleted the stale attachment: %w", err)
 	}
-	if deletion.User != c.ControllerUser() {
-		return deletion, fmt.Errorf("%w: %s (%s) deleted the stale attachment, not %s", errEvidence, deletion.User, deletion.Agent, c.ControllerUser())
+	if of.User != driver {
+		return of, fmt.Errorf("%w: %s (%s) deleted the stale attachment, not %s", errEvidence, of.User, of.Agent, driver)
 	}
-	podDeletion, err := c.Deletion("pods", pod)
+	ofPod, err := deletion("pods", pod)
 	if err != nil {
-		return deletion, fmt.Errorf("who deleted the pod: %w", err)
+		return of, fmt.Errorf("who deleted the pod: %w", err)
 	}
-	if !podDeletion.At.Before(deletion.At) {
-		return deletion, fmt.Errorf("%w: the attachment was deleted at %s, before its pod at %s", errEvidence, deletion.At, podDeletion.At)
+	if ofPod.Revision >= of.Revision {
+		return of, fmt.Errorf("%w: the attachment was deleted in revision %d, before its pod in %d", errEvidence, of.Revision, ofPod.Revision)
 	}
-	return deletion, nil
+	return of, nil
 }
 
 // allConfirmed makes sure that every host that was ever shut out was seen to have no way left.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
 )
 
 func TestJudgeAcceptsOnlyWhatWasWrittenInTime(t *testing.T) {
@@ -89,6 +91,36 @@ func TestClearedSumsOverLabels(t *testing.T) {
 		if want < 0 && !errors.Is(err, errAnswer) || want >= 0 && (err != nil || got != want) {
 			t.Errorf("%q: got %g, %v, want %g", text, got, err, want)
 		}
+	}
+}
+
+func TestTheDriverDeletesTheAttachmentAfterThePodOnly(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		attachment, pod cluster.Deletion
+		want            error
+	}{
+		"in order":                            {cluster.Deletion{User: "driver", Revision: 10}, cluster.Deletion{Revision: 9}, nil},
+		"in order, whatever the clocks show":  {cluster.Deletion{User: "driver", Revision: 10, At: now}, cluster.Deletion{Revision: 9, At: now.Add(time.Second)}, nil},
+		"the pod ended later":                 {cluster.Deletion{User: "driver", Revision: 10}, cluster.Deletion{Revision: 11}, errEvidence},
+		"the pod ended later, on other clock": {cluster.Deletion{User: "driver", Revision: 10, At: now.Add(time.Second)}, cluster.Deletion{Revision: 11, At: now}, errEvidence},
+		"somebody else deleted it":            {cluster.Deletion{User: "another", Revision: 10}, cluster.Deletion{Revision: 9}, errEvidence},
+		"nobody deleted it":                   {cluster.Deletion{}, cluster.Deletion{Revision: 9}, cluster.ErrNoDeletion},
+		"the pod is there":                    {cluster.Deletion{User: "driver", Revision: 10}, cluster.Deletion{}, cluster.ErrNoDeletion},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deletions := map[string]cluster.Deletion{"volumeattachments/va": tt.attachment, "pods/p": tt.pod}
+			got, err := deletedByUs(func(resource, name string) (cluster.Deletion, error) {
+				deletion := deletions[resource+"/"+name]
+				if deletion.Revision == 0 {
+					return deletion, cluster.ErrNoDeletion
+				}
+				return deletion, nil
+			}, "driver", "va", "p")
+			if !errors.Is(err, tt.want) || got != tt.attachment {
+				t.Errorf("got %+v, %v, want %+v, %v", got, err, tt.attachment, tt.want)
+			}
+		})
 	}
 }
 

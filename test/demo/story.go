@@ -158,7 +158,7 @@ func (s *story) compare(ctx context.Context) (err error) {
 }
 
 func (s *story) check(ctx context.Context) error {
-	deletion, err := deletedByUs(s.cluster, s.attachment, s.first.pod)
+	deletion, err := deletedByUs(s.cluster.Deletion, s.cluster.ControllerUser(), s.attachment, s.first.pod)
 	if err != nil {
 		return err
 	}
