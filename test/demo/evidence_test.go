@@ -1,14 +1,15 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/test/cluster"
@@ -17,22 +18,36 @@ import (
 func TestJudgeAcceptsOnlyWhatWasWrittenInTime(t *testing.T) {
 	revoked := time.Now()
 	refused := errors.New("refused")
+	three := deadWriter{attempts: 9, acknowledged: []int{1, 2, 3}, last: revoked, failure: refused}
+	late, still, gap := three, three, three
+	late.last, still.failure, gap.acknowledged = revoked.Add(1), nil, []int{1, 3}
 	for name, tt := range map[string]struct {
 		writer deadWriter
-		lines  int
+		blocks []int
 		want   error
 	}{
-		"all acknowledged lines and none later": {deadWriter{acknowledged: 3, last: revoked, failure: refused}, 3, nil},
-		"the one under way got through too":     {deadWriter{acknowledged: 3, last: revoked, failure: refused}, 4, nil},
-		"an acknowledged line is missing":       {deadWriter{acknowledged: 3, last: revoked, failure: refused}, 2, errEvidence},
-		"lines that nobody acknowledged":        {deadWriter{acknowledged: 3, last: revoked, failure: refused}, 5, errEvidence},
-		"written after the revocation":          {deadWriter{acknowledged: 3, last: revoked.Add(1), failure: refused}, 3, errEvidence},
-		"still writing":                         {deadWriter{acknowledged: 3, last: revoked}, 3, errEvidence},
-		"never wrote":                           {deadWriter{failure: refused}, 0, errEvidence},
+		"all acknowledged blocks and none later":  {three, []int{1, 2, 3}, nil},
+		"the one under way got through too":       {three, []int{1, 2, 3, 4}, nil},
+		"one got through without acknowledgement": {gap, []int{1, 2, 3}, nil},
+		"one that failed earlier isn't there":     {gap, []int{1, 3}, nil},
+		"the last acknowledged block is missing":  {three, []int{1, 2}, errEvidence},
+		"the first acknowledged block is missing": {three, []int{2, 3}, errEvidence},
+		"another took its place":                  {three, []int{1, 2, 4}, errEvidence},
+		"the file is empty":                       {three, nil, errEvidence},
+		"blocks that nobody acknowledged":         {three, []int{1, 2, 3, 4, 5}, errEvidence},
+		"a block of the last attempt":             {three, []int{1, 2, 3, 9}, errEvidence},
+		"a write that began after the revocation": {late, []int{1, 2, 3}, errEvidence},
+		"still writing":                           {still, []int{1, 2, 3}, errEvidence},
+		"never wrote":                             {deadWriter{failure: refused}, nil, errEvidence},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var content []byte
+			for _, attempt := range tt.blocks {
+				content = append(content, make([]byte, attempt*blockSize-len(content))...)
+				binary.BigEndian.PutUint64(content[(attempt-1)*blockSize:], uint64(attempt))
+			}
 			folder := t.TempDir()
-			if err := os.WriteFile(filepath.Join(folder, deadFileName), []byte(strings.Repeat("a line\n", tt.lines)), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(folder, deadFileName), content, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := tt.writer.judge(folder, revoked); !errors.Is(err, tt.want) {
@@ -42,17 +57,55 @@ func TestJudgeAcceptsOnlyWhatWasWrittenInTime(t *testing.T) {
 	}
 }
 
+// What the writer writes is what judge looks for, and it is written over what is there: an append would need more of the
+// filesystem than the disk's word.
+func TestJudgeFindsWhatTheDeadWriterWrote(t *testing.T) {
+	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+	if err := os.Mkdir(first, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := newDeadWriter(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.attempt(w.write)
+	}
+	if err := os.Rename(first, second); err != nil {
+		t.Fatal(err)
+	}
+	w.attempt(w.write)
+	if err := w.judge(second, time.Now()); err != nil || len(w.acknowledged) != 3 {
+		t.Errorf("%d writes acknowledged (%v): got %v, want 3 and no error", len(w.acknowledged), w.failure, err)
+	}
+	if info, err := os.Stat(filepath.Join(second, deadFileName)); err != nil || info.Size() != deadBlocks*blockSize {
+		t.Errorf("the file changed its size: %v, %v", info, err)
+	}
+}
+
+// The writer may be told of a success only after the revocation that came in the middle of its write.
+func TestAWriteCountsFromItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w deadWriter
+		began := time.Now()
+		w.attempt(func(int) error { <-time.After(time.Second); return nil })
+		if !w.last.Equal(began) {
+			t.Errorf("got %s after the beginning", w.last.Sub(began))
+		}
+	})
+}
+
 func TestDeadWriterCountsNoWriteElsewhere(t *testing.T) {
 	w, err := newDeadWriter(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.write(); err != nil {
-		t.Errorf("in the volume: got %v, want a write", err)
+	if w.attempt(w.write); w.failure != nil || len(w.acknowledged) != 1 {
+		t.Errorf("in the volume: got %v, want a write", w.failure)
 	}
 	w.volume++ // as if the volume had been unmounted and the file lay on the disk below
-	if err := w.write(); !errors.Is(err, errOtherDevice) {
-		t.Errorf("below the volume: got %v, want %v", err, errOtherDevice)
+	if w.attempt(w.write); !errors.Is(w.failure, errOtherDevice) || len(w.acknowledged) != 1 {
+		t.Errorf("below the volume: got %v, want %v", w.failure, errOtherDevice)
 	}
 }
 

@@ -152,8 +152,9 @@ func (s *story) compare(ctx context.Context) (err error) {
 	if err := s.writer.judge(folder, revoked); err != nil {
 		return err
 	}
-	s.progress("all %d lines that %s wrote until it was shut out are there, and none of the %d later ones (%s)",
-		s.writer.acknowledged, s.first.node, s.writer.attempts-s.writer.acknowledged, cause(s.writer.failure))
+	acknowledged := len(s.writer.acknowledged)
+	s.progress("all %d blocks that %s wrote until it was shut out are there, and none of the %d later ones (%s)",
+		acknowledged, s.first.node, s.writer.attempts-acknowledged, cause(s.writer.failure))
 	return nil
 }
 
