@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -22,7 +21,7 @@ const (
 	controllerProcess = "rds-csi-controller"
 	applianceUser     = "csi"
 	pool              = "raid10=100GiB"
-	applyWithin       = time.Minute
+	applyWithin       = readyWithin
 )
 
 // apply gives the manifests to the API server, and makes the controller's kubeconfig.
@@ -67,6 +66,8 @@ func (c *Cluster) startAppliance(ctx context.Context) error {
 		"--pool", pool, "--user", applianceUser, "--authorized-key", c.folder.path("pki", "rds.pub"),
 		// An appliance that started just now isn't believed when it says that something is absent.
 		"--uptime", "24h",
+		// A node on a busy machine gets time to cut its device off; the wait ends as soon as it has.
+		"--revoke-wait", "10s",
 	}})
 	if err != nil {
 		return err

@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// readyWithin bounds every wait for a program. Two busy cores start an API server in 10 seconds.
-	readyWithin = 90 * time.Second
+	// readyWithin bounds every wait for a program. It is long since it only matters when the run fails: two cores start an
+	// API server in 2 seconds, and with forty processes to run in 50.
+	readyWithin = 4 * time.Minute
 	askEvery    = 100 * time.Millisecond
-	askWithin   = 5 * time.Second
+	askWithin   = 10 * time.Second
 	tailLines   = 15
 	longestLine = 250 // bytes of a log line that are shown
 )

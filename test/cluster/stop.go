@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	askedFor  = 5 * time.Second // a process gets this long to end by itself
-	killedFor = 5 * time.Second // and this long to vanish after SIGKILL
+	askedFor  = 5 * time.Second  // a process gets this long to end by itself
+	killedFor = 30 * time.Second // and this long to vanish after SIGKILL
 )
 
 // Stop ends every process of the run in folder, last started first, then unmounts what is still mounted below the

@@ -15,7 +15,7 @@ import (
 
 const (
 	clearedCounter = "rds_csi_stale_attachments_cleared_total"
-	askWithin      = 5 * time.Second
+	askWithin      = 30 * time.Second
 	longestAnswer  = 4 << 20
 )
 

@@ -18,7 +18,7 @@ import (
 var workloadYAML []byte
 
 const (
-	runningWithin = 2 * time.Minute
+	runningWithin = 4 * time.Minute
 	lookEvery     = 250 * time.Millisecond
 )
 
