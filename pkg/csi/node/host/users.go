@@ -3,7 +3,9 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,13 +49,28 @@ func (Linux) Users(ctx context.Context, device DeviceNumber) ([]User, error) {
 		if filepath.Base(process) == self {
 			continue
 		}
-		for _, use := range []string{mountedBy(process, device, namespaces), openedBy(process, device)} {
+		mounted, err := mountedBy(process, device, namespaces)
+		opened, errOpened := openedBy(process, device)
+		// Who has both capabilities and is refused all the same, such as in a user namespace of its own, looks as far as it may.
+		if err := errors.Join(err, errOpened); err != nil && len(Lacking(sysPtrace, dacReadSearch)) > 0 {
+			return nil, fmt.Errorf("look whether %s uses a device: %w", nameOf(process), nameLacking(err, sysPtrace, dacReadSearch))
+		}
+		for _, use := range []string{mounted, opened} {
 			if use != "" {
 				users = append(users, User{Name: nameOf(process), Use: use})
 			}
 		}
 	}
 	return users, nil
+}
+
+// unseen returns the error of a look at a process that the kernel doesn't permit. Any other one says that the process has
+// ended, and uses nothing.
+func unseen(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // nameOf returns the number of a process and its command.
@@ -64,40 +81,40 @@ func nameOf(process string) string {
 
 // mountedBy returns where the device is mounted in the mount namespace of a process; "" if it isn't, if the namespace
 // has been read, or if the process has ended. It adds the namespace to those that were read.
-func mountedBy(process string, device DeviceNumber, read map[string]bool) string {
+func mountedBy(process string, device DeviceNumber, read map[string]bool) (string, error) {
 	namespace, err := os.Readlink(process + "/ns/mnt")
 	if err != nil || read[namespace] {
-		return ""
+		return "", unseen(err)
 	}
 	mounts, err := mount.ParseMountInfo(process + "/mountinfo")
 	if err != nil {
-		return ""
+		return "", unseen(err)
 	}
 	read[namespace] = true
 	for _, m := range mounts {
 		if filesystemDevice(m) == device {
-			return "has it mounted at " + m.MountPoint + " in another mount namespace"
+			return "has it mounted at " + m.MountPoint + " in another mount namespace", nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // openedBy reports how a process has the device open; "" if it hasn't, or has ended. It asks only what the kernel has
-// in memory: a file may be on a filesystem that hangs.
-func openedBy(process string, device DeviceNumber) string {
+// in memory: a file may be on a filesystem that hangs. A file of which that is refused, as FUSE does, is no device.
+func openedBy(process string, device DeviceNumber) (string, error) {
 	folder := process + "/fd"
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return ""
+		return "", unseen(err)
 	}
 	for _, entry := range entries {
 		var stat unix.Statx_t
 		err := unix.Statx(unix.AT_FDCWD, filepath.Join(folder, entry.Name()), unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &stat)
 		if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFBLK && DeviceNumber(unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)) == device {
-			return "has it open"
+			return "has it open", nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // builtOn returns the devices that device mapper and others built on the device, the filesystem that is mounted from
