@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"k8s.io/klog/v2"
 
@@ -21,6 +22,9 @@ func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	presented := nvme.HostOf(identity)
 	initiator := nvme.New(nvme.Config{Host: presented})
 	klog.FromContext(ctx).Info("Connecting with the kernel's initiator", "hostNQN", presented.NQN, "hostID", presented.ID)
+	if lacking := host.Lacking(host.Capabilities()...); len(lacking) > 0 {
+		klog.FromContext(ctx).Error(nil, "This process lacks capabilities, and what takes them will fail (docs/nodes.md); run it in a privileged container", "lacking", fmt.Sprint(lacking))
+	}
 	if err := host.New(host.Linux{}, nil, nil).CheckDev(); err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (Linux) SetReadOnly(device string, readOnly bool) (err error) { //nolint:re
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.BLKROSET, value); err != nil {
-		return fmt.Errorf("make %s read only (%d): %w", device, value, err)
+		return fmt.Errorf("make %s read only (%d): %w", device, value, nameLacking(err, sysAdmin))
 	}
 	return nil
 }
@@ -181,14 +181,14 @@ func (Linux) TryWrite(path string) error {
 	if err == nil || errors.Is(err, unix.ENODATA) {
 		return nil
 	}
-	return &os.PathError{Op: "lremovexattr", Path: path, Err: err}
+	return nameLacking(&os.PathError{Op: "lremovexattr", Path: path, Err: err}, sysAdmin)
 }
 
-// Sync is syncfs(2).
+// Sync is syncfs(2). The root of the filesystem may be a pod's, and closed to others.
 func (Linux) Sync(path string) (err error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0) //nolint:gosec // the caller names the path
 	if err != nil {
-		return err
+		return nameLacking(err, dacReadSearch)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if err := unix.Syncfs(int(file.Fd())); err != nil {

@@ -48,7 +48,7 @@ func (h *Host) CheckDev() error {
 func (h *Host) mountUnder(folder string) (mount.MountInfo, error) {
 	resolved, err := filepath.EvalSymlinks(folder)
 	if err != nil {
-		return mount.MountInfo{}, fmt.Errorf("look for the mount of %s: %w", folder, err)
+		return mount.MountInfo{}, fmt.Errorf("look for the mount of %s: %w", folder, nameLacking(err, dacReadSearch))
 	}
 	table, err := h.Mounts()
 	if err != nil {

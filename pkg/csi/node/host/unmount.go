@@ -25,7 +25,7 @@ func (h *Host) Unmount(ctx context.Context, path string) error {
 			return fmt.Errorf("unmount %s: %w", path, err)
 		}
 		if err := h.mounter.Unmount(m.MountPoint); err != nil {
-			return fmt.Errorf("unmount %s: %w", path, err)
+			return fmt.Errorf("unmount %s: %w", path, nameLacking(err, sysAdmin))
 		}
 	}
 	left, err := h.MountsAt(path)
@@ -58,7 +58,7 @@ func (h *Host) DetachOthers(ctx context.Context, path string, live DeviceNumber)
 		klog.FromContext(ctx).Info("Detaching a dead mount: the volume is now reached by another device", "path", path, "dead", dead.Source)
 		// umount must take the path as it is: to resolve it would touch the dead mount, which may hang.
 		if output, err := h.run(ctx, "umount", "--lazy", "--no-canonicalize", dead.MountPoint); err != nil {
-			return fmt.Errorf("detach the dead mount at %s: %w: %s", path, err, output)
+			return fmt.Errorf("detach the dead mount at %s: %w", path, nameLacking(fmt.Errorf("%w: %s", err, output), sysAdmin))
 		}
 	}
 }
