@@ -28,7 +28,7 @@ const size = 320 << 20
 // rig is an appliance, a controller, and this kernel as node A.
 type rig struct {
 	*world.World
-	*node.Service
+	csi.NodeServer
 
 	initiator *nvme.Initiator
 	// lost and reconnected count connections as the metrics do.
@@ -49,13 +49,17 @@ const flushTimeout = 10 * time.Second
 func newRig(t *testing.T, options world.Options) *rig {
 	t.Helper()
 	r := &rig{World: world.New(t, options), initiator: nvme.New(nvme.Config{Host: nvme.HostOf("machine-a")})}
-	config := node.Config{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushTimeout: flushTimeout}
-	var err error
-	r.Service, err = node.New(config, r.initiator, mount.NewWithoutSystemd(""), utilexec.New(), r)
+	service, err := newService(r.initiator, r)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.NodeServer = service
 	return r
+}
+
+func newService(initiator *nvme.Initiator, observer node.Observer) (*node.Service, error) {
+	config := node.Config{NodeName: "node-a", MachineIdentity: "machine-a", MaxVolumes: 128, FlushTimeout: flushTimeout}
+	return node.New(config, initiator, mount.NewWithoutSystemd(""), utilexec.New(), observer)
 }
 
 // volume is one on its way from the appliance to a pod.
@@ -67,6 +71,7 @@ type volume struct {
 	context    map[string]string // of the publish
 	options    map[string]string
 	folder     string
+	bytes      int64 // what enlarge asked for
 }
 
 func (v *volume) staging() string { return filepath.Join(v.folder, "globalmount") }
@@ -231,10 +236,15 @@ func (v *volume) holds(t *testing.T, seed byte) bool {
 	return sha256.Sum256(got) == sha256.Sum256(want)
 }
 
+func (v *volume) health(t *testing.T) (*csi.NodeGetVolumeHealthResponse, error) {
+	t.Helper()
+	return v.r.NodeGetVolumeHealth(t.Context(), &csi.NodeGetVolumeHealthRequest{VolumeId: v.id, VolumePublishPath: v.target(), StagingTargetPath: v.staging()})
+}
+
 // unwell are the reasons why the node service finds the volume unwell.
 func (v *volume) unwell(t *testing.T) []string {
 	t.Helper()
-	response, err := v.r.NodeGetVolumeHealth(t.Context(), &csi.NodeGetVolumeHealthRequest{VolumeId: v.id, VolumePublishPath: v.target(), StagingTargetPath: v.staging()})
+	response, err := v.health(t)
 	if err != nil {
 		t.Fatal(err)
 	}

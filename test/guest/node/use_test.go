@@ -70,16 +70,8 @@ func TestAVolumeGrowsUnderItsPod(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := v.total(t)
-			capacity := &csi.CapacityRange{RequiredBytes: 2 * size}
-			expanded, err := v.r.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: v.id, CapacityRange: capacity, VolumeCapability: v.capability})
-			if err != nil || !expanded.GetNodeExpansionRequired() {
-				t.Fatalf("expand at the appliance: %v, %v", expanded, err)
-			}
-			twice(t, "expand on the node", func(t *testing.T) error {
-				t.Helper()
-				_, err := v.r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging(), CapacityRange: capacity, VolumeCapability: v.capability})
-				return err
-			})
+			v.enlarge(t, 2*size)
+			twice(t, "expand on the node", v.expand)
 			if after := v.total(t); after < before+size*3/4 || !v.holds(t, 1) {
 				t.Errorf("%d bytes before, %d after, data there: %t", before, after, v.holds(t, 1))
 			}
@@ -88,10 +80,35 @@ func TestAVolumeGrowsUnderItsPod(t *testing.T) {
 	}
 }
 
+// enlarge has the appliance make the volume larger, to that many bytes.
+func (v *volume) enlarge(t *testing.T, bytes int64) {
+	t.Helper()
+	v.bytes = bytes
+	expanded, err := v.r.ControllerExpandVolume(t.Context(), &csi.ControllerExpandVolumeRequest{VolumeId: v.id, CapacityRange: &csi.CapacityRange{RequiredBytes: bytes}, VolumeCapability: v.capability})
+	if err != nil || !expanded.GetNodeExpansionRequired() {
+		t.Fatalf("expand at the appliance: %v, %v", expanded, err)
+	}
+}
+
+// expand has the node follow.
+func (v *volume) expand(t *testing.T) error {
+	t.Helper()
+	_, err := v.r.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{
+		VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging(), CapacityRange: &csi.CapacityRange{RequiredBytes: v.bytes}, VolumeCapability: v.capability,
+	})
+	return err
+}
+
+// stats are those of what is mounted for the pod.
+func (v *volume) stats(t *testing.T) (*csi.NodeGetVolumeStatsResponse, error) {
+	t.Helper()
+	return v.r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging()})
+}
+
 // total is the size that NodeGetVolumeStats gives, in bytes.
 func (v *volume) total(t *testing.T) int64 {
 	t.Helper()
-	response, err := v.r.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: v.id, VolumePath: v.target(), StagingTargetPath: v.staging()})
+	response, err := v.stats(t)
 	if err != nil {
 		t.Fatal(err)
 	}
