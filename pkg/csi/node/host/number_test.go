@@ -107,17 +107,17 @@ func TestUsersAreFoundByBothNumbers(t *testing.T) {
 			if err := errors.Join(os.Symlink("mnt:[1]", filepath.Join(process, "ns/mnt")), os.WriteFile(filepath.Join(process, "mountinfo"), entry, 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			if got := mountedBy(process, live, map[string]bool{}); (got != "") != (device == live) {
-				t.Errorf("mounted: %q", got)
+			if got, err := mountedBy(process, live, map[string]bool{}); (got != "") != (device == live) || err != nil {
+				t.Errorf("mounted: %q, %v", got, err)
 			}
-			if got := mountedBy(process, live, map[string]bool{"mnt:[1]": true}); got != "" {
-				t.Errorf("mounted in a namespace that was read already: %q", got)
+			if got, err := mountedBy(process, live, map[string]bool{"mnt:[1]": true}); got != "" || err != nil {
+				t.Errorf("mounted in a namespace that was read already: %q, %v", got, err)
 			}
 			if err := unix.Mknod(filepath.Join(process, "fd/3"), unix.S_IFBLK|0o600, int(device)); err != nil {
 				t.Skipf("making a device node needs root: %v", err)
 			}
-			if got := openedBy(process, live); (got != "") != (device == live) {
-				t.Errorf("open: %q", got)
+			if got, err := openedBy(process, live); (got != "") != (device == live) || err != nil {
+				t.Errorf("open: %q, %v", got, err)
 			}
 		})
 	}
