@@ -111,12 +111,7 @@ func onlyHas(kept []host.Capability) error {
 type plugin struct {
 	csi.UnimplementedNodeServer
 
-	identity csi.IdentityClient
-	node     csi.NodeClient
-}
-
-func (p plugin) NodeGetInfo(ctx context.Context, request *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return p.node.NodeGetInfo(ctx, request)
+	node csi.NodeClient
 }
 
 func (p plugin) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
@@ -171,5 +166,12 @@ func startPlugin(t *testing.T, kept []host.Capability) plugin {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	return plugin{node: csi.NewNodeClient(connection), identity: csi.NewIdentityClient(connection)}
+	p := plugin{node: csi.NewNodeClient(connection)}
+	// What registers a plugin asks for these.
+	_, err = csi.NewIdentityClient(connection).Probe(t.Context(), &csi.ProbeRequest{})
+	_, errInfo := p.node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	if err := errors.Join(err, errInfo); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
