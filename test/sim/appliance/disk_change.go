@@ -123,7 +123,10 @@ func (a *Appliance) removeDisks(call script.Call) (script.Result, error) {
 	}
 	var waits []func(context.Context)
 	for _, d := range disks {
-		waits = append(waits, a.exports.Withdraw(d.Slot))
+		// Another disk may be exported under the same slot.
+		if d.Export || a.unsettled[d.ID].Export {
+			waits = append(waits, a.exports.Withdraw(d.Slot))
+		}
 		a.disks = slices.DeleteFunc(a.disks, func(other *disk) bool { return other == d })
 	}
 	return script.Result{Wait: all(waits)}, a.save()

@@ -48,6 +48,18 @@ func TestExportFollowsTheDisk(t *testing.T) {
 	reachable("nqn:x2", "a", false)
 }
 
+func TestRemovingADiskLeavesTheExportOfAnotherInItsSlot(t *testing.T) {
+	b := open(t, nil)
+	b.run(t, add+" nvme-tcp-export=yes")
+	if err := b.DuplicateSlot("x"); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, `/disk remove [find where comment="`+appliance.OperatorComment+`"]`)
+	if _, err := b.exports.Connect("nqn:x", "a"); err != nil {
+		t.Errorf("got %v, want the first disk to be exported still", err)
+	}
+}
+
 func TestExportsMayFollowOnlyAtTheEndOfALine(t *testing.T) {
 	b := open(t, func(o *appliance.Options) { o.Unknowns.CoalesceExports = true })
 	b.run(t, add+" nvme-tcp-export=yes")
