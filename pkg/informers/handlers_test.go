@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	storageinformers "k8s.io/client-go/informers/storage/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -126,6 +127,19 @@ func TestNothingIsSyncedBeforeEverythingIs(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A watch that missed a deletion may not know any more what was deleted, and another driver's is nobody's business here.
+func TestADeletionThatIsNotOursWakesNobody(t *testing.T) {
+	_, cluster := notRunning(t)
+	woken := cluster.waiters.signal(t.Context(), "foreign")
+	cluster.attachmentDeleted(storageinformers.DeletedVolumeAttachment{})
+	cluster.attachmentDeleted(storageinformers.DeletedVolumeAttachment{OptionalObj: attachment("foreign", "other.example", "node-a")})
+	select {
+	case <-woken:
+		t.Error("somebody was woken")
+	default:
 	}
 }
 

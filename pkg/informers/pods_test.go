@@ -5,8 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -94,6 +96,40 @@ func health(reasons ...string) corev1.PodVolumeHealth {
 }
 
 // What the cache says of a pod is what the API server's own answer says, and that is what package restart decides on.
+// The pod-restarter judges by three caches. Each of them must be full.
+func TestPodsAreSyncedOnceEveryCacheIs(t *testing.T) {
+	withoutErrorBackoff(t)
+	for _, late := range []string{"pods", "persistentvolumeclaims", "persistentvolumes"} {
+		t.Run(late, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset()
+				var answers atomic.Bool
+				client.PrependReactor("list", late, func(clienttesting.Action) (bool, runtime.Object, error) {
+					return !answers.Load(), nil, errors.New("etcd is away")
+				})
+				pods, err := NewPods(client, driver)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() { _ = pods.Run(ctx) })
+				defer running.Wait()
+				defer cancel()
+				patient, giveUp := context.WithTimeout(t.Context(), time.Minute)
+				defer giveUp()
+				if err := pods.WaitForSync(patient); !errors.Is(err, errNotSynced) || pods.Synced() {
+					t.Errorf("got %v, want errNotSynced", err)
+				}
+				answers.Store(true)
+				if err := pods.WaitForSync(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatIsKnownOfAPod(t *testing.T) {
 	other := volume()
 	other.Name, other.Spec.CSI.Driver = "pv-other", "other.example"
@@ -128,7 +164,13 @@ func TestWhatIsKnownOfAPod(t *testing.T) {
 		"a claim that nobody knows":    {func(p *corev1.Pod) { p.Spec.Volumes[0].VolumeSource = claims("x") }, func(p *restart.Pod) { p.Reports = nil }},
 		"a claim without a volume":     {func(p *corev1.Pod) { p.Spec.Volumes[0].VolumeSource = claims("unbound") }, func(p *restart.Pod) { p.Reports = nil }},
 		"a claim of another namespace": {func(p *corev1.Pod) { p.Namespace = "x" }, func(p *restart.Pod) { p.Namespace, p.Reports = "x", nil }},
-		"no claim at all":              {func(p *corev1.Pod) { p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{} }, func(p *restart.Pod) { p.Reports = nil }},
+		"another driver's volume before it": {func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "others", VolumeSource: claims("others")})
+			others := p.Status.VolumeHealth[0]
+			others.Name = "others"
+			p.Status.VolumeHealth = []corev1.PodVolumeHealth{others, p.Status.VolumeHealth[0]}
+		}, func(*restart.Pod) {}},
+		"no claim at all": {func(p *corev1.Pod) { p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{} }, func(p *restart.Pod) { p.Reports = nil }},
 		"an ephemeral volume": {func(p *corev1.Pod) {
 			p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}
 		}, func(p *restart.Pod) { p.Reports[0].Claim = "a-data" }},

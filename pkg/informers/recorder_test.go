@@ -376,3 +376,20 @@ func TestAWriteThatGetsNoAnswerIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// What the API server refuses for good isn't written again; what may work later is.
+func TestWhichAnswersToAnEventAreFinal(t *testing.T) {
+	for code, want := range map[int32]bool{399: false, 400: true, 403: true, 409: true, 499: true, 429: false, 500: false, 503: false} {
+		reason := metav1.StatusReasonUnknown
+		if code == 429 {
+			reason = metav1.StatusReasonTooManyRequests
+		}
+		err := &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Reason: reason}}
+		if got := rejected(fmt.Errorf("create: %w", err)); got != want {
+			t.Errorf("%d: got %t, want %t", code, got, want)
+		}
+	}
+	if rejected(errors.New("connection refused")) {
+		t.Error("no answer at all counts as one")
+	}
+}
