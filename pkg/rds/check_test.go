@@ -2,13 +2,11 @@ package rds_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/tcp"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/appliance"
@@ -24,7 +22,7 @@ func checked(ctx context.Context, t *testing.T, r rig) (map[string]rds.Finding, 
 func checkedWith(ctx context.Context, t *testing.T, r rig, check rds.Check) (map[string]rds.Finding, error) {
 	t.Helper()
 	findings := map[string]rds.Finding{}
-	check.Pool, check.Directory, check.Connect = simtest.Pool, "rds-csi", r.connect
+	check.Pool, check.Directory, check.Connect = simtest.Pool, "rds-csi", simtest.Initiator(r.sim.NVMeAddr())
 	check.Report = func(finding rds.Finding) {
 		if _, known := findings[finding.Check]; !known || finding.Result == rds.ResultFailed {
 			findings[finding.Check] = finding
@@ -35,15 +33,6 @@ func checkedWith(ctx context.Context, t *testing.T, r rig, check rds.Check) (map
 		t.Fatal(err)
 	}
 	return findings, checker.Run(ctx)
-}
-
-// connect connects to the simulator's target as a node would.
-func (r rig) connect(ctx context.Context, subsystemNQN, hostNQN string) (rds.Connection, error) {
-	connection, err := tcp.Connect(ctx, r.sim.NVMeAddr(), subsystemNQN, hostNQN)
-	if _, refused := errors.AsType[*tcp.RefusedError](err); refused {
-		err = fmt.Errorf("%w: %w", rds.ErrRefused, err)
-	}
-	return connection, err
 }
 
 func (r rig) nothingLeft(t *testing.T) {

@@ -25,7 +25,7 @@ func TestThePortStaysOpenWithoutAVolume(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, host := range []string{"nqn.2014-08.org.nvmexpress:uuid:2858e678-30cd-59fc-b99c-aad029ba4476", ""} {
-				_, err := r.connect(t.Context(), "nqn.2026-11.io.srvlab.csi.rds:keeper", host)
+				_, err := simtest.Initiator(r.sim.NVMeAddr())(t.Context(), "nqn.2026-11.io.srvlab.csi.rds:keeper", host)
 				if !errors.Is(err, rds.ErrRefused) {
 					t.Errorf("host %q: got %v, want an answer, and a refusal", host, err)
 				}

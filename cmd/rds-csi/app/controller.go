@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
@@ -52,11 +50,7 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, run := range parts {
-		group.Go(func() error { return run(ctx) })
-	}
-	return group.Wait()
+	return runAll(ctx, parts)
 }
 
 // controllerParts returns the functions that make up the controller process, to be run concurrently. It starts none of
@@ -197,9 +191,7 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 // the calls that need it return errors.
 func contactAppliance(ctx context.Context, appliance *rds.Client, address string, contacted func(context.Context, []rds.Disk)) error {
 	logger := klog.FromContext(ctx)
-	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
-	// It returns after success or when ctx ends, and neither is an error of this process.
-	_ = backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+	tryUntilDone(ctx, func(ctx context.Context) (bool, error) {
 		version, err := appliance.Probe(ctx)
 		var disks []rds.Disk
 		if err == nil {

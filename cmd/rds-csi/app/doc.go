@@ -6,6 +6,7 @@
 //   - main.go            the subcommands
 //   - controller.go      the controller process; controlleroptions.go, applianceoptions.go: its flags
 //   - leader.go          leader election; audit.go: what only the leading controller runs; stoppable.go: a task with a Stop
+//   - parts.go           running the parts of a process, and trying again; keeper.go: the export that keeps the port open
 //   - kube.go            the flags of every process that talks to the API server, and its clients
 //   - podrestarter.go    the pod-restarter process and its flags
 //   - valve.go           the valve against mass deletion, with its log lines and metric

@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -34,8 +32,7 @@ func (k *keeper) lookAgain() {
 // volumes work without it.
 func (k *keeper) Run(ctx context.Context) error {
 	for k.pool != "" && ctx.Err() == nil {
-		backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
-		_ = backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		tryUntilDone(ctx, func(ctx context.Context) (bool, error) {
 			err := k.appliance.KeepPortOpen(ctx, k.pool, k.directory)
 			if err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "The NVMe/TCP port may close with the last export; trying again (see --keeper-pool)", "pool", k.pool)

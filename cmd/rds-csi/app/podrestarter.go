@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
@@ -61,11 +60,7 @@ func runPodRestarter(ctx context.Context, options *podRestarterOptions) error {
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, run := range parts {
-		group.Go(func() error { return run(ctx) })
-	}
-	return group.Wait()
+	return runAll(ctx, parts)
 }
 
 // podRestarterParts returns the functions that make up the process, to be run concurrently. It starts none of them.

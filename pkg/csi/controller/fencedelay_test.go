@@ -44,7 +44,7 @@ func TestFenceDelay(t *testing.T) {
 		waited(t.Context(), time.Second)
 		waited(t.Context(), 300*time.Millisecond)
 		f.begin(id)
-		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(time.Minute)
 		waited(t.Context(), 0)
 		off := newFenceDelay(0)
 		off.begin(id)

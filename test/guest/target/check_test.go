@@ -1,8 +1,6 @@
 package target
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,15 +12,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/sim/export"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
-
-// connect connects to the kernel's target without the kernel's initiator.
-func connect(ctx context.Context, subsystemNQN, hostNQN string) (rds.Connection, error) {
-	connection, err := tcp.Connect(ctx, world.Target, subsystemNQN, hostNQN)
-	if _, refused := errors.AsType[*tcp.RefusedError](err); refused {
-		err = fmt.Errorf("%w: %w", rds.ErrRefused, err)
-	}
-	return connection, err
-}
 
 // What the check of an appliance says of the kernel's target is what the kernel does.
 func TestTheCheckOfAnAppliance(t *testing.T) {
@@ -39,7 +28,7 @@ func TestTheCheckOfAnAppliance(t *testing.T) {
 			world.Guest(t)
 			simulator, config := simtest.Start(t, func(o *sim.Options) { o.Exports.Kernel = world.Export(t); test.change(o) })
 			var failed []string
-			check := rds.Check{Pool: simtest.Pool, Directory: "rds-csi", Connect: connect, Report: func(finding rds.Finding) {
+			check := rds.Check{Pool: simtest.Pool, Directory: "rds-csi", Connect: simtest.Initiator(world.Target), Report: func(finding rds.Finding) {
 				t.Logf("%s: %s: %s", finding.Check, finding.Result, finding.Detail)
 				if finding.Result == rds.ResultFailed {
 					failed = append(failed, finding.Check)
