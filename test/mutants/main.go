@@ -106,6 +106,7 @@ func try(ctx context.Context, gremlins []string, folder, since string, found map
 	}
 	command := exec.CommandContext(ctx, gremlins[0], append(arguments, folder)...) //nolint:gosec // the Makefile's
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	command.Env = append(os.Environ(), "GOFLAGS=-short "+os.Getenv("GOFLAGS")) // every change runs the whole package's tests
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("run gremlins: %w", err)
 	}
