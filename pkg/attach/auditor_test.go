@@ -226,8 +226,12 @@ func TestARemovalNeedsEverythingThatSpeaksForIt(t *testing.T) {
 	}{
 		"a disk":                           {waits: time.Hour, removed: []string{first, "raid10/d/csi-2"}},
 		"a disk, before the grace is over": {waits: time.Hour - 1, counted: 2},
-		"a disk, not switched on":          {prepare: func(_ *nobodysDisks, a *Auditor) { a.config.Remove = false }, waits: time.Hour, counted: 2},
-		"a disk, paused":                   {prepare: func(n *nobodysDisks, _ *Auditor) { n.paused = true }, waits: time.Hour, counted: 2},
+		"a disk, beside one that was seen later": {prepare: func(n *nobodysDisks, _ *Auditor) {
+			both := n.disks
+			n.disks, n.onList = both[1:], func() { n.disks = both }
+		}, waits: time.Hour, removed: []string{"raid10/d/csi-2"}, counted: 1},
+		"a disk, not switched on": {prepare: func(_ *nobodysDisks, a *Auditor) { a.config.Remove = false }, waits: time.Hour, counted: 2},
+		"a disk, paused":          {prepare: func(n *nobodysDisks, _ *Auditor) { n.paused = true }, waits: time.Hour, counted: 2},
 		"a disk with a holder": {prepare: func(n *nobodysDisks, _ *Auditor) {
 			n.disks[0].Holders = []NodeID{holder}
 			n.attachment = Answer[Attachment]{Found: true}

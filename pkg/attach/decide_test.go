@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -204,6 +205,17 @@ func TestParseNodeID(t *testing.T) {
 	for _, bad := range []string{"", "a", "a/", "/m", "a/b/c", "a b/c", "a/b,c", `a/"`, "a/" + string(make([]byte, 300))} {
 		if got, err := ParseNodeID(bad); err == nil {
 			t.Errorf("ParseNodeID(%q) = %+v, want an error", bad, got)
+		}
+	}
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+	for r := rune(1); r < 256; r++ {
+		if _, err := ParseNodeID("a/" + string(r)); (err == nil) != strings.ContainsRune(allowed, r) {
+			t.Errorf("ParseNodeID with %q: %v", r, err)
+		}
+	}
+	for over := range 2 {
+		if _, err := ParseNodeID("a/" + strings.Repeat("m", MaxNodeIDLength-len("a/")+over)); (err == nil) != (over == 0) {
+			t.Errorf("ParseNodeID, %d characters too long: %v", over, err)
 		}
 	}
 }

@@ -230,6 +230,24 @@ func TestStoppedUsing(t *testing.T) {
 	}
 }
 
+// Whatever an answer has beside it, an error or "not found" proves nothing.
+func TestOnlyAnswersProveThatAMachineStoppedUsing(t *testing.T) {
+	since, refused := time.Unix(1000, 0), errors.New("refused")
+	for _, answers := range []struct {
+		nodeErr, attachmentErr     error
+		nodeFound, attachmentFound bool
+	}{
+		{nil, nil, true, true}, {refused, nil, true, true}, {nil, refused, true, true}, {nil, nil, false, true}, {nil, nil, true, false},
+	} {
+		node := Answer[Node]{Value: Node{Name: "node-a", Machine: "machine-a", Since: since}, Found: answers.nodeFound, Err: answers.nodeErr}
+		attachment := Answer[Attachment]{Value: Attachment{Since: since.Add(time.Second)}, Found: answers.attachmentFound, Err: answers.attachmentErr}
+		want := answers.nodeErr == nil && answers.attachmentErr == nil && answers.nodeFound && answers.attachmentFound
+		if got := stoppedUsing(nodeIDA(), handle1, node, attachment); got != want {
+			t.Errorf("%+v: got %t, want %t", answers, got, want)
+		}
+	}
+}
+
 // What was granted counts for a restoration only if the API server vouches for it now.
 func TestGrantsAreLive(t *testing.T) {
 	grant := Grant{Node: nodeIDA(), SubsystemNQN: "nqn", Generation: 9, Access: "mount", Mode: "single-node-writer"}
@@ -318,6 +336,22 @@ func TestOneUnknownGrantLeavesAllUnknown(t *testing.T) {
 				if grants, err := NewNodes(testDriver, cluster, never).Grants(t.Context(), handle1); !errors.Is(err, ErrUnknown) || len(grants) > 0 {
 					t.Errorf("cached %t, %s of %s is unknown: got %+v, %v, want ErrUnknown alone", cached, what, unknown.Name, grants, err)
 				}
+			}
+		}
+	}
+}
+
+// A grant that doesn't count leaves the others, whichever comes first.
+func TestAGrantThatIsNotValidLeavesTheOther(t *testing.T) {
+	for _, invalid := range []NodeID{nodeIDA(), nodeB()} {
+		cluster := grantedTo(nodeIDA(), nodeB())
+		name := AttachmentName(handle1, testDriver, invalid.Name)
+		attachment := cluster.liveVA[name]
+		attachment.Attached = false
+		cluster.liveVA[name] = attachment
+		for range 10 { // the cache has no order
+			if grants, err := NewNodes(testDriver, cluster, never).Grants(t.Context(), handle1); err != nil || len(grants) != 1 || grants[0].Node == invalid {
+				t.Fatalf("%s isn't attached: got %+v, %v, want the other's alone", invalid, grants, err)
 			}
 		}
 	}

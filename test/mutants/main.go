@@ -119,14 +119,15 @@ func try(ctx context.Context, gremlins []string, folder, since string, found map
 		return fmt.Errorf("read what gremlins found: %w", err)
 	}
 	for _, file := range got.Files {
-		source, err := os.ReadFile(file.Name)
+		name := filepath.Join(folder, file.Name) // gremlins names files within the folder
+		source, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}
 		lines := strings.Split(string(source), "\n")
 		for _, mutation := range file.Mutations {
 			if mutation.Status == "LIVED" {
-				found[survivor{file.Name, mutation.Type, strings.TrimSpace(lines[mutation.Line-1])}] = mutation.Line
+				found[survivor{name, mutation.Type, strings.TrimSpace(lines[mutation.Line-1])}] = mutation.Line
 			}
 		}
 	}
