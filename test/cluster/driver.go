@@ -122,7 +122,7 @@ func (c *Cluster) StartPodRestarter(ctx context.Context, name, account string, f
 	if err != nil {
 		return "", err
 	}
-	return "http://" + address[0], restarter.await(ctx, answers(http.DefaultClient, "http://"+address[0]+"/healthz"))
+	return "http://" + address[0], restarter.await(ctx, answers(http.DefaultClient, "http://"+address[0]+"/readyz"))
 }
 
 // KillController ends a controller or a pod-restarter that was started under this name with SIGKILL.
@@ -142,5 +142,5 @@ func (c *Cluster) startController(ctx context.Context, name, socket, address str
 	if err := driver.await(ctx, exists(socket)); err != nil {
 		return err
 	}
-	return driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/healthz"))
+	return driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/readyz"))
 }

@@ -56,7 +56,7 @@ func (c *Cluster) startNode(ctx context.Context, node Node, address string) (*pr
 	if err := driver.await(ctx, exists(socket)); err != nil {
 		return nil, err
 	}
-	if err := driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/healthz")); err != nil {
+	if err := driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/readyz")); err != nil {
 		return nil, err
 	}
 	if _, err := c.folder.start(ctx, command{name: node.process("registrar"), path: c.harness("registrar"), args: []string{

@@ -115,7 +115,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
 		},
 		func(ctx context.Context) error {
-			return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthyWhen(ready, server.Healthy))
+			return serveHTTP(ctx, options.httpAddress, observed.Registry(), health{alive: server.Healthy, ready: filled(ready)})
 		}), nil
 }
 
@@ -211,12 +211,12 @@ func contactAppliance(ctx context.Context, appliance *rds.Client, address string
 	return nil
 }
 
-// healthyWhen returns the check that /healthz makes: the process is ready, and reachable.
-func healthyWhen(ready func() bool, reachable func() error) func() error {
+// filled returns a check that fails while the caches aren't filled.
+func filled(ready func() bool) func() error {
 	return func() error {
 		if !ready() {
-			return errors.New("the caches of nodes and attachments are not filled yet")
+			return errors.New("the caches are not filled yet: can the API server be reached?")
 		}
-		return reachable()
+		return nil
 	}
 }

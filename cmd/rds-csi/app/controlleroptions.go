@@ -42,7 +42,7 @@ type ControllerOptions struct {
 // AddFlags registers the flags with their defaults.
 func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "socket to serve CSI on, unix:// and an absolute path")
-	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics and /healthz on; empty serves neither")
+	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics, /healthz and /readyz on; empty serves none")
 	flags.StringVar(&o.clusterID, "cluster-id", "", "ID that stands in every volume's record and path; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
 	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false relies on the appliance's records alone, and accepts any well-formed node ID")

@@ -16,5 +16,5 @@
 //   - appliancemend.go   the subcommand "appliance mend"
 //   - appliancemetrics.go    the metrics of the appliance
 //   - execute.go         signals, logging and exit codes of every process
-//   - http.go            /metrics and /healthz; version.go: the version
+//   - http.go            /metrics, /healthz and /readyz; version.go: the version
 package app

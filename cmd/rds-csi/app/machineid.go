@@ -10,13 +10,13 @@ import (
 )
 
 // machineFiles returns the files that kubelet reads for status.nodeInfo.systemUUID, in its order. The last one is also
-// what it reports as machineID.
+// what it reports as machineID: the host's, which a container with the host's processes sees through the first one.
 func machineFiles() []string {
 	return []string{
 		"/sys/class/dmi/id/product_uuid",
 		"/proc/device-tree/system-id",
 		"/proc/device-tree/vm,uuid",
-		"/etc/machine-id",
+		"/proc/1/root/etc/machine-id",
 	}
 }
 
@@ -47,7 +47,7 @@ func machineIdentity(files []string) (string, error) {
 			return identity, nil
 		}
 	}
-	return "", fmt.Errorf("%w: mount the host's %s into the container or set --machine-id: %w", errNoMachineIdentity, files[len(files)-1], errors.Join(failures...))
+	return "", fmt.Errorf("%w: give the container the host's processes (hostPID), or set --machine-id to the host's /etc/machine-id: %w", errNoMachineIdentity, errors.Join(failures...))
 }
 
 // normalized returns the identity in lower case, without white space and the NUL bytes that end a device tree property.

@@ -30,7 +30,7 @@ type NodeOptions struct {
 	MachineID string
 	// KubeletDir is kubelet's folder, which is checked at start. If it is empty, it isn't checked.
 	KubeletDir string
-	// HTTPAddress is where to serve /metrics and /healthz, host:port. If it is empty, they aren't served.
+	// HTTPAddress is where to serve /metrics, /healthz and /readyz, host:port. If it is empty, they aren't served.
 	HTTPAddress string
 	// MaxVolumes is the maximum number of volumes that are published to the node at once; 1 or more.
 	MaxVolumes int64
@@ -48,7 +48,7 @@ func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID, or in machineID if that is a placeholder; default: read from the files that kubelet reads")
 	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "maximum number of volumes on this node at once; each is an NVMe controller with a TCP connection per CPU")
 	flags.StringVar(&o.KubeletDir, "kubelet-dir", "/var/lib/kubelet", "kubelet's folder (--root-dir), which is checked at start: mounts in it must be shared with the host; empty: not checked")
-	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics and /healthz; empty: off")
+	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics, /healthz and /readyz; empty: off")
 }
 
 // Validate returns an error that names every invalid flag and says what was expected.
@@ -112,7 +112,7 @@ func RunNode(ctx context.Context, options NodeOptions, connector node.Connector)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
-		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), server.Healthy)
+		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), health{alive: server.Healthy})
 	})
 	return group.Wait()
 }

@@ -29,7 +29,7 @@ type podRestarterOptions struct {
 
 // AddFlags registers the flags with their defaults.
 func (o *podRestarterOptions) AddFlags(flags *flag.FlagSet) {
-	flags.StringVar(&o.httpAddress, "http-address", "", "where to serve /metrics and /healthz, host:port; default: nowhere")
+	flags.StringVar(&o.httpAddress, "http-address", "", "where to serve /metrics, /healthz and /readyz, host:port; default: nowhere")
 	o.kube.addFlags(flags)
 	flags.BoolVar(&o.restart.Enabled, "restart-pods-on-lost-volumes", false, "delete pods whose volume's device is lost, so that their controllers replace them; false only logs and counts them")
 	flags.Float64Var(&o.restart.Share, "max-restart-share", 0.25, "how much of one controller's pods may be restarted at a time; more than 0, at most 1. One pod always may")
@@ -82,13 +82,7 @@ func podRestarterParts(options *podRestarterOptions, client kubernetes.Interface
 	if err != nil {
 		return nil, err
 	}
-	healthy := func() error {
-		if !pods.Synced() {
-			return errors.New("the caches of pods and volumes are not filled yet")
-		}
-		return nil
-	}
 	return []func(context.Context) error{pods.Run, recorder.Run, lead, func(ctx context.Context) error {
-		return serveHTTP(ctx, options.httpAddress, observed.Registry(), healthy)
+		return serveHTTP(ctx, options.httpAddress, observed.Registry(), health{ready: filled(pods.Synced)})
 	}}, nil
 }
