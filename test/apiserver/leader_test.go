@@ -56,7 +56,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 	makeAttachment(t, "csi-failover", "pv-failover", "node-failover", "machine")
 	controllers := map[string]string{}
 	for _, name := range []string{"controller-1", "controller-2"} {
-		controllers[name] = must[string](t)(api.StartController(t.Context(), name,
+		controllers[name] = must[string](t)(api.StartDriver(t.Context(), controller, name,
 			"--leader-election-lease-duration=5s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"))
 	}
 	leader, other := "", ""
@@ -75,7 +75,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 		t.Fatalf("the attachment of a living node was deleted: %v", err)
 	}
 
-	if err := api.KillController(leader); err != nil {
+	if err := api.KillDriver(leader); err != nil {
 		t.Fatal(err)
 	}
 	last := lease(t)
@@ -104,7 +104,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 		selector := fields.Set{"involvedObject.kind": "PersistentVolume", "involvedObject.name": "pv-failover", "reason": string(attach.StaleAttachmentCleared)}
 		return len(must[*corev1.EventList](t)(admin().CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: selector.String()})).Items) == 1
 	})
-	if err := api.KillController(other); err != nil {
+	if err := api.KillDriver(other); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -55,13 +55,13 @@ func run(m *testing.M) (code int, err error) {
 		err = errors.Join(err, os.RemoveAll(folder))
 	}()
 	api, err = cluster.StartAPIServer(context.Background(), cluster.Options{
-		Folder: folder, Harness: harness, Programs: programs, Manifests: "../../manifests/cluster",
+		Folder: folder, Harness: harness, Programs: programs, Manifests: "../../manifests",
 		Progress: func(format string, values ...any) { fmt.Printf(format+"\n", values...) },
 	})
 	if err != nil {
 		return 1, err
 	}
-	if err := api.AddAccount(context.Background(), "../../manifests/pod-restarter", restarter); err != nil {
+	if err := api.Install(context.Background(), "../../manifests/pod-restarter"); err != nil {
 		return 1, errors.Join(err, cluster.Stop(folder))
 	}
 	code = m.Run()

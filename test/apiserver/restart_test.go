@@ -126,7 +126,7 @@ func TestThePodRestarterDeletesExactlyWhatItShould(t *testing.T) {
 	}
 
 	quick := []string{"--leader-election-lease-duration=5s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"}
-	idle := must[string](t)(api.StartPodRestarter(t.Context(), "restarter-idle", restarter, quick...))
+	idle := must[string](t)(api.StartDriver(t.Context(), restarter, "restarter-idle", append(quick, "--restart-pods-on-lost-volumes=false")...))
 	for _, reason := range volumehealth.Lost() {
 		eventually(t, "without the flag, it is counted what would be deleted for "+reason, func() bool {
 			return metric(t, idle, fmt.Sprintf("rds_csi_pods_restarts_withheld_total{reason=%q}", reason)) == 1
@@ -135,11 +135,11 @@ func TestThePodRestarterDeletesExactlyWhatItShould(t *testing.T) {
 	if names := p.terminating(t); len(names) != 0 || metric(t, idle, "rds_csi_pod_restarter_leader") != 1 {
 		t.Fatalf("without the flag, %v are being deleted", names)
 	}
-	if err := api.KillController("restarter-idle"); err != nil {
+	if err := api.KillDriver("restarter-idle"); err != nil {
 		t.Fatal(err)
 	}
 
-	process := must[string](t)(api.StartPodRestarter(t.Context(), "restarter", restarter, append(quick, "--restart-pods-on-lost-volumes")...))
+	process := must[string](t)(api.StartDriver(t.Context(), restarter, "restarter", quick...))
 	left := map[string]bool{"set-a": true, "set-b": true, "set-c": true}
 	eventually(t, "the pod with the ephemeral volume is deleted", func() bool { return len(p.events(t, "single", restart.RestartedForLostVolume)) == 1 })
 	for round := range 3 {
@@ -176,7 +176,7 @@ func TestThePodRestarterDeletesExactlyWhatItShould(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want no deletion", name, deletion, err)
 		}
 	}
-	if err := api.KillController("restarter"); err != nil {
+	if err := api.KillDriver("restarter"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"k8s.io/client-go/kubernetes"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/test/manifests"
 )
 
 // Options say where a run finds its programs and where it lives. All fields are needed.
@@ -20,7 +22,7 @@ type Options struct {
 	Harness string
 	// Programs is the folder of this repository's own programs: rds-sim, rds-csi and demonode.
 	Programs string
-	// Manifests is the kustomization that is applied before the driver starts.
+	// Manifests is the driver's kustomization, which says what runs.
 	Manifests string
 	// Nodes are the names of the nodes to run.
 	Nodes []string
@@ -45,27 +47,29 @@ type Cluster struct {
 	addresses  addresses
 	identities *identities
 	client     kubernetes.Interface
+	rendered   []*manifests.Rendered
+	// controllers are the URLs of the controllers' HTTP interfaces.
+	controllers []string
 }
 
 // addresses are host:port pairs on the loopback interface.
 type addresses struct {
 	etcd, etcdPeer, api, controllerManager, scheduler string
-	applianceSSH, applianceHTTP, controller           string
-	nodes                                             []string
+	applianceSSH, applianceHTTP                       string
 }
 
 // step is one part of bringing a cluster up.
 type step func(*Cluster, context.Context) error
 
-// Start brings a cluster up: the control plane, the objects of the manifests, the appliance simulator, the driver's
-// controller with its sidecars, and the nodes. It returns once every node has registered the driver. Every wait in it
+// Start brings a cluster up: the control plane, the appliance simulator, the objects of the manifests, the driver's
+// controllers with their sidecars, and the nodes. It returns once every node has registered the driver. Every wait in it
 // is bounded. If something fails or ctx ends it stops what it started; the folder with its logs stays. The processes
 // live on when ctx ends after the return, and when this process does: [Stop] ends them.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
 	return bringUp(ctx, options, programs{
-		harness: []string{"etcd", "controlplane", "kubectl", "csi-provisioner", "csi-attacher", "kubelet", "registrar"},
+		harness: []string{"etcd", "controlplane", "kubectl", "csi-provisioner", "csi-attacher", "csi-resizer", "kubelet", "registrar"},
 		own:     []string{"rds-sim", "rds-csi", "demonode"},
-	}, (*Cluster).startControlPlane, (*Cluster).apply, (*Cluster).startAppliance, (*Cluster).startDriver, (*Cluster).startNodes)
+	}, (*Cluster).startControlPlane, (*Cluster).startAppliance, (*Cluster).install, (*Cluster).startDriver, (*Cluster).startNodes)
 }
 
 // StartAPIServer brings up what the driver's controllers talk to, and nothing else: etcd, the API server, the objects of
@@ -74,7 +78,7 @@ func StartAPIServer(ctx context.Context, options Options) (*Cluster, error) {
 	return bringUp(ctx, options, programs{
 		harness: []string{"etcd", "controlplane", "kubectl"},
 		own:     []string{"rds-sim", "rds-csi"},
-	}, (*Cluster).writeKeys, (*Cluster).startEtcd, (*Cluster).startAPIServer, (*Cluster).apply, (*Cluster).startAppliance)
+	}, (*Cluster).writeKeys, (*Cluster).startEtcd, (*Cluster).startAPIServer, (*Cluster).startAppliance, (*Cluster).install)
 }
 
 func bringUp(ctx context.Context, options Options, needed programs, steps ...step) (*Cluster, error) {
@@ -145,13 +149,9 @@ func (o *Options) complete(programs programs) error {
 
 func (c *Cluster) choosePorts(ctx context.Context) error {
 	a := &c.addresses
-	a.nodes = make([]string, len(c.nodes))
 	wanted := []*string{
 		&a.etcd, &a.etcdPeer, &a.api, &a.controllerManager, &a.scheduler,
-		&a.applianceSSH, &a.applianceHTTP, &a.controller,
-	}
-	for i := range a.nodes {
-		wanted = append(wanted, &a.nodes[i])
+		&a.applianceSSH, &a.applianceHTTP,
 	}
 	free, err := freeAddresses(ctx, len(wanted))
 	if err != nil {
@@ -172,14 +172,14 @@ func (c *Cluster) Kubeconfig() string { return c.folder.path("pki", adminUser+".
 // ControllerKubeconfig is the kubeconfig file of the driver's controller and its sidecars.
 func (c *Cluster) ControllerKubeconfig() string { return c.AccountKubeconfig(controllerAccount) }
 
-// AccountKubeconfig is the kubeconfig file of a ServiceAccount that AddAccount added.
+// AccountKubeconfig is the kubeconfig file of a ServiceAccount of the manifests that were installed.
 func (c *Cluster) AccountKubeconfig(account string) string { return c.identities.file(account) }
 
 // Appliance is the URL of the simulator's HTTP interface.
 func (c *Cluster) Appliance() string { return "http://" + c.addresses.applianceHTTP }
 
-// Controller is the URL of the driver controller's HTTP interface, where /metrics is.
-func (c *Cluster) Controller() string { return "http://" + c.addresses.controller }
+// Controllers are the URLs of the controllers' HTTP interfaces, where /metrics is.
+func (c *Cluster) Controllers() []string { return c.controllers }
 
 // Folder is the run folder, as the kernel names it.
 func (c *Cluster) Folder() string { return string(c.folder) }

@@ -5,10 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -18,30 +16,15 @@ const (
 	driverNamespace = "rds-csi"
 	// controllerAccount is the ServiceAccount of the controller's pod, that is of the driver and its sidecars.
 	controllerAccount = "rds-csi-controller"
-	controllerProcess = "rds-csi-controller"
-	applianceUser     = "csi"
-	pool              = "raid10=100GiB"
-	applyWithin       = readyWithin
+	// The names of the driver's Deployment and DaemonSet, and of its container in the pods of both.
+	controllerWorkload = "rds-csi-controller"
+	nodeWorkload       = "rds-csi-node"
+	driverContainer    = "rds-csi"
+	registrarContainer = "node-driver-registrar"
+	applianceUser      = "csi"
+	pool               = "raid10=100GiB"
+	applyWithin        = readyWithin
 )
-
-// apply gives the manifests to the API server, and makes the controller's kubeconfig.
-func (c *Cluster) apply(ctx context.Context) error {
-	return c.AddAccount(ctx, c.options.Manifests, controllerAccount)
-}
-
-// AddAccount gives a kustomization to the API server with the kubectl of the harness, and makes a kubeconfig with a token
-// of one of its ServiceAccounts.
-func (c *Cluster) AddAccount(ctx context.Context, manifests, account string) error {
-	ctx, cancel := context.WithTimeout(ctx, applyWithin)
-	defer cancel()
-	output, err := exec.CommandContext(ctx, c.harness("kubectl"), //nolint:gosec // the harness exists to run the programs it was given
-		"--kubeconfig", c.Kubeconfig(), "--cache-dir", c.folder.path("kubectl-cache"), "apply", "-k", manifests).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("apply %s: %w: %s", manifests, errors.Join(err, context.Cause(ctx)), output)
-	}
-	c.progress("%d objects of %s applied", strings.Count(string(output), "\n"), manifests)
-	return c.identities.account(ctx, c.client, driverNamespace, account)
-}
 
 // startAppliance runs the simulator and gives the driver's key to it.
 func (c *Cluster) startAppliance(ctx context.Context) error {
@@ -79,68 +62,66 @@ func (c *Cluster) startAppliance(ctx context.Context) error {
 	return nil
 }
 
-// startDriver runs what the controller's pod runs in a cluster: the driver and the two sidecars on its socket, all as
-// the pod's ServiceAccount.
+// startDriver runs what the controllers' pods run in a cluster: each the driver and the sidecars on its socket, all as the
+// pods' ServiceAccount.
 func (c *Cluster) startDriver(ctx context.Context) error {
-	kubeconfig, socket := c.identities.file(controllerAccount), c.folder.controllerSocket()
-	if err := c.startController(ctx, controllerProcess, socket, c.addresses.controller); err != nil {
+	_, pod, err := c.pod(controllerWorkload)
+	if err != nil {
 		return err
 	}
-	sidecar := []string{"--csi-address", socket, "--kubeconfig", kubeconfig, "--timeout", "30s", "--kube-api-qps", "100", "--kube-api-burst", "200", "--v=4"}
-	for name, args := range map[string][]string{
-		"csi-provisioner": {"--extra-create-metadata", "--default-fstype", "ext4"},
-		"csi-attacher":    {"--worker-threads", "20"},
-	} {
-		if _, err := c.folder.start(ctx, command{name: name, path: c.harness(name), args: append(args, sidecar...)}); err != nil {
+	for replica := range pod.Replicas {
+		if err := c.startReplica(ctx, fmt.Sprintf("%s-%d", controllerWorkload, replica+1)); err != nil {
 			return err
 		}
 	}
-	c.progress("driver controller and its sidecars run")
+	c.progress("%d controllers and their sidecars run", pod.Replicas)
 	return nil
 }
 
-// StartController runs one more controller of the driver, as the pod's ServiceAccount, with these flags on top. It
-// returns the URL of its HTTP interface, where /metrics is, when its caches are filled. Names are unique in a run.
-func (c *Cluster) StartController(ctx context.Context, name string, flags ...string) (string, error) {
-	address, err := freeAddresses(ctx, 1)
-	if err != nil {
-		return "", err
-	}
-	return "http://" + address[0], c.startController(ctx, name, c.folder.path("controller", name+".sock"), address[0], flags...)
-}
-
-// StartPodRestarter runs a pod-restarter as this ServiceAccount, with these flags on top. Otherwise it is as
-// StartController is.
-func (c *Cluster) StartPodRestarter(ctx context.Context, name, account string, flags ...string) (string, error) {
-	address, err := freeAddresses(ctx, 1)
-	if err != nil {
-		return "", err
-	}
-	restarter, err := c.folder.start(ctx, command{name: name, path: c.program("rds-csi"), args: append([]string{
-		"pod-restarter", "--kubeconfig", c.AccountKubeconfig(account), "--http-address", address[0], "--v=4",
-	}, flags...)})
-	if err != nil {
-		return "", err
-	}
-	return "http://" + address[0], restarter.await(ctx, answers(http.DefaultClient, "http://"+address[0]+"/readyz"))
-}
-
-// KillController ends a controller or a pod-restarter that was started under this name with SIGKILL.
-func (c *Cluster) KillController(name string) error { return c.kill(name) }
-
-func (c *Cluster) startController(ctx context.Context, name, socket, address string, flags ...string) error {
-	driver, err := c.folder.start(ctx, command{name: name, path: c.program("rds-csi"), args: append([]string{
-		"controller", "--endpoint", "unix://" + socket, "--kubeconfig", c.ControllerKubeconfig(),
-		"--rds-address", c.addresses.applianceSSH, "--rds-user", applianceUser,
-		"--rds-private-key", c.folder.path("pki", "rds.key"), "--rds-known-hosts", c.folder.path("appliance", "known_hosts"),
-		// The simulator's initiators don't speak NVMe; the address only travels to the nodes.
-		"--nvme-address", "127.0.0.1", "--nvme-port", "4420", "--http-address", address, "--v=4",
-	}, flags...)})
+// startReplica runs one pod. It returns when each of its containers is ready and alive.
+func (c *Cluster) startReplica(ctx context.Context, name string) error {
+	p, err := c.newPod(ctx, controllerWorkload, name, "", "")
 	if err != nil {
 		return err
 	}
-	if err := driver.await(ctx, exists(socket)); err != nil {
-		return err
+	for _, container := range p.pod.Spec.Containers {
+		program, process := c.harness(container.Name), container.Name+strings.TrimPrefix(name, controllerWorkload)
+		if container.Name == driverContainer {
+			program, process = c.program("rds-csi"), name
+			url, err := p.url(container.Name)
+			if err != nil {
+				return err
+			}
+			c.controllers = append(c.controllers, url)
+		}
+		started, err := p.start(ctx, container.Name, process, program, p.asAccount()...)
+		if err != nil {
+			return err
+		}
+		if err := p.await(ctx, container.Name, started); err != nil {
+			return err
+		}
 	}
-	return driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/readyz"))
+	return nil
 }
+
+// StartDriver runs the driver's container of a Deployment once more, without sidecars, with these flags on top. It returns
+// the URL of its HTTP interface, where /metrics is, when it is ready. Names are unique in a run.
+func (c *Cluster) StartDriver(ctx context.Context, workload, name string, flags ...string) (string, error) {
+	p, err := c.newPod(ctx, workload, name, "", "")
+	if err != nil {
+		return "", err
+	}
+	url, err := p.url(driverContainer)
+	if err != nil {
+		return "", err
+	}
+	started, err := p.start(ctx, driverContainer, name, c.program("rds-csi"), append(p.asAccount(), flags...)...)
+	if err != nil {
+		return "", err
+	}
+	return url, p.await(ctx, driverContainer, started)
+}
+
+// KillDriver ends a driver's process that was started under this name with SIGKILL.
+func (c *Cluster) KillDriver(name string) error { return c.kill(name) }

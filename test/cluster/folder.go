@@ -55,7 +55,7 @@ func (f runFolder) prepare() error {
 			return err
 		}
 	}
-	for _, name := range []string{"logs", "pki", "etcd", "appliance", "controller", "nodes"} {
+	for _, name := range []string{"logs", "pki", "etcd", "appliance", "manifests", "nodes"} {
 		if err := os.MkdirAll(f.path(name), 0o700); err != nil {
 			return fmt.Errorf("make the run folder: %w", err)
 		}
@@ -93,9 +93,3 @@ func (f runFolder) log(process string) string { return f.path("logs", process+".
 func (f runFolder) ledger() ledger { return ledger(f.path("processes.jsonl")) }
 
 func (f runFolder) kubeletRoot(node string) string { return f.path("nodes", node) }
-
-func (f runFolder) nodeSocket(node string) string {
-	return filepath.Join(f.kubeletRoot(node), "plugins", DriverName, "csi.sock")
-}
-
-func (f runFolder) controllerSocket() string { return f.path("controller", "csi.sock") }

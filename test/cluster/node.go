@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,7 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 	kubelets := make([]*process, len(c.nodes))
 	for i, node := range c.nodes {
 		var err error
-		if kubelets[i], err = c.startNode(ctx, node, c.addresses.nodes[i]); err != nil {
+		if kubelets[i], err = c.startNode(ctx, node); err != nil {
 			return err
 		}
 	}
@@ -34,34 +33,28 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 }
 
 // startNode returns the kubelet's process: the last one that the node needs, and the one that says when it's ready.
-func (c *Cluster) startNode(ctx context.Context, node Node, address string) (*process, error) {
-	root, socket := c.folder.kubeletRoot(node.Name), c.folder.nodeSocket(node.Name)
-	registry := filepath.Join(root, "plugins_registry")
-	for _, folder := range []string{filepath.Dir(socket), registry} {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return nil, fmt.Errorf("make the folders of node %s: %w", node.Name, err)
-		}
+func (c *Cluster) startNode(ctx context.Context, node Node) (*process, error) {
+	root := c.folder.kubeletRoot(node.Name)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("make the kubelet folder of node %s: %w", node.Name, err)
 	}
 	// On a machine without systemd, no mount is shared, and the driver would refuse to mount there.
 	if err := mounts.Share(root); err != nil {
 		return nil, fmt.Errorf("make the kubelet folder of node %s: %w", node.Name, err)
 	}
-	driver, err := c.folder.start(ctx, command{name: node.process("node"), path: c.program("demonode"), args: []string{
-		"--endpoint", "unix://" + socket, "--node-name", node.Name, "--machine-id", node.Machine,
-		"--http-address", address, "--simulator", c.Appliance(), "--kubelet-dir", root,
-	}})
+	p, err := c.newPod(ctx, nodeWorkload, node.process(nodeWorkload), node.Name, root)
 	if err != nil {
 		return nil, err
 	}
-	if err := driver.await(ctx, exists(socket)); err != nil {
+	driver, err := p.start(ctx, driverContainer, node.process("node"), c.program("demonode"), "--machine-id", node.Machine, "--simulator", c.Appliance())
+	if err != nil {
 		return nil, err
 	}
-	if err := driver.await(ctx, answers(http.DefaultClient, "http://"+address+"/readyz")); err != nil {
+	if err := p.await(ctx, driverContainer, driver); err != nil {
 		return nil, err
 	}
-	if _, err := c.folder.start(ctx, command{name: node.process("registrar"), path: c.harness("registrar"), args: []string{
-		"--driver", DriverName, "--socket", socket, "--registration-socket", filepath.Join(registry, DriverName+"-reg.sock"),
-	}}); err != nil {
+	if _, err := p.start(ctx, registrarContainer, node.process("registrar"), c.harness("registrar"),
+		"--plugin-registration-path", filepath.Join(root, "plugins_registry")); err != nil {
 		return nil, err
 	}
 	return c.folder.start(ctx, command{name: node.process("kubelet"), path: c.harness("kubelet"), args: []string{

@@ -95,17 +95,3 @@ func answers(client *http.Client, url string) func(context.Context) error {
 		return nil
 	}
 }
-
-// exists returns a probe: there is a socket under path.
-func exists(path string) func(context.Context) error {
-	return func(context.Context) error {
-		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("look for a socket: %w", err)
-		}
-		if info.Mode().Type() != os.ModeSocket {
-			return fmt.Errorf("%w: %s is no socket", errNotReady, path)
-		}
-		return nil
-	}
-}

@@ -44,7 +44,20 @@ func revocations(ctx context.Context, url string) ([]revocation, error) {
 	return list, nil
 }
 
-// cleared scrapes the driver's count of stale attachments that it cleared, over all labels.
+// clearedBy is what all controllers have cleared together.
+func clearedBy(ctx context.Context, controllers []string) (float64, error) {
+	var sum float64
+	for _, url := range controllers {
+		count, err := cleared(ctx, url)
+		if err != nil {
+			return 0, err
+		}
+		sum += count
+	}
+	return sum, nil
+}
+
+// cleared scrapes one controller's count of stale attachments that it cleared, over all labels.
 func cleared(ctx context.Context, url string) (float64, error) {
 	body, err := get(ctx, url+"/metrics")
 	if err != nil {

@@ -40,7 +40,7 @@ func (s *story) explain() {
 		s.tail("node-" + node)
 		s.tail("kubelet-" + node)
 	}
-	for _, name := range []string{"rds-sim", "csi-provisioner", "csi-attacher", "rds-csi-controller"} {
+	for _, name := range []string{"rds-sim", "csi-provisioner-1", "csi-attacher-1", "rds-csi-controller-1", "rds-csi-controller-2"} {
 		s.tail(name)
 	}
 }
@@ -67,7 +67,7 @@ The cluster runs. Logs are in %[1]s/logs. To use it:
   kubectl apply -f %[4]s
   kubectl get nodes,pods,pvc,volumeattachments -o wide
   curl -s %[5]s/v1/disks        # what the appliance exports, and to whom
-  curl -s %[6]s/metrics | grep ^rds_csi_
+  curl -s %[6]s/metrics | grep ^rds_csi_   # one of the two controllers
 
 To lose a node: kill -9 the kubelet of the node that the pod runs on (its process number is in
 %[1]s/processes.jsonl), then kubectl delete node NAME, and watch:
@@ -75,7 +75,7 @@ To lose a node: kill -9 the kubelet of the node that the pod runs on (its proces
   kubectl get pods,volumeattachments -w
 
 To stop it: make demo-down
-`, c.Folder(), c.Kubeconfig(), options.Harness, workload, c.Appliance(), c.Controller())
+`, c.Folder(), c.Kubeconfig(), options.Harness, workload, c.Appliance(), c.Controllers()[0])
 	return nil
 }
 

@@ -48,7 +48,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.options.Folder, "folder", filepath.Join(os.TempDir(), "rds-csi-demo"), "folder of the run: keys, data, sockets, logs, mounts")
 	flags.StringVar(&s.options.Harness, "harness", filepath.Join(cache, "rds-csi-driver", "bin"), "folder of the programs that test/harness/build.sh built")
 	flags.StringVar(&s.options.Programs, "programs", filepath.Dir(executable), "folder of rds-csi, rds-sim and demonode")
-	flags.StringVar(&s.options.Manifests, "manifests", filepath.Join("manifests", "cluster"), "folder of the kustomization to apply")
+	flags.StringVar(&s.options.Manifests, "manifests", "manifests", "folder of the driver's kustomization")
 	flags.DurationVar(&s.timeout, "timeout", 15*time.Minute, "longest time for run and for up to start")
 	if err := flags.Parse(args); err != nil {
 		return nil, errors.Join(errUsage, err)

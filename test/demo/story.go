@@ -81,7 +81,7 @@ func (s *story) work(ctx context.Context) (err error) {
 	if s.attachment, err = attachmentOf(ctx, s.cluster, s.first); err != nil {
 		return err
 	}
-	count, err := cleared(ctx, s.cluster.Controller())
+	count, err := clearedBy(ctx, s.cluster.Controllers())
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (s *story) check(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	count, err := cleared(ctx, s.cluster.Controller())
+	count, err := clearedBy(ctx, s.cluster.Controllers())
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,11 @@ func (o *options) stateFile() string {
 
 func main() {
 	var o options
-	os.Exit(app.Execute("demonode", os.Args[1:], &o, func(ctx context.Context) error { return run(ctx, o) }))
+	arguments := os.Args[1:]
+	if len(arguments) > 0 && arguments[0] == "node" {
+		arguments = arguments[1:] // it takes the arguments of "rds-csi node", as the manifests have them
+	}
+	os.Exit(app.Execute("demonode", arguments, &o, func(ctx context.Context) error { return run(ctx, o) }))
 }
 
 func run(ctx context.Context, o options) error {

@@ -32,7 +32,7 @@ started=$SECONDS
 go build -v -modfile="$dir/harness.mod" -ldflags "$flags" -o "$dir/bin/" ./cmd/... tool 2> >(
   awk -v total="$total" '/^[a-z0-9.]+(\/|$)/ { if (++n % 200 == 0) { print "harness: " n " of at most " total " packages built"; fflush() }; next } { print; fflush() }' >&2)
 mv "$dir/bin/server" "$dir/bin/etcd" 2>/dev/null || mv "$dir/bin/v3" "$dir/bin/etcd" 2>/dev/null || true
-for program in controlplane csi-attacher csi-provisioner etcd kubectl kubelet registrar; do
+for program in controlplane csi-attacher csi-provisioner csi-resizer etcd kubectl kubelet registrar; do
   [ -x "$dir/bin/$program" ] || { echo "harness: the build made no $dir/bin/$program" >&2; exit 1; }
 done
 echo "harness: built in $((SECONDS - started)) s, in $dir/bin"

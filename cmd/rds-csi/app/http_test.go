@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func TestReadinessAsksMoreThanLiveness(t *testing.T) {
 			handler := routes(nil, test.health)
 			for path, want := range map[string]int{"/healthz": test.alive, "/readyz": test.ready} {
 				response := httptest.NewRecorder()
-				handler.ServeHTTP(response, httptest.NewRequest("GET", path, nil))
+				handler.ServeHTTP(response, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 				if response.Code != want || want != 200 && !strings.Contains(response.Body.String(), "the reason") {
 					t.Errorf("%s: got %d, %q, want %d", path, response.Code, response.Body, want)
 				}
