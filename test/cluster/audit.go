@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// auditPolicy makes the API server note who deletes attachments and pods, and nothing else, with the object that it
-// answers, in which the resource version stands. The pod garbage collector marks a pod as failed before it deletes it.
+// auditPolicy makes the API server note who deletes attachments and pods, with the object that it answers, in which the
+// resource version stands, and everything that the driver's accounts ask for. The pod garbage collector marks a pod as failed before it deletes it.
 // From then on the pod uses no volume, so that counts as its deletion.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -27,6 +28,8 @@ rules:
     verbs: [patch]
     resources:
       - {group: "", resources: [pods/status]}
+  - level: Metadata
+    userGroups: ["system:serviceaccounts:` + driverNamespace + `"]
   - level: None
 `
 
@@ -43,28 +46,46 @@ type Deletion struct {
 	Revision uint64
 }
 
+// noted is a line of the audit log.
+type noted struct {
+	Verb      string
+	User      struct{ Username string }
+	UserAgent string
+	ObjectRef struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+
+	ResponseStatus struct{ Code int }
+	ResponseObject struct {
+		Metadata struct{ ResourceVersion string }
+	}
+	RequestReceivedTimestamp time.Time
+}
+
+func (c *Cluster) auditLines() ([]noted, error) {
+	content, err := os.ReadFile(c.auditLog())
+	if err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	var all []noted
+	for line := range bytes.Lines(content) {
+		var one noted
+		if json.Unmarshal(line, &one) == nil { // the last line may still be in the making
+			all = append(all, one)
+		}
+	}
+	return all, nil
+}
+
 // Deletion returns the accepted request to delete an object that was carried out first, or ErrNoDeletion if the API server
 // has noted none so far. It notes requests when it has answered them, in whatever order. Resource is "pods" or
 // "volumeattachments"; namespaces are not told apart.
 func (c *Cluster) Deletion(resource, name string) (Deletion, error) {
-	content, err := os.ReadFile(c.auditLog())
+	lines, err := c.auditLines()
 	if err != nil {
-		return Deletion{}, fmt.Errorf("read the audit log: %w", err)
+		return Deletion{}, err
 	}
 	var first Deletion
-	for line := range bytes.Lines(content) {
-		var noted struct {
-			User           struct{ Username string }
-			UserAgent      string
-			ObjectRef      struct{ Resource, Name string }
-			ResponseStatus struct{ Code int }
-			ResponseObject struct {
-				Metadata struct{ ResourceVersion string }
-			}
-			RequestReceivedTimestamp time.Time
-		}
-		// The last line may still be in the making.
-		if json.Unmarshal(line, &noted) != nil || noted.ObjectRef.Resource != resource || noted.ObjectRef.Name != name || noted.ResponseStatus.Code/100 != 2 {
+	for _, noted := range lines {
+		if !slices.Contains([]string{"delete", "patch"}, noted.Verb) || noted.ObjectRef.Resource != resource || noted.ObjectRef.Name != name || noted.ResponseStatus.Code/100 != 2 {
 			continue
 		}
 		// An answer without a version tells that another request removed the object meanwhile. That one counts.

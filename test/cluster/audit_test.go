@@ -13,13 +13,13 @@ import (
 // was carried out first may also show more than that of another.
 func TestDeletionIsTheAcceptedOneThatWasCarriedOutFirst(t *testing.T) {
 	c := &Cluster{folder: prepared(t)}
-	const log = `{"user":{"username":"refused"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":409},"requestReceivedTimestamp":"2026-01-01T00:00:00.5Z"}
-{"user":{"username":"other"},"objectRef":{"resource":"volumeattachments","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"5"}},"requestReceivedTimestamp":"2026-01-01T00:00:01Z"}
-{"user":{"username":"second"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"100"}},"requestReceivedTimestamp":"2026-01-01T00:00:01.5Z"}
-{"user":{"username":"first"},"userAgent":"agent","objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"99"}},"requestReceivedTimestamp":"2026-01-01T00:00:02Z"}
-{"user":{"username":"late"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"name":"x"}},"requestReceivedTimestamp":"2026-01-01T00:00:01Z"}
-{"user":{"username":"third"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"101"}},"requestReceivedTimestamp":"2026-01-01T00:00:03Z"}
-{"user":{"username":"nobody"},"objectRef":{"resource":"pods","name":"z"},"responseStatus":{"code":200},"responseObject":{"kind":"Pod","metadata":{"name":"z"}}}
+	const log = `{"verb":"delete","user":{"username":"refused"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":409},"requestReceivedTimestamp":"2026-01-01T00:00:00.5Z"}
+{"verb":"delete","user":{"username":"other"},"objectRef":{"resource":"volumeattachments","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"5"}},"requestReceivedTimestamp":"2026-01-01T00:00:01Z"}
+{"verb":"delete","user":{"username":"second"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"100"}},"requestReceivedTimestamp":"2026-01-01T00:00:01.5Z"}
+{"verb":"delete","user":{"username":"first"},"userAgent":"agent","objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"99"}},"requestReceivedTimestamp":"2026-01-01T00:00:02Z"}
+{"verb":"delete","user":{"username":"late"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"name":"x"}},"requestReceivedTimestamp":"2026-01-01T00:00:01Z"}
+{"verb":"delete","user":{"username":"third"},"objectRef":{"resource":"pods","name":"x"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"101"}},"requestReceivedTimestamp":"2026-01-01T00:00:03Z"}
+{"verb":"delete","user":{"username":"nobody"},"objectRef":{"resource":"pods","name":"z"},"responseStatus":{"code":200},"responseObject":{"kind":"Pod","metadata":{"name":"z"}}}
 {"user":{"usern`
 	if err := os.WriteFile(c.auditLog(), []byte(log), 0o600); err != nil {
 		t.Fatal(err)

@@ -85,6 +85,18 @@ func (c *Cluster) Install(ctx context.Context, folder string) error {
 	return nil
 }
 
+// Check has the API server check a kustomization as it stands, and changes nothing.
+func (c *Cluster) Check(ctx context.Context, folder string) error {
+	_, err := c.kubectl(ctx, nil, "apply", "--dry-run=server", "-k", folder)
+	return err
+}
+
+// Pod returns what a Deployment or DaemonSet makes that was installed, or [manifests.ErrMissing].
+func (c *Cluster) Pod(workload string) (manifests.Pod, error) {
+	_, pod, err := c.pod(workload)
+	return pod, err
+}
+
 // kubectl runs the harness' kubectl as an administrator, and returns what it prints.
 func (c *Cluster) kubectl(ctx context.Context, input []byte, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, c.harness("kubectl"), //nolint:gosec // the harness exists to run the programs it was given

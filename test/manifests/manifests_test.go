@@ -66,8 +66,10 @@ func TestArgumentsAreThoseOfTheContainer(t *testing.T) {
 		t.Fatalf("got %+v, %v", pod, err)
 	}
 	got, err := rendered.Arguments(pod, "main", place())
-	want := []string{"run", "--address=192.0.2.1:22", "--endpoint=unix:///run/1/csi/csi.sock", "--key=/run/1/keys/key", "--deep=/run/1/deep/x",
-		"--http=127.0.0.1:1234", "--name=somewhere/pod-1/1"}
+	want := []string{
+		"run", "--address=192.0.2.1:22", "--endpoint=unix:///run/1/csi/csi.sock", "--key=/run/1/keys/key", "--deep=/run/1/deep/x",
+		"--http=127.0.0.1:1234", "--name=somewhere/pod-1/1",
+	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
