@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/google/uuid"
 	"k8s.io/client-go/kubernetes"
@@ -214,26 +213,19 @@ func (c *Cluster) KillKubelet(node string) error { return c.kill(Node{Name: node
 
 // kill ends a process with SIGKILL and returns when it is gone.
 func (c *Cluster) kill(name string) error {
-	records, err := c.folder.ledger().read()
+	r, err := c.folder.ledger().last(name)
 	if err != nil {
 		return err
 	}
-	// One that was started again stands there more than once.
-	for _, r := range slices.Backward(records) {
-		if r.Name != name {
-			continue
-		}
-		h, err := r.hold()
-		if err != nil {
-			return err
-		}
-		if h == nil {
-			return fmt.Errorf("kill %s (pid %d): %w by itself", name, r.PID, errEnded)
-		}
-		defer h.release()
-		return h.kill(killedFor)
+	h, err := r.hold()
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("kill %s: no such process in this run", name)
+	if h == nil {
+		return fmt.Errorf("kill %s (pid %d): %w by itself", name, r.PID, errEnded)
+	}
+	defer h.release()
+	return h.kill(killedFor)
 }
 
 func (c *Cluster) harness(program string) string { return filepath.Join(c.options.Harness, program) }

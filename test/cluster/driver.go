@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -69,8 +68,9 @@ func (c *Cluster) startDriver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for replica := range pod.Replicas {
-		if err := c.startReplica(ctx, fmt.Sprintf("%s-%d", controllerWorkload, replica+1)); err != nil {
+	c.controllers = make([]string, pod.Replicas)
+	for replica := range c.controllers {
+		if err := c.startReplica(ctx, replica); err != nil {
 			return err
 		}
 	}
@@ -78,23 +78,29 @@ func (c *Cluster) startDriver(ctx context.Context) error {
 	return nil
 }
 
+// replicaProcess is the name of the process of a container of a controller's pod.
+func replicaProcess(container string, replica int) string {
+	if container == driverContainer {
+		container = controllerWorkload
+	}
+	return fmt.Sprintf("%s-%d", container, replica+1)
+}
+
 // startReplica runs one pod. It returns when each of its containers is ready and alive.
-func (c *Cluster) startReplica(ctx context.Context, name string) error {
-	p, err := c.newPod(ctx, controllerWorkload, name, "", "")
+func (c *Cluster) startReplica(ctx context.Context, replica int) error {
+	p, err := c.newPod(ctx, controllerWorkload, replicaProcess(driverContainer, replica), "", "")
 	if err != nil {
 		return err
 	}
+	if c.controllers[replica], err = p.url(driverContainer); err != nil {
+		return err
+	}
 	for _, container := range p.pod.Spec.Containers {
-		program, process := c.harness(container.Name), container.Name+strings.TrimPrefix(name, controllerWorkload)
+		program := c.harness(container.Name)
 		if container.Name == driverContainer {
-			program, process = c.program("rds-csi"), name
-			url, err := p.url(container.Name)
-			if err != nil {
-				return err
-			}
-			c.controllers = append(c.controllers, url)
+			program = c.program("rds-csi")
 		}
-		started, err := p.start(ctx, container.Name, process, program, p.asAccount()...)
+		started, err := p.start(ctx, container.Name, replicaProcess(container.Name, replica), program, p.asAccount()...)
 		if err != nil {
 			return err
 		}

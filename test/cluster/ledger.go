@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,6 +18,8 @@ type record struct {
 	PID     int    `json:"pid"`
 	Started uint64 `json:"started"`
 }
+
+var errNoProcess = errors.New("none of this name was started in this run")
 
 // ledger is the file that lists a run's processes, one JSON object a line in the order in which they were started.
 type ledger string
@@ -58,6 +61,20 @@ func (l ledger) read() ([]record, error) {
 		records = append(records, r)
 	}
 	return records, nil
+}
+
+// last returns the process of this name that was started last: one that was started again stands there more than once.
+func (l ledger) last(name string) (record, error) {
+	records, err := l.read()
+	if err != nil {
+		return record{}, err
+	}
+	for _, r := range slices.Backward(records) {
+		if r.Name == name {
+			return r, nil
+		}
+	}
+	return record{}, fmt.Errorf("process %s: %w", name, errNoProcess)
 }
 
 // living names those that still run.

@@ -46,21 +46,28 @@ func (c *Cluster) startNode(ctx context.Context, node Node) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	driver, err := p.start(ctx, driverContainer, node.process("node"), c.program("demonode"), "--machine-id", node.Machine, "--simulator", c.Appliance())
-	if err != nil {
-		return nil, err
-	}
-	if err := p.await(ctx, driverContainer, driver); err != nil {
-		return nil, err
-	}
-	if _, err := p.start(ctx, registrarContainer, node.process("registrar"), c.harness("registrar"),
-		"--plugin-registration-path", filepath.Join(root, "plugins_registry")); err != nil {
+	if err := p.startNodePlugin(ctx, node); err != nil {
 		return nil, err
 	}
 	return c.folder.start(ctx, command{name: node.process("kubelet"), path: c.harness("kubelet"), args: []string{
 		"--kubeconfig", c.identities.file(node.process("kubelet")), "--node-name", node.Name,
 		"--root-dir", root, "--machine-id", node.Machine, "--v=2",
 	}})
+}
+
+// startNodePlugin runs what the node's pod of the DaemonSet runs.
+func (p *runningPod) startNodePlugin(ctx context.Context, node Node) error {
+	c := p.cluster
+	driver, err := p.start(ctx, driverContainer, node.process("node"), c.program("demonode"), "--machine-id", node.Machine, "--simulator", c.Appliance())
+	if err != nil {
+		return err
+	}
+	if err := p.await(ctx, driverContainer, driver); err != nil {
+		return err
+	}
+	_, err = p.start(ctx, registrarContainer, node.process("registrar"), c.harness("registrar"),
+		"--plugin-registration-path", filepath.Join(c.folder.kubeletRoot(node.Name), "plugins_registry"))
+	return err
 }
 
 // registered says what keeps the node from running pods with our volumes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +60,26 @@ func (s *story) finish(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// uninstall removes the driver, and makes sure that nothing of it is left in the cluster or on the appliance.
+func (s *story) uninstall(ctx context.Context) error {
+	if err := s.cluster.Uninstall(ctx); err != nil {
+		return err
+	}
+	left, err := s.cluster.Leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	exports, err := get(ctx, s.cluster.Appliance()+"/v1/disks")
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 || strings.TrimSpace(string(exports)) != "[]" {
+		return fmt.Errorf("%w: left in the cluster: %v, on the appliance: %s", errEvidence, left, exports)
+	}
+	s.progress("the driver is removed; no object, Lease, finalizer or exported disk of it is left")
+	return nil
 }
 
 // detached returns nil once the volume has no attachment.

@@ -40,11 +40,13 @@ func (s *story) tell(ctx context.Context) error {
 	}{
 		{"start the cluster", s.startCluster},
 		{"run the workload and write into its volume", s.work},
+		{"replace the driver's pods while the volume is in use", s.upgrade},
 		{"lose the node, and see the pod run elsewhere", s.failOver},
 		{"find the data there", s.compare},
 		{"check how it happened", s.check},
 		{"grow and delete the volume", s.finish},
 		{"compare the rights with what was asked for", s.compareRights},
+		{"remove the driver", s.uninstall},
 	} {
 		s.step = step.name
 		if err := step.take(ctx); err != nil {
@@ -91,6 +93,25 @@ func (s *story) work(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %s is %g before anything went wrong", errEvidence, clearedCounter, count)
 	}
 	return nil
+}
+
+// upgrade replaces the driver's pods. The volume stays attached and mounted, and the node plugin knows of it afterwards.
+func (s *story) upgrade(ctx context.Context) error {
+	if err := s.cluster.Upgrade(ctx); err != nil {
+		return err
+	}
+	found, err := readFile(published(s.cluster.KubeletRoot(s.first.node), s.first))
+	if err != nil {
+		return err
+	}
+	if found != s.checksum {
+		return fmt.Errorf("%w: the file's SHA-256 is %s, not %s", errEvidence, found, s.checksum)
+	}
+	attachment, err := attachmentOf(ctx, s.cluster, s.first)
+	if err == nil && attachment != s.attachment {
+		err = fmt.Errorf("%w: the attachment is %s, and was %s", errEvidence, attachment, s.attachment)
+	}
+	return err
 }
 
 func (s *story) failOver(ctx context.Context) error {
