@@ -13,41 +13,28 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/test/manifests"
 )
 
-// kustomization is what an operator writes to install the driver: the manifests with the own appliance in them.
-const kustomization = `apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - %s
-configMapGenerator:
-  - name: rds-csi-appliance
-    namespace: rds-csi
-    behavior: replace
-    literals:
-      - RDS_ADDRESS=%s
-      - RDS_USER=%s
-      - NVME_ADDRESS=127.0.0.1
-secretGenerator:
-  - name: rds-csi-appliance
-    namespace: rds-csi
-    behavior: replace
-    files:
-      - private-key
-      - known_hosts
-`
+// address is an overlay's address.env.
+const address = "RDS_ADDRESS=%s\nRDS_USER=%s\nNVME_ADDRESS=127.0.0.1\n"
 
-// install gives the driver's manifests to the API server, with this run's appliance in them. It needs the appliance.
+// install does what an operator does: it copies the overlay, puts this run's appliance in there, and gives it to the API
+// server. It needs the appliance.
 func (c *Cluster) install(ctx context.Context) error {
 	folder := c.folder.path("manifests")
 	relative, err := filepath.Rel(folder, c.options.Manifests)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", c.options.Manifests, err)
 	}
-	files := map[string][]byte{"kustomization.yaml": fmt.Appendf(nil, kustomization, relative, c.addresses.applianceSSH, applianceUser)}
-	for name, source := range map[string]string{"private-key": c.folder.path("pki", "rds.key"), "known_hosts": c.folder.path("appliance", "known_hosts")} {
-		if files[name], err = os.ReadFile(source); err != nil { //nolint:gosec // this run's own files
+	files := map[string][]byte{"address.env": fmt.Appendf(nil, address, c.addresses.applianceSSH, applianceUser)}
+	for name, source := range map[string]string{
+		"kustomization.yaml": filepath.Join(c.options.Manifests, "overlay", "kustomization.yaml"),
+		"private-key":        c.folder.path("pki", "rds.key"),
+		"known_hosts":        c.folder.path("appliance", "known_hosts"),
+	} {
+		if files[name], err = os.ReadFile(source); err != nil { //nolint:gosec // the repository's, and this run's own
 			return fmt.Errorf("read what the manifests need: %w", err)
 		}
 	}
+	files["kustomization.yaml"] = bytes.Replace(files["kustomization.yaml"], []byte("- ../manifests"), []byte("- "+relative), 1)
 	if err := writeFiles(folder, files); err != nil {
 		return err
 	}
