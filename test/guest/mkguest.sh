@@ -43,7 +43,7 @@ cp "$source"/modules.{builtin,order} "$modules"
 "$busybox" depmod -b "$root" "$version"
 
 # Programs that the node side calls, with the libraries they need; busybox stands in for everything else.
-for program in mount umount findmnt blkid blockdev losetup lsblk fsck mkfs.ext4 e2fsck dumpe2fs tune2fs resize2fs mkfs.xfs xfs_repair xfs_growfs xfs_io; do
+for program in mount umount findmnt blkid wipefs blockdev losetup lsblk fsck mkfs.ext4 e2fsck dumpe2fs tune2fs resize2fs mkfs.xfs xfs_repair xfs_growfs xfs_io; do
   path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || { echo "mkguest: $program is missing: run test/prepare.sh" >&2; exit 1; }
   cp -L "$path" "$root/usr/bin/$program"
   ldd "$path" | awk '/\// { print $(NF - 1) }' | while read -r library; do

@@ -18,6 +18,7 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 	type attempt struct {
 		dataAt int64 // -1: none
 		blkid  *answer
+		wipefs *answer
 	}
 	for name, c := range map[string]attempt{
 		"data in the first byte":             {dataAt: 0},
@@ -29,6 +30,9 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 		"blkid fails":                        {dataAt: -1, blkid: &answer{"usage", 4}},
 		"blkid is missing":                   {dataAt: -1, blkid: &answer{"not found", 127}},
 		"blkid succeeds and says nothing":    {dataAt: -1, blkid: &answer{"", 0}},
+		"blkid is silent about several":      {dataAt: -1, wipefs: &answer{"ext4\niso9660\n", 0}},
+		"wipefs fails":                       {dataAt: -1, wipefs: &answer{"", 1}},
+		"wipefs is missing":                  {dataAt: -1, wipefs: &answer{"not found", 127}},
 		"a partition table":                  {dataAt: -1, blkid: &answer{"DEVNAME=/dev/x\nPTTYPE=dos\n", 0}},
 		"another filesystem":                 {dataAt: -1, blkid: &answer{"TYPE=btrfs\n", 0}},
 		"the other filesystem that we make":  {dataAt: -1, blkid: &answer{"TYPE=xfs\n", 0}},
@@ -47,8 +51,11 @@ func TestOnlyProvenBlankIsFormatted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if c.blkid != nil {
-				w.commands.answers = map[string]answer{"blkid": *c.blkid}
+			w.commands.answers = map[string]answer{}
+			for command, override := range map[string]*answer{"blkid": c.blkid, "wipefs": c.wipefs} {
+				if override != nil {
+					w.commands.answers[command] = *override
+				}
 			}
 			_, err := w.NodeStageVolume(t.Context(), w.stageRequest(t, epochA))
 			if got := failure.Code(err); got != codes.FailedPrecondition {

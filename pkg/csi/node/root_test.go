@@ -76,7 +76,7 @@ func needRoot(t *testing.T, commands ...string) {
 // newRealWorld is a node on this machine's kernel, with loop devices for namespaces.
 func newRealWorld(t *testing.T, commands ...string) (*nodeWorld, *loopConnector) {
 	t.Helper()
-	needRoot(t, append(commands, "losetup", "blkid", "mount", "umount")...)
+	needRoot(t, append(commands, "losetup", "blkid", "wipefs", "mount", "umount")...)
 	w := newNodeWorld(t)
 	mounts.ShareFor(t, w.folder)
 	loop := &loopConnector{image: filepath.Join(w.folder, "volume.img")}

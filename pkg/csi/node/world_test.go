@@ -293,7 +293,7 @@ func (m *fakeMounts) Unmount(path string) error {
 
 func sameMount(a, b mount.MountInfo) bool { return gocmp.Equal(a, b) }
 
-// fakeCommands plays blkid, mkfs, e2fsck, the commands that grow a filesystem, and umount; answers overrides one of
+// fakeCommands plays blkid, wipefs, mkfs, e2fsck, the commands that grow a filesystem, and umount; answers overrides one of
 // them.
 type fakeCommands struct {
 	utilexec.Interface
@@ -351,7 +351,7 @@ func (c *fakeCommands) play(name string, arguments []string) answer {
 			return answer{status: 2}
 		}
 		return answer{output: "DEVNAME=" + last + "\nTYPE=" + string(kind[:bytes.IndexByte(kind, 0)]) + "\nUSAGE=filesystem\n"}
-	case "e2fsck", "resize2fs", "xfs_growfs":
+	case "wipefs", "e2fsck", "resize2fs", "xfs_growfs":
 		return answer{}
 	case "umount":
 		if err := c.mounts.Unmount(last); err != nil {

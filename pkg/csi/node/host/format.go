@@ -22,8 +22,12 @@ const formatLimit = 5 * time.Minute
 // before.
 const blkidNothing = 2
 
-// blkidAmbivalent is the exit status of blkid if it found several filesystems.
+// blkidAmbivalent is the exit status of blkid if it found several filesystems; that of util-linux 2.41 then ends as if it
+// had found none.
 const blkidAmbivalent = 8
+
+// several is what the device holds if it holds more than one filesystem.
+const several = "more than one filesystem (wipefs on the node lists them)"
 
 // Two questions are asked of a device, and neither answers the other. holds says whether a filesystem may be mounted: it is
 // there, whatever the data in it looks like. probe says whether anything is there at all: only a device on which blkid
@@ -36,9 +40,21 @@ func (h *Host) holds(ctx context.Context, device, kind string) (bool, error) {
 	return found == kind, err
 }
 
-// probe returns the name of the filesystem on the device, a description of anything else that blkid recognises, or ""
-// for nothing.
-func (h *Host) probe(ctx context.Context, device string) (string, error) { return h.blkid(ctx, device) }
+// probe returns the name of the filesystem on the device, a description of anything else that blkid or wipefs recognises, or
+// "" for nothing. wipefs lists every signature that it finds, so its silence means nothing else.
+func (h *Host) probe(ctx context.Context, device string) (string, error) {
+	if found, err := h.blkid(ctx, device); err != nil || found != "" {
+		return found, err
+	}
+	signatures, err := h.run(ctx, "wipefs", "--no-act", "--noheadings", "--output", "TYPE", device)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("probe %s: wipefs: %w: %s", device, err, signatures)
+	case signatures != "":
+		return several, nil
+	}
+	return "", nil
+}
 
 // blkid reads the device itself, not blkid's cache.
 func (h *Host) blkid(ctx context.Context, device string, options ...string) (string, error) {
@@ -58,7 +74,7 @@ func (h *Host) blkid(ctx context.Context, device string, options ...string) (str
 	case errors.As(err, &exit) && exit.ExitStatus() == blkidNothing && output == "":
 		return "", nil
 	case errors.As(err, &exit) && exit.ExitStatus() == blkidAmbivalent:
-		return "more than one filesystem (wipefs on the node lists them)", nil
+		return several, nil
 	case err == nil:
 		return "", fmt.Errorf("probe %s: blkid found something and named nothing", device)
 	default:

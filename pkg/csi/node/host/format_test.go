@@ -10,7 +10,7 @@ import (
 
 // blkid ends with the same status for an empty device and for one that it can't read.
 func TestRealProbeOfUnreadableDevice(t *testing.T) {
-	found, err := realHost(t, "blkid").probe(t.Context(), filepath.Join(t.TempDir(), "absent"))
+	found, err := realHost(t, "blkid", "wipefs").probe(t.Context(), filepath.Join(t.TempDir(), "absent"))
 	if err == nil {
 		t.Errorf("probe of an absent device = %q, nil, want an error", found)
 	}
@@ -21,7 +21,7 @@ func TestRealProbeOfUnreadableDevice(t *testing.T) {
 func TestRealProbeOfAFilesystemThatAlsoLooksLikeAnother(t *testing.T) {
 	for _, kind := range []string{ext4, xfs} {
 		t.Run(kind, func(t *testing.T) {
-			h := realHost(t, "blkid", "mkfs."+kind)
+			h := realHost(t, "blkid", "wipefs", "mkfs."+kind)
 			device := newImage(t, 400<<20)
 			if err := h.mkfs(t.Context(), device, kind); err != nil {
 				t.Fatal(err)
