@@ -13,6 +13,9 @@ DEADCODE := go run golang.org/x/tools/cmd/deadcode@v0.45.0
 GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 MUTANTS ?= ./pkg/attach ./pkg/informers ./pkg/rds ./pkg/csi/controller
 DEMO := $(BIN)/demo
+# What ships says which version it is. VERSION, REGISTRY (before the images' names), DEBIAN_IMAGE, GO_IMAGE and PLATFORM may be
+# given: see release/image.sh.
+VERSION ?= $(shell git describe --tags --always --dirty)
 
 .PHONY: help
 help: ## List the targets
@@ -21,6 +24,10 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the driver, the simulator and the demo into bin/
 	@$(STAGE) build go build -o $(BIN)/ ./cmd/... ./test/demo ./test/demonode
+
+.PHONY: image
+image: ## Build the images rds-csi-controller and rds-csi-node with docker, podman or buildah
+	@$(STAGE) image release/image.sh "$(VERSION)"
 
 .PHONY: prepare
 prepare: ## Install the Debian packages that tests and demo need (does nothing if they are there)
@@ -89,6 +96,10 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 	@$(STAGE) guest-node-older $(GUEST) $(OLDER) ./test/guest/node
 	@$(STAGE) guest-fence-older $(GUEST) $(OLDER) --pair -v -timeout 40m ./test/guest/fence -fence-rounds $(ROUNDS)
 
+.PHONY: image-test
+image-test: prepare ## Build both images without a registry, and run the node's tests with the programs of its image
+	@$(STAGE) image-test test/image.sh $(CACHE)
+
 .PHONY: mutants
 mutants: ## Change MUTANTS (default: what decides and writes) in small ways, and list what no test notices; SINCE=main tries what changed
 	@$(STAGE) mutants go run ./test/mutants -since "$(SINCE)" "$(GREMLINS)" $(MUTANTS)
@@ -97,4 +108,4 @@ mutants: ## Change MUTANTS (default: what decides and writes) in small ways, and
 check: lint unit faults sanity ## Run what a change needs every few minutes: linters, Go tests, faults, csi-sanity
 
 .PHONY: test
-test: prepare lint unit faults sanity search fuzz guest apiserver demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity search fuzz image-test guest apiserver demo ## Everything that must pass before a change lands

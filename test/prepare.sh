@@ -10,6 +10,8 @@ need losetup mount
 need blkid util-linux
 need mkfs.ext4 e2fsprogs
 need mkfs.xfs xfsprogs
+need buildah buildah
+need debootstrap debootstrap
 [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
 if [ ${#packages[@]} -eq 0 ]; then
   echo "every command is there"
