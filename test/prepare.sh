@@ -12,6 +12,7 @@ need mkfs.ext4 e2fsprogs
 need mkfs.xfs xfsprogs
 need buildah buildah
 need debootstrap debootstrap
+need jq jq
 [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
 if [ ${#packages[@]} -eq 0 ]; then
   echo "every command is there"

@@ -20,11 +20,13 @@ const (
 	OrphanFile OrphanKind = "file_without_disk"
 	// OrphanHolder: a node that the appliance admits to a volume, although no attachment is for both.
 	OrphanHolder OrphanKind = "holder_without_attachment"
+	// OrphanVersion0: a PersistentVolume that v0.x made. This version does nothing with it.
+	OrphanVersion0 OrphanKind = "pv_of_version_0"
 )
 
 // OrphanKinds lists every kind, so that each can be counted from zero.
 func OrphanKinds() []OrphanKind {
-	return []OrphanKind{OrphanDisk, OrphanVolume, OrphanFile, OrphanHolder}
+	return []OrphanKind{OrphanDisk, OrphanVolume, OrphanFile, OrphanHolder, OrphanVersion0}
 }
 
 // Orphan is something on the appliance without its counterpart in Kubernetes, or the other way round. Orphans of two
@@ -33,8 +35,8 @@ type Orphan struct {
 	Kind OrphanKind
 	// Volume is the handle; for OrphanFile it is the path of the file.
 	Volume string
-	// PV is the name of a PersistentVolume. For OrphanVolume it is the one that lacks its disk. For a disk and its holders
-	// it is the one in the disk's record, or empty.
+	// PV is the name of a PersistentVolume. For OrphanVolume it is the one that lacks its disk, and for OrphanVersion0 the
+	// one that v0.x made. For a disk and its holders it is the one in the disk's record, or empty.
 	PV string
 	// Node is the holder. It is set for OrphanHolder only.
 	Node NodeID
@@ -123,6 +125,10 @@ func (s AuditScope) Audit(before Claims, inventory Inventory, after Claims) Find
 		disks[disk.Volume] = true
 	}
 	for _, volume := range after.Volumes {
+		if volume.Driver == s.Driver && CheckVersion(volume.Handle) != nil {
+			findings.Orphans = append(findings.Orphans, Orphan{Kind: OrphanVersion0, Volume: volume.Handle, PV: volume.Name})
+			continue
+		}
 		switch reason := s.skipReason(volume, known, inventory); {
 		case reason != "":
 			findings.Skipped = append(findings.Skipped, SkippedVolume{PV: volume.Name, Reason: reason})

@@ -44,7 +44,7 @@ func pairings() []pairing {
 	yesNo := []bool{false, true}
 	for _, disk := range []string{"", "ours", "other"} {
 		for _, driver := range []string{auditDriver, "other.example"} {
-			for _, handle := range []string{pairedHandle, "/" + pairedHandle + ".img", "raid10:" + pairedSlot, "vol-7", "raid10/rds-csi/" + pairedSlot + "f", ""} {
+			for _, handle := range []string{pairedHandle, handleOfVersion0, "/" + pairedHandle + ".img", "raid10:" + pairedSlot, "vol-7", "raid10/rds-csi/" + pairedSlot + "f", ""} {
 				for bits := range 1 << 6 {
 					bit := func(i int) bool { return yesNo[bits>>i&1] }
 					all = append(all, pairing{disk, bit(0), bit(1), bit(2), driver, handle, bit(3), bit(4), bit(5)})
@@ -87,11 +87,14 @@ func (p pairing) inputs() (before Claims, inventory Inventory, after Claims) {
 }
 
 // want says it in the words of the rules, not in those of the code.
-func (p pairing) want() []Orphan {
+func (p pairing) want() (orphans []Orphan) {
+	if p.handle == handleOfVersion0 && p.driver == auditDriver && p.after {
+		defer func() { orphans = append(orphans, Orphan{Kind: OrphanVersion0, Volume: handleOfVersion0, PV: "pv-1"}) }()
+	}
 	namesSlot := slices.Contains([]string{pairedHandle, "/" + pairedHandle + ".img", "raid10:" + pairedSlot}, p.handle)
 	seenSomewhere := p.before || p.after
 	if p.disk == "ours" && (!seenSomewhere || !namesSlot) {
-		orphans := []Orphan{{Kind: OrphanDisk, Volume: pairedHandle, PV: "made-for", Token: "t"}}
+		orphans = []Orphan{{Kind: OrphanDisk, Volume: pairedHandle, PV: "made-for", Token: "t"}}
 		if p.lacksItsDisk() {
 			orphans = append(orphans, Orphan{Kind: OrphanVolume, Volume: p.handle, PV: "pv-1"})
 		}

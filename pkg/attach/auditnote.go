@@ -18,6 +18,9 @@ func (o Orphan) Note() Note {
 	case OrphanHolder:
 		note.Reason, note.Node = HolderWithoutAttachment, o.Node.Name
 		note.Message = fmt.Sprintf("The appliance admits node %s to volume %s, but there is no VolumeAttachment for them. Another node that requests the volume gets it.", o.Node.Name, o.Volume)
+	case OrphanVersion0:
+		note.Reason = VolumeOfVersion0
+		note.Message = fmt.Sprintf("This PersistentVolume of handle %s was made by rds-csi v0.x. It is neither attached nor detached nor deleted before it is moved as docs/migrating.md says.", o.Volume)
 	}
 	note.Message += " See docs/orphans.md."
 	return note

@@ -191,6 +191,7 @@ func TestOrphansAreTold(t *testing.T) {
 	node := NodeID{Name: "node-a", Machine: "m"}
 	for kind, reason := range map[OrphanKind]Reason{
 		OrphanDisk: OrphanedDisk, OrphanVolume: MissingDisk, OrphanFile: OrphanedFile, OrphanHolder: HolderWithoutAttachment,
+		OrphanVersion0: VolumeOfVersion0,
 	} {
 		orphan := Orphan{Kind: kind, Volume: "raid10/d/csi-1", PV: "pv-1"}
 		if kind == OrphanHolder {

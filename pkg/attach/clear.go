@@ -67,6 +67,9 @@ func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	}
 	logger := klog.FromContext(ctx).WithValues("attachment", name, "node", attachment.NodeName, "pv", attachment.PV, "volume", attachment.Volume)
 	ctx = klog.NewContext(ctx, logger)
+	if err := CheckVersion(attachment.Volume); err != nil {
+		return r.leaveVersion0(ctx, attachment, err), nil
+	}
 	if reason := skipReason(attachment); reason != "" {
 		logger.V(2).Info("Left an attachment alone: it can't be judged", "reason", reason)
 		return Result{Action: ActionSkip}, nil
@@ -94,6 +97,19 @@ func skipReason(attachment Attachment) string {
 	default:
 		return ""
 	}
+}
+
+// leaveVersion0 leaves the attachment of a volume alone that v0.x made, whatever became of its node. Nothing would revoke the
+// node's access, so the attachment is all that tells that its machine may still write. Only a detach that doesn't end is
+// reported.
+func (r *Reconciler) leaveVersion0(ctx context.Context, attachment Attachment, reason error) Result {
+	if attachment.Detaching() {
+		return r.watchDetaching(ctx, attachment)
+	}
+	if _, found := r.cluster.CachedNode(attachment.NodeName); !found {
+		klog.FromContext(ctx).Info("Left an attachment alone, though its node seems to be gone: its access can't be revoked", "reason", reason.Error())
+	}
+	return Result{Action: ActionSkip}
 }
 
 // watchDetaching reports a detach that doesn't end. It never forces the detach: only external-attacher knows whether

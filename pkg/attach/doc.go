@@ -15,6 +15,7 @@
 //   - auditor.go       Auditor: the periodic audit; auditremove.go removes what is due, auditnote.go words its events
 //   - cluster.go       the interfaces to Kubernetes; appliance.go: the interfaces to the appliance
 //   - attachment.go, record.go, grant.go, nodeid.go: the values that decisions are made on
+//   - version0.go      the handles of volumes that v0.x of this driver made
 //   - machine.go       machine identities that prove nothing: placeholders, and one that several Nodes report
 //   - note.go          the events for operators; errors.go: the errors for callers
 //

@@ -148,10 +148,20 @@ func TestClear(t *testing.T) {
 			a.DetachingSince = time.Now().Add(-time.Hour)
 			f.attachments["va"] = a
 		}, ActionDetachStuck, false},
-		"attachment without a PersistentVolume":      {func(f *fakeCluster) { a := attachmentOnA(); a.PV = ""; f.attachments["va"] = a }, ActionSkip, false},
-		"attachment of an unknown volume":            {func(f *fakeCluster) { a := attachmentOnA(); a.Volume = ""; f.attachments["va"] = a }, ActionSkip, false},
-		"attachment that names no node":              {func(f *fakeCluster) { a := attachmentOnA(); a.NodeName = ""; f.attachments["va"] = a }, ActionSkip, false},
-		"attachment with a foreign node ID":          {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = "i-0abc"; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment without a PersistentVolume": {func(f *fakeCluster) { a := attachmentOnA(); a.PV = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment of an unknown volume":       {func(f *fakeCluster) { a := attachmentOnA(); a.Volume = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment that names no node":         {func(f *fakeCluster) { a := attachmentOnA(); a.NodeName = ""; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment with a foreign node ID":     {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = "i-0abc"; f.attachments["va"] = a }, ActionSkip, false},
+		"attachment of a volume of v0.x": {func(f *fakeCluster) {
+			a := attachmentOnA()
+			a.Volume = handleOfVersion0
+			f.attachments["va"] = a
+		}, ActionSkip, false},
+		"attachment of a volume of v0.x, deleting for too long": {func(f *fakeCluster) {
+			a := attachmentOnA()
+			a.Volume, a.NodeID, a.DetachingSince = handleOfVersion0, "a", time.Now().Add(-time.Hour)
+			f.attachments["va"] = a
+		}, ActionDetachStuck, false},
 		"attachment without a node ID, node deleted": {func(f *fakeCluster) { a := attachmentOnA(); a.NodeID = ""; f.attachments["va"] = a }, ActionClear, true},
 		"attachment without a node ID, other machine": {func(f *fakeCluster) {
 			a := attachmentOnA()

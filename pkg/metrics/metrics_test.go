@@ -42,6 +42,7 @@ rds_csi_mass_deletion_held 1
 rds_csi_orphans{kind="disk_without_pv"} 2
 rds_csi_orphans{kind="file_without_disk"} 0
 rds_csi_orphans{kind="holder_without_attachment"} 0
+rds_csi_orphans{kind="pv_of_version_0"} 0
 rds_csi_orphans{kind="pv_without_disk"} 0
 # HELP rds_csi_publish_decisions_total Decisions on requests to publish a volume, by verdict.
 # TYPE rds_csi_publish_decisions_total counter

@@ -91,6 +91,7 @@ func (w *wired) counted(disks string) func() bool {
 		`rds_csi_orphans{kind="disk_without_pv"} ` + disks + "\n" +
 		`rds_csi_orphans{kind="file_without_disk"} 0` + "\n" +
 		`rds_csi_orphans{kind="holder_without_attachment"} 0` + "\n" +
+		`rds_csi_orphans{kind="pv_of_version_0"} 0` + "\n" +
 		`rds_csi_orphans{kind="pv_without_disk"} 0` + "\n"
 	return func() bool {
 		return testutil.GatherAndCompare(w.observed.Registry(), strings.NewReader(want), "rds_csi_orphans") == nil

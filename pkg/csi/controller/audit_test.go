@@ -285,7 +285,7 @@ func TestAVolumeMadeMeanwhileIsNoOrphan(t *testing.T) {
 		w.cached = attach.Claims{}
 	}
 	w.audit(t, 0)
-	if diff := cmp.Diff(map[attach.OrphanKind]int{attach.OrphanDisk: 0, attach.OrphanVolume: 0, attach.OrphanFile: 0, attach.OrphanHolder: 0}, w.counts); diff != "" || len(w.notes) > 0 {
+	if diff := cmp.Diff(map[attach.OrphanKind]int{attach.OrphanDisk: 0, attach.OrphanVolume: 0, attach.OrphanFile: 0, attach.OrphanHolder: 0, attach.OrphanVersion0: 0}, w.counts); diff != "" || len(w.notes) > 0 {
 		t.Errorf("orphans (-want +got):\n%s\nnotes: %+v", diff, w.notes)
 	}
 }
@@ -311,7 +311,7 @@ func TestFilesAndVolumesAreOnlyEverReported(t *testing.T) {
 		if got := w.left(t); got != "1 disks, 2 files" {
 			t.Errorf("left %s, want one disk and two files", got)
 		}
-		if diff := cmp.Diff(map[attach.OrphanKind]int{attach.OrphanDisk: 0, attach.OrphanVolume: 1, attach.OrphanFile: 1, attach.OrphanHolder: 0}, w.counts); diff != "" {
+		if diff := cmp.Diff(map[attach.OrphanKind]int{attach.OrphanDisk: 0, attach.OrphanVolume: 1, attach.OrphanFile: 1, attach.OrphanHolder: 0, attach.OrphanVersion0: 0}, w.counts); diff != "" {
 			t.Errorf("orphans (-want +got):\n%s", diff)
 		}
 	}

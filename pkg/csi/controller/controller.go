@@ -168,10 +168,14 @@ func (c *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetC
 }
 
 // ifOurs runs an operation on the volume with this handle, while the volume is locked. It does nothing if the handle
-// can't be a volume ID of this driver: then there never was such a volume.
+// can't be a volume ID of this driver: then there never was such a volume. It returns attach.ErrVersion0 for a volume that
+// v0.x made: that one may well exist.
 func (c *Service) ifOurs(handle string, operate func(rds.VolumeID) error) error {
 	if handle == "" {
 		return &failure.InvalidError{Field: "volume_id", Want: "one"}
+	}
+	if err := attach.CheckVersion(handle); err != nil {
+		return err
 	}
 	id, err := rds.ParseVolumeID(handle)
 	if err != nil {
@@ -201,10 +205,13 @@ func (c *Service) existingDisk(ctx context.Context, request interface{ GetVolume
 }
 
 // parseExisting returns the ID of the volume that a request is about. It returns rds.ErrNotFound for an ID that isn't
-// one of this driver: such a volume can't exist.
+// one of this driver: such a volume can't exist. It returns attach.ErrVersion0 for a volume that v0.x made.
 func parseExisting(request interface{ GetVolumeId() string }) (rds.VolumeID, error) {
 	if request.GetVolumeId() == "" {
 		return rds.VolumeID{}, &failure.InvalidError{Field: "volume_id", Want: "one"}
+	}
+	if err := attach.CheckVersion(request.GetVolumeId()); err != nil {
+		return rds.VolumeID{}, err
 	}
 	id, err := rds.ParseVolumeID(request.GetVolumeId())
 	if err != nil {

@@ -64,6 +64,8 @@ func spoilCommon(rpc string, request proto.Message) map[string]spoiler {
 	spoilers := map[string]spoiler{}
 	if requests.Field(request, "volume_id") != nil {
 		spoilers["volume_id missing"] = spoiler{requests.SetText("volume_id", ""), codes.InvalidArgument, "volume_id"}
+		const version0 = "pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f" // that volume may exist, so not even its detach succeeds
+		spoilers["volume_id of v0.x"] = spoiler{requests.SetText("volume_id", version0), codes.FailedPrecondition, version0}
 		if rpc != "delete" && rpc != "unpublish" { // there, what can't exist is gone
 			for what, id := range map[string]string{"unknown": handle1, "not ours": "vol-1", "of 1 MiB": strings.Repeat("x", requests.TooLong), "climbs": "raid10/../csi-0123456789abcdef0123456789ab"} {
 				spoilers["volume_id "+what] = spoiler{requests.SetText("volume_id", id), codes.NotFound, ""}

@@ -44,6 +44,10 @@ func spoilTexts(rpc string, request proto.Message) map[string]spoiler {
 		"volume_id of 129 bytes": {requests.SetText("volume_id", "raid10/"+strings.Repeat("x", 122)), codes.InvalidArgument, "volume_id"},
 		"volume_id of 1 MiB":     {requests.SetText("volume_id", strings.Repeat("x", requests.TooLong)), codes.InvalidArgument, "volume_id"},
 	}
+	const version0 = "pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f"
+	if rpc != "unpublish" && rpc != "unstage" { // what is mounted must go all the same
+		spoilers["volume_id of v0.x"] = spoiler{requests.SetText("volume_id", version0), codes.FailedPrecondition, version0}
+	}
 	switch rpc {
 	case "stage", "publish":
 		spoilers["volume_id unknown"] = spoiler{requests.SetText("volume_id", "vol-1"), codes.InvalidArgument, "volume_id"}

@@ -45,7 +45,7 @@ type stagingRequest interface {
 }
 
 // parseStaging parses and checks a request. Errors are *failure.InvalidError, *nvme.OptionError, *rds.FieldError,
-// failure.ErrOtherMachine, or noPath if the request names no staging path.
+// failure.ErrOtherMachine, attach.ErrVersion0, or noPath if the request names no staging path.
 func (n *Service) parseStaging(request stagingRequest, noPath error) (staging, error) {
 	if err := checkVolumeID(request.GetVolumeId()); err != nil {
 		return staging{}, err
@@ -138,8 +138,16 @@ func cleanPath(field, path string) (string, error) {
 	}
 }
 
-// checkVolumeID returns an error for a volume ID that is missing or too long. It may still be none of this driver.
+// checkVolumeID returns an error for a volume ID that is missing or too long, and attach.ErrVersion0 for a volume that v0.x
+// made. It may still be none of this driver.
 func checkVolumeID(volumeID string) error {
+	if err := checkGiven(volumeID); err != nil {
+		return err
+	}
+	return attach.CheckVersion(volumeID)
+}
+
+func checkGiven(volumeID string) error {
 	switch {
 	case volumeID == "":
 		return &failure.InvalidError{Field: "volume_id", Want: "one"}
@@ -150,9 +158,10 @@ func checkVolumeID(volumeID string) error {
 	}
 }
 
-// checkRemoval checks the fields of NodeUnstageVolume and NodeUnpublishVolume requests, and returns the cleaned path.
+// checkRemoval checks the fields of NodeUnstageVolume and NodeUnpublishVolume requests, and returns the cleaned path. Any
+// volume may be unmounted, also one that v0.x made: its pod must be able to end.
 func checkRemoval(volumeID, field, path string) (string, error) {
-	if err := checkVolumeID(volumeID); err != nil {
+	if err := checkGiven(volumeID); err != nil {
 		return "", err
 	}
 	return cleanPath(field, path)

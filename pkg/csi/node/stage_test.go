@@ -258,13 +258,20 @@ func TestUnstageWithoutKnowingConnectionsIsUnavailable(t *testing.T) {
 }
 
 func TestForeignVolumeIDIsUnmountedAnyway(t *testing.T) {
+	for what, foreign := range map[string]string{"unknown": "vol-1", "of v0.x": "pvc-ccdecfad-a8bf-572e-9120-464c4d99f12f"} {
+		t.Run(what, func(t *testing.T) { unmountedAnyway(t, foreign) })
+	}
+}
+
+func unmountedAnyway(t *testing.T, foreign string) {
+	t.Helper()
 	w := newNodeWorld(t)
 	w.mustStage(t, epochA)
 	w.mustPublish(t, epochA)
-	if _, err := w.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: "vol-1", TargetPath: w.target}); err != nil {
+	if _, err := w.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: foreign, TargetPath: w.target}); err != nil {
 		t.Errorf("unpublish: %v", err)
 	}
-	if _, err := w.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: "vol-1", StagingTargetPath: w.staging}); err != nil {
+	if _, err := w.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: foreign, StagingTargetPath: w.staging}); err != nil {
 		t.Errorf("unstage: %v", err)
 	}
 	if len(w.mounts.table) != 0 || len(w.connector.devices) != 1 {

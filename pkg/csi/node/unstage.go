@@ -11,6 +11,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/klog/v2"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/internal/failure"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -41,6 +42,9 @@ func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstag
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	id, foreign := rds.ParseVolumeID(request.GetVolumeId())
+	if err := attach.CheckVersion(request.GetVolumeId()); err != nil {
+		foreign = err
+	}
 	u := unstaging{id: id, foreign: foreign, path: path}
 	for {
 		response, err := run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeUnstageVolumeResponse, error) {
@@ -62,7 +66,8 @@ var errStagedElsewhere = errors.New("the volume is staged at another path, too")
 
 func (n *Service) unstage(ctx context.Context, u unstaging) error {
 	if u.foreign != nil {
-		// The PersistentVolume was edited. Its pod must be able to end all the same, and no connection belongs to this ID.
+		// The PersistentVolume was edited, or is one that v0.x made. Its pod must be able to end all the same, and no connection
+		// that this driver made belongs to this ID.
 		klog.FromContext(ctx).Error(u.foreign, "Unmounting without disconnecting: the volume ID isn't ours", "path", u.path)
 		return n.host.Unmount(ctx, u.path)
 	}

@@ -62,6 +62,7 @@ func codeTable() []codeRow {
 		{ErrNotShared, codes.FailedPrecondition},
 		{ErrNotStaged, codes.FailedPrecondition},
 		{ErrOtherMachine, codes.FailedPrecondition},
+		{attach.ErrVersion0, codes.FailedPrecondition},
 		{attach.ErrConflict, codes.FailedPrecondition},
 		{attach.ErrIncompatible, codes.AlreadyExists},
 		{attach.ErrUnfenced, codes.FailedPrecondition},

@@ -38,6 +38,7 @@ func wantCodes() map[error]codes.Code {
 		&InvalidError{}:     codes.InvalidArgument,
 		&nvme.OptionError{}: codes.InvalidArgument,
 
+		attach.ErrVersion0:     codes.FailedPrecondition,
 		attach.ErrConflict:     codes.FailedPrecondition,
 		attach.ErrIncompatible: codes.AlreadyExists,
 		attach.ErrUnfenced:     codes.FailedPrecondition,
