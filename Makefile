@@ -22,8 +22,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the driver, the simulator and the demo into bin/
+build: ## Build the driver, also as the kubectl plugin kubectl-rds, the simulator and the demo into bin/
 	@$(STAGE) build go build -o $(BIN)/ ./cmd/... ./test/demo ./test/demonode
+	@ln -sf rds-csi $(BIN)/kubectl-rds
 
 .PHONY: image
 image: ## Build the images rds-csi-controller and rds-csi-node with docker, podman or buildah

@@ -7,4 +7,4 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/cmd/rds-csi/app"
 )
 
-func main() { os.Exit(app.Main(os.Args[1:])) }
+func main() { os.Exit(app.Main(os.Args[0], os.Args[1:])) }

@@ -142,14 +142,16 @@ func trimMeta(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, CreationTimestamp: meta.CreationTimestamp, DeletionTimestamp: meta.DeletionTimestamp}
 }
 
-// nodeOf converts a Node.
-func (c *Cluster) nodeOf(node *corev1.Node) attach.Node {
+func (c *Cluster) nodeOf(node *corev1.Node) attach.Node { return nodeOf(node, c.driver) }
+
+// nodeOf converts a Node. driver is the CSI driver's name.
+func nodeOf(node *corev1.Node, driver string) attach.Node {
 	result := attach.Node{Name: node.Name, Since: node.CreationTimestamp.Time, Machine: machineOf(node), Leaving: node.DeletionTimestamp != nil}
 	for _, taint := range node.Spec.Taints {
 		result.Leaving = result.Leaving || taint.Key == corev1.TaintNodeOutOfService
 	}
 	for _, volume := range node.Status.VolumesInUse {
-		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(c.driver)); ours {
+		if handle, ours := strings.CutPrefix(string(volume), inUsePrefix(driver)); ours {
 			result.VolumesInUse = append(result.VolumesInUse, handle)
 		}
 	}

@@ -13,6 +13,7 @@
 //   - rights_test.go   what the accounts of driver and pod-restarter may do, and may not
 //   - restart_test.go  the pod-restarter deletes exactly what it should
 //   - migrate_test.go  what docs/migrating.md has people do to PersistentVolumes of v0.x
+//   - status_test.go   what "rds-csi status" shows, under both its names, with the rights that it asks for
 //   - leader_test.go   one of two controllers is killed, and the other takes over
 //
 // Run it with "make apiserver", which builds the programs it needs.

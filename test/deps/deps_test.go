@@ -45,6 +45,7 @@ func rules() []rule {
 		{"pkg/nvme", []string{module}, "nvme stands on nothing of ours"},
 		{"pkg/nvme", slices.Concat(grpc, clients), "nvme knows the kernel and nothing else"},
 		{"pkg/volumehealth", slices.Concat(grpc, clients, []string{module, "k8s.io/api"}), "who reports a reason and who acts on it share the word, and nothing else"},
+		{"pkg/status", slices.Concat(grpc, clients, []string{"k8s.io/api", module + "pkg/rds", module + "pkg/csi", module + "pkg/informers", module + "pkg/metrics"}), "status judges plain values, as attach does, and reads nothing itself"},
 		{"pkg/metrics", []string{module + "pkg/csi", module + "pkg/informers", module + "pkg/nvme"}, "metrics knows the values of its labels, and nobody who counts"},
 		{"pkg/csi", slices.Concat(clients, []string{"k8s.io/api", module + "pkg/informers", module + "pkg/metrics"}), "csi sees the cluster through attach.Nodes only"},
 		{"pkg/csi" + alone, []string{module + "pkg/csi/controller", module + "pkg/csi/node"}, "what each CSI process has knows neither service"},

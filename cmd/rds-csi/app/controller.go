@@ -35,7 +35,7 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 		if client, err = options.kube.client(controllerAgent); err != nil {
 			return orWithoutKubernetes(err)
 		}
-		if err := defaultClusterID(ctx, client, options); err != nil {
+		if err := defaultClusterID(ctx, client, &options.appliance.config.ClusterID); err != nil {
 			return err
 		}
 	}
@@ -119,10 +119,10 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		}), nil
 }
 
-// defaultClusterID sets the cluster ID to the UID of kube-system, unless a flag sets it. That namespace lives as long
+// defaultClusterID sets the cluster ID to the UID of kube-system, unless it is set. That namespace lives as long
 // as the cluster.
-func defaultClusterID(ctx context.Context, client kubernetes.Interface, options *ControllerOptions) error {
-	if options.clusterID != "" {
+func defaultClusterID(ctx context.Context, client kubernetes.Interface, id *string) error {
+	if *id != "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -131,7 +131,7 @@ func defaultClusterID(ctx context.Context, client kubernetes.Interface, options 
 	if err != nil {
 		return fmt.Errorf("read the UID of namespace kube-system, which is the cluster ID unless --cluster-id gives one: %w", err)
 	}
-	options.appliance.config.ClusterID = string(namespace.UID)
+	*id = string(namespace.UID)
 	return nil
 }
 

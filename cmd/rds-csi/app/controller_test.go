@@ -36,17 +36,22 @@ func flagsFor(t *testing.T) (arguments map[string]string, socket string) {
 
 func parsed(t *testing.T, arguments map[string]string) (*ControllerOptions, error) {
 	t.Helper()
-	options := &ControllerOptions{}
-	flags := flag.NewFlagSet("test", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	options.AddFlags(flags)
 	var line []string
 	for name, value := range arguments {
 		line = append(line, "--"+name+"="+value)
 	}
 	slices.Sort(line)
-	if err := flags.Parse(line); err != nil {
-		return nil, err
+	return parsedInto(t, &ControllerOptions{}, line)
+}
+
+// parsedInto gives the options as the arguments have them.
+func parsedInto[O Options](t *testing.T, options O, arguments []string) (O, error) {
+	t.Helper()
+	flags := flag.NewFlagSet("test", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	options.AddFlags(flags)
+	if err := flags.Parse(arguments); err != nil {
+		return options, err
 	}
 	return options, options.Validate()
 }
@@ -246,7 +251,7 @@ func TestMainTellsUsageErrorsFromFailures(t *testing.T) {
 		exitFailed: {{"node", "--node-name=n", "--machine-id=m", "--endpoint=unix:///no/such/folder/csi.sock"}},
 	} {
 		for _, line := range lines {
-			if got := Main(line); got != want {
+			if got := Main("rds-csi", line); got != want {
 				t.Errorf("rds-csi %s: got exit code %d, want %d", strings.Join(line, " "), got, want)
 			}
 		}

@@ -15,6 +15,7 @@
 //   - appliancecheck.go  the subcommand "appliance check"
 //   - appliancemend.go   the subcommand "appliance mend"
 //   - appliancemetrics.go    the metrics of the appliance
+//   - status.go          the subcommand "status", also as the kubectl plugin "kubectl rds status"
 //   - execute.go         signals, logging and exit codes of every process
 //   - http.go            /metrics, /healthz and /readyz; version.go: the version
 package app

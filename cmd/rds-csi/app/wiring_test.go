@@ -248,7 +248,7 @@ func TestTheStartEndsIfTheAPIServerDoesNotAnswer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		start := time.Now()
-		if err := defaultClusterID(ctx, kube, &ControllerOptions{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != startTimeout {
+		if err := defaultClusterID(ctx, kube, new(string)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != startTimeout {
 			t.Errorf("got %v after %s, want that it is given up after %s", err, time.Since(start), startTimeout)
 		}
 	})

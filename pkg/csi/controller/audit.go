@@ -10,13 +10,18 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// Inventory returns what the appliance has, of all clusters. It leaves out the holders of a disk if one of them can't
-// be parsed. DeleteVolume still refuses such a disk.
+// Inventory returns what the appliance has, of all clusters.
 func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
 	survey, err := c.appliance.Survey(ctx, c.config.Directory)
 	if err != nil {
 		return attach.Inventory{}, err
 	}
+	return InventoryOf(ctx, survey), nil
+}
+
+// InventoryOf returns a survey as package attach has it. It leaves out the holders of a disk if one of them can't be
+// parsed. DeleteVolume still refuses such a disk.
+func InventoryOf(ctx context.Context, survey rds.Survey) attach.Inventory {
 	inventory := attach.Inventory{Pools: survey.Pools, Others: survey.Others, Files: survey.Files}
 	for _, disk := range survey.Disks {
 		holders, err := parseNodeIDs(disk.Record.Holding.Holders)
@@ -27,7 +32,7 @@ func (c *Service) Inventory(ctx context.Context) (attach.Inventory, error) {
 			Volume: disk.ID.String(), PV: disk.Record.PV, Holders: holders, Token: disk.Record.Token,
 		})
 	}
-	return inventory, nil
+	return inventory
 }
 
 // RemoveVolume deletes a volume as DeleteVolume does.

@@ -48,7 +48,7 @@ func (c *Service) unpublishGone(ctx context.Context, id rds.VolumeID) error {
 	if err != nil {
 		return err
 	}
-	record, err := recordOf(disk)
+	record, err := RecordOf(disk)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (c *Service) expand(ctx context.Context, disk rds.Disk, size int64) (rds.Di
 // about to lose it.
 func (c *Service) inService(ctx context.Context, disk rds.Disk) error {
 	inService := fmt.Errorf("volume %s: %w: %v has it; stop the pods that use it, and it grows once it is detached (or see --online-expansion)", disk.ID, failure.ErrInService, disk.Record.Holding.Holders)
-	record, err := recordOf(disk)
+	record, err := RecordOf(disk)
 	if err != nil {
 		return inService
 	}

@@ -202,7 +202,7 @@ func (c *Service) grantAccess(ctx context.Context, disk rds.Disk, wanted attach.
 
 // decide returns the decision on the request, and reports it to the observer.
 func (c *Service) decide(ctx context.Context, disk rds.Disk, wanted attach.Request) (attach.Decision, error) {
-	record, err := recordOf(disk)
+	record, err := RecordOf(disk)
 	if err != nil {
 		return attach.Decision{}, err
 	}

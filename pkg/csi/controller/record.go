@@ -10,8 +10,8 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
-// recordOf returns a disk's record as package attach has it. It returns attach.ErrUnknown if a holder can't be parsed.
-func recordOf(disk rds.Disk) (attach.Record, error) {
+// RecordOf returns a disk's record as package attach has it. It returns attach.ErrUnknown if a holder can't be parsed.
+func RecordOf(disk rds.Disk) (attach.Record, error) {
 	holding := disk.Record.Holding
 	record := attach.Record{
 		Access: holding.Access, Mode: holding.Mode, ReadOnly: holding.ReadOnly,
@@ -53,7 +53,7 @@ func (c *Service) Record(ctx context.Context, handle string) attach.Answer[attac
 	if err != nil {
 		return attach.Answer[attach.Record]{Err: err}
 	}
-	record, err := recordOf(disk)
+	record, err := RecordOf(disk)
 	return attach.Answer[attach.Record]{Value: record, Found: err == nil, Err: err}
 }
 
@@ -68,7 +68,7 @@ func (c *Service) SeenRecord(handle string) (attach.Record, bool) {
 	if !found {
 		return attach.Record{}, false
 	}
-	record, err := recordOf(disk)
+	record, err := RecordOf(disk)
 	return record, err == nil
 }
 
