@@ -6,6 +6,7 @@
 //   - host.go        HostIdentity: the host NQN and host ID under which a node connects
 //   - options.go     Options: the options of a connection, under the kernel's names
 //   - initiator.go   Initiator: connects, disconnects and rescans, and finds the block device
+//   - ready.go       what this process and its kernel need before they can connect
 //   - pending.go     connects that the kernel hasn't answered yet
 //   - fabrics.go     /dev/nvme-fabrics: the options that are written to it, and its reply
 //   - sysfs.go       the kernel's subsystems, controllers and namespaces

@@ -15,6 +15,9 @@ var (
 	ErrUnreachable = errors.New("the target can't be reached")
 	// ErrNoModule means that this kernel can't connect to NVMe/TCP targets as it is.
 	ErrNoModule = errors.New("this kernel isn't ready for NVMe/TCP: load the module nvme-tcp (modprobe nvme-tcp), and show /dev to this process")
+	// ErrOtherNetwork means that this process has a network namespace of its own. The kernel makes a connection in the
+	// namespace of the process that asks for it, and that namespace's interfaces go with the pod.
+	ErrOtherNetwork = errors.New("this process isn't in the host's network namespace, and every connection that it makes would break when its pod ends: set hostNetwork: true for the node plugin's pod")
 	// ErrNotHost means that the kernel has an initiator, and this process doesn't see all of it or may not use it.
 	ErrNotHost = errors.New("this process can't use the host's NVMe initiator: the node plugin's container must be privileged, and have the host's /dev and /sys")
 	// ErrKernelRefused means that the kernel itself refused to connect (EINVAL). It has one error for several causes.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 )
 
@@ -53,28 +51,6 @@ func New(config Config) *Initiator {
 }
 
 func (i *Initiator) fabrics() string { return filepath.Join(i.root, "dev/nvme-fabrics") }
-
-// Ready returns ErrNoModule if this kernel can't connect to NVMe/TCP targets yet, and ErrNotHost if this process can't use
-// the kernel's initiator and never will. Without the kernel's list of subsystems, nothing would look connected; with a
-// read-only one, nothing could be disconnected.
-func (i *Initiator) Ready() error {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(filepath.Join(i.root, "sys"), &stat); err == nil && stat.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("%w: /sys is read only", ErrNotHost)
-	}
-	if _, err := os.Stat(i.fabrics()); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoModule, err)
-	}
-	fabrics, err := os.OpenFile(i.fabrics(), os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotHost, err)
-	}
-	_ = fabrics.Close() // nothing was written that could be lost
-	if _, err := os.Stat(i.sysfs.subsystemFolder()); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotHost, err)
-	}
-	return nil
-}
 
 // Connect returns once a connection to the target's subsystem is live. It uses one that exists, and waits while the
 // kernel restores it; otherwise it makes a new one. Errors are ErrRefused, ErrUnreachable, ErrNoModule,

@@ -29,12 +29,15 @@ func TestReady(t *testing.T) {
 			remove(t, root, "dev/nvme-fabrics")
 			makeFolder(t, root, "dev/nvme-fabrics")
 		}, ErrNotHost},
-		"/sys is read only": {makeSysReadOnly, ErrNotHost},
+		"/sys is read only":         {makeSysReadOnly, ErrNotHost},
+		"another network namespace": {inNetworks("net:[1]", "net:[2]"), ErrOtherNetwork},
+		"process 1 isn't shown":     {inNetworks("net:[1]", ""), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			makeFolder(t, root, "dev")
 			makeFolder(t, root, "sys/class/nvme-subsystem")
+			inNetworks("net:[1]", "net:[1]")(t, root)
 			if err := os.WriteFile(filepath.Join(root, "dev/nvme-fabrics"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -43,6 +46,24 @@ func TestReady(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// inNetworks has this process and process 1 be in these network namespaces; "" stands for one that isn't shown.
+func inNetworks(self, first string) func(t *testing.T, root string) {
+	return func(t *testing.T, root string) {
+		t.Helper()
+		for process, namespace := range map[string]string{"self": self, "1": first} {
+			folder := filepath.Join(root, "proc", process, "ns")
+			makeFolder(t, root, filepath.Join("proc", process, "ns"))
+			_ = os.Remove(filepath.Join(folder, "net"))
+			if namespace == "" {
+				continue
+			}
+			if err := os.Symlink(namespace, filepath.Join(folder, "net")); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

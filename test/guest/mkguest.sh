@@ -32,7 +32,7 @@ modules=$root/lib/modules/$version
 mkdir -p "$modules"
 cp "$source"/modules.{builtin,order} "$modules"
 (cd "$source" && find kernel/{arch/x86/crypto,crypto,lib,net/core,fs/configfs,fs/ext4,fs/jbd2,fs/xfs,drivers/nvme,drivers/virtio} \
-  kernel/drivers/{block/loop,char/virtio_console,net/virtio_net,net/net_failover}.ko* -name '*.ko*' 2>/dev/null || true) |
+  kernel/drivers/{block/loop,char/virtio_console,net/virtio_net,net/net_failover,net/veth}.ko* -name '*.ko*' 2>/dev/null || true) |
   while read -r module; do
     mkdir -p "$modules/$(dirname "$module")"
     case $module in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"k8s.io/klog/v2"
 
@@ -11,10 +12,16 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 )
 
+// errOwnProcesses says that the plugin is process 1. It can't see then who uses a volume, nor whether it has the host's network.
+var errOwnProcesses = errors.New("this process has a PID namespace of its own, and would take volumes for unused that other processes have open: set hostPID: true for the node plugin's pod")
+
 // connectAndServe serves the node service with the NVMe initiator of this machine's kernel. If the kernel can't connect
 // yet, that is logged at once, and staging volumes fails until it can: a module may be loaded at any time. If this process
 // doesn't see the host's devices or initiator, it returns an error: that lasts as long as its container.
 func connectAndServe(ctx context.Context, options *NodeOptions) error {
+	if os.Getpid() == 1 {
+		return errOwnProcesses
+	}
 	identity, err := options.MachineIdentity()
 	if err != nil {
 		return err

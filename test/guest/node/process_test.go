@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/cmd/rds-csi/app"
 	drivercsi "git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -34,6 +35,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if isProduct() {
+		os.Exit(app.Main(os.Args[1:]))
+	}
 	if socket := os.Getenv(socketVariable); socket != "" {
 		fmt.Fprintln(os.Stderr, servePlugin(socket))
 		os.Exit(1)
