@@ -14,7 +14,7 @@ var (
 	// ErrUnreachable means that the target didn't answer.
 	ErrUnreachable = errors.New("the target can't be reached")
 	// ErrNoModule means that this kernel can't connect to NVMe/TCP targets as it is.
-	ErrNoModule = errors.New("this kernel isn't ready for NVMe/TCP: load the module nvme-tcp (modprobe nvme-tcp), and show /dev to this process")
+	ErrNoModule = errors.New("this node's kernel isn't ready for NVMe/TCP: run modprobe nvme-tcp on the node, and put the line nvme-tcp into /etc/modules-load.d/nvme.conf there, so that it is loaded after a reboot")
 	// ErrOtherNetwork means that this process has a network namespace of its own. The kernel makes a connection in the
 	// namespace of the process that asks for it, and that namespace's interfaces go with the pod.
 	ErrOtherNetwork = errors.New("this process isn't in the host's network namespace, and every connection that it makes would break when its pod ends: set hostNetwork: true for the node plugin's pod")

@@ -30,7 +30,7 @@ func (i *Initiator) Ready() error {
 	if _, err := os.Stat(i.sysfs.subsystemFolder()); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotHost, err)
 	}
-	return nil
+	return i.loadTransport()
 }
 
 // checkNetwork returns ErrOtherNetwork if process 1 has another network namespace than this process. Process 1 is the host's
@@ -43,4 +43,19 @@ func (i *Initiator) checkNetwork() error {
 		return nil
 	}
 	return fmt.Errorf("%w: it has %s, process 1 has %s", ErrOtherNetwork, own, first)
+}
+
+// loadTransport returns ErrNoModule unless the kernel has the module nvme-tcp, or can load it. /dev/nvme-fabrics belongs to
+// another module. The kernel loads the transport that a connection is to use before it looks at the other options, and
+// makes no connection without an address.
+func (i *Initiator) loadTransport() error {
+	module := filepath.Join(i.root, "sys/module/nvme_tcp")
+	if _, err := os.Stat(module); err == nil {
+		return nil
+	}
+	_, _ = i.addController("transport=tcp,nqn=nqn.2014-08.org.nvmexpress.discovery") // always refused
+	if _, err := os.Stat(module); err != nil {
+		return fmt.Errorf("%w: /dev/nvme-fabrics is there, and the kernel couldn't load nvme-tcp by itself: %w", ErrNoModule, err)
+	}
+	return nil
 }

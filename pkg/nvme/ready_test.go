@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -32,11 +33,16 @@ func TestReady(t *testing.T) {
 		"/sys is read only":         {makeSysReadOnly, ErrNotHost},
 		"another network namespace": {inNetworks("net:[1]", "net:[2]"), ErrOtherNetwork},
 		"process 1 isn't shown":     {inNetworks("net:[1]", ""), nil},
+		"only /dev/nvme-fabrics is there": {func(t *testing.T, root string) {
+			t.Helper()
+			remove(t, root, "sys/module/nvme_tcp")
+		}, ErrNoModule},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			makeFolder(t, root, "dev")
 			makeFolder(t, root, "sys/class/nvme-subsystem")
+			makeFolder(t, root, "sys/module/nvme_tcp")
 			inNetworks("net:[1]", "net:[1]")(t, root)
 			if err := os.WriteFile(filepath.Join(root, "dev/nvme-fabrics"), nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -46,6 +52,31 @@ func TestReady(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// A connection that the kernel refuses has it load the module first.
+func TestTheKernelLoadsTheTransportItself(t *testing.T) {
+	root := t.TempDir()
+	makeFolder(t, root, "dev")
+	makeFolder(t, root, "sys/class/nvme-subsystem")
+	if err := os.WriteFile(filepath.Join(root, "dev/nvme-fabrics"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := New(Config{Host: HostOf("machine-a"), Root: root})
+	var asked []string
+	i.addController = func(options string) (string, error) {
+		asked = append(asked, options)
+		makeFolder(t, root, "sys/module/nvme_tcp")
+		return "", unix.EINVAL
+	}
+	for range 2 {
+		if err := i.Ready(); err != nil {
+			t.Errorf("got %v, want that it is ready", err)
+		}
+	}
+	if len(asked) != 1 || strings.Contains(asked[0], "traddr") {
+		t.Errorf("asked %q, want one connection without an address", asked)
 	}
 }
 

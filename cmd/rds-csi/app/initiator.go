@@ -15,9 +15,9 @@ import (
 // errOwnProcesses says that the plugin is process 1. It can't see then who uses a volume, nor whether it has the host's network.
 var errOwnProcesses = errors.New("this process has a PID namespace of its own, and would take volumes for unused that other processes have open: set hostPID: true for the node plugin's pod")
 
-// connectAndServe serves the node service with the NVMe initiator of this machine's kernel. If the kernel can't connect
-// yet, that is logged at once, and staging volumes fails until it can: a module may be loaded at any time. If this process
-// doesn't see the host's devices or initiator, it returns an error: that lasts as long as its container.
+// connectAndServe serves the node service with the NVMe initiator of this machine's kernel. It returns an error if the kernel
+// can't connect, or if this process doesn't see the host's processes, network, devices or initiator. It doesn't wait for a
+// module: a pod that ends shows why, and kubelet starts it again. Nor could it load one: that takes CAP_SYS_MODULE.
 func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	if os.Getpid() == 1 {
 		return errOwnProcesses
@@ -35,10 +35,7 @@ func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	if err := host.New(host.Linux{}, nil, nil).CheckDev(); err != nil {
 		return err
 	}
-	switch err := initiator.Ready(); {
-	case errors.Is(err, nvme.ErrNoModule):
-		klog.FromContext(ctx).Error(err, "No volume can be connected yet")
-	case err != nil:
+	if err := initiator.Ready(); err != nil {
 		return err
 	}
 	return RunNode(ctx, *options, initiator)

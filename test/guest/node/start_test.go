@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
 )
 
@@ -43,6 +44,15 @@ func TestANodePluginThatCannotWorkSaysWhy(t *testing.T) {
 		"its own processes": {identity, func(_ *testing.T, process *exec.Cmd) {
 			process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 		}, []string{"hostPID: true"}},
+		"nvme-tcp isn't loaded": {identity, func(t *testing.T, _ *exec.Cmd) {
+			t.Helper()
+			unload(t, "nvme_tcp", "nvme_fabrics")
+		}, []string{"modprobe nvme-tcp", "/etc/modules-load.d", "/dev/nvme-fabrics"}},
+		"the kernel can't load nvme-tcp": {identity, func(t *testing.T, _ *exec.Cmd) {
+			t.Helper()
+			setModprobe(t, "/bin/false")
+			unload(t, "nvme_tcp")
+		}, []string{"modprobe nvme-tcp", "/etc/modules-load.d"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			process, printed := rdsCSI(t, c.flags...)
@@ -61,6 +71,46 @@ func TestANodePluginThatCannotWorkSaysWhy(t *testing.T) {
 			}
 			t.Log(last)
 		})
+	}
+}
+
+// unload removes modules until the test ends.
+func unload(t *testing.T, modules ...string) {
+	t.Helper()
+	for _, module := range modules {
+		if output, err := exec.CommandContext(t.Context(), "rmmod", module).CombinedOutput(); err != nil {
+			t.Fatalf("unload %s: %v: %s", module, err, output)
+		}
+	}
+	t.Cleanup(func() {
+		if output, err := exec.Command("modprobe", "nvme-tcp").CombinedOutput(); err != nil { //nolint:noctx // it is done at once
+			t.Errorf("load nvme-tcp: %v: %s", err, output)
+		}
+	})
+}
+
+// setModprobe sets, until the test ends, what the kernel calls to load a module.
+func setModprobe(t *testing.T, command string) {
+	t.Helper()
+	const setting = "/proc/sys/kernel/modprobe"
+	before, err := os.ReadFile(setting)
+	if err == nil {
+		err = os.WriteFile(setting, []byte(command), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(setting, before, 0) })
+}
+
+// nvme-cli, for one, has only nvme-fabrics loaded. The kernel itself loads the other module for the driver, which has
+// neither the right to do so nor the file.
+func TestANodePluginHasTheKernelLoadItsModule(t *testing.T) {
+	world.Guest(t)
+	unload(t, "nvme_tcp")
+	startPlugin(t, host.Capabilities())
+	if _, err := os.Stat("/sys/module/nvme_tcp"); err != nil {
+		t.Error(err)
 	}
 }
 
