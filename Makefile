@@ -56,6 +56,8 @@ lint: ## Lint everything, hold the budgets, find dead code
 	@$(STAGE) deadcode test/deadcode.sh "$(DEADCODE)"
 	@$(STAGE) tidy go mod tidy -diff
 	@$(STAGE) vet-harness go -C test/harness vet ./...
+	@$(STAGE) tidy-monitoring go -C test/monitoring mod tidy -diff
+	@$(STAGE) vet-monitoring go -C test/monitoring vet ./...
 
 .PHONY: unit
 unit: ## Run the Go tests with the race detector, and print the figures that they count
@@ -77,6 +79,11 @@ sanity: ## Run csi-sanity, the conformance suite, against driver and simulator
 .PHONY: apiserver
 apiserver: harness build ## Run what only a real API server can show: preconditions, watches, rights, the election of a leader
 	@$(STAGE) apiserver env RDS_CSI_HARNESS=$(CACHE)/bin RDS_CSI_PROGRAMS=$(CURDIR)/$(BIN) go test -race -timeout 5m -count 1 ./test/apiserver
+
+.PHONY: monitoring
+monitoring: ## Test alerts, runbooks and dashboard with promtool and Prometheus' own code (first some 2 minutes)
+	@$(STAGE) promtool test/monitoring/promtool.sh $(CACHE)/bin
+	@$(STAGE) monitoring env RDS_CSI_PROMTOOL=$(CACHE)/bin/promtool go -C test/monitoring test -timeout 10m -count 1 ./...
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target FUZZTIME (default 150000x) times
@@ -110,3 +117,4 @@ check: lint unit faults sanity ## Run what a change needs every few minutes: lin
 
 .PHONY: test
 test: prepare lint unit faults sanity search fuzz image-test guest apiserver demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity search fuzz guest apiserver monitoring demo ## Everything that must pass before a change lands
