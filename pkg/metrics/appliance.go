@@ -18,16 +18,16 @@ type appliance struct {
 	connected prometheus.Gauge
 }
 
-func newAppliance(register promauto.Factory, buckets []float64) appliance {
+func newAppliance(register promauto.Factory) appliance {
 	return appliance{
 		commands: register.NewCounterVec(prometheus.CounterOpts{
-			Name: "rds_csi_appliance_commands_total", Help: "Commands for the appliance, by kind and by how they ended.",
+			Name: "rds_csi_appliance_commands_total", Help: "Commands for the appliance, by kind and by how they ended: done, refused, unreachable (not sent), lost (sent, no reply), invalid (never sent).",
 		}, []string{"command", "outcome"}),
 		durations: register.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "rds_csi_appliance_command_duration_seconds", Help: "How long commands for the appliance took, waiting and connecting included.", Buckets: buckets,
+			Name: "rds_csi_appliance_command_duration_seconds", Help: "How long commands for the appliance took, waiting and connecting included.", Buckets: operationBuckets(),
 		}, []string{"command"}),
 		connects: register.NewCounterVec(prometheus.CounterOpts{
-			Name: "rds_csi_appliance_connects_total", Help: "Attempts to connect to the appliance, by result.",
+			Name: "rds_csi_appliance_connects_total", Help: "Attempts to connect to the appliance, by result; credentials: a key file can't be read.",
 		}, []string{"result"}),
 		connected: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_appliance_connected", Help: "1 while there is an SSH connection for new commands; it is made when it is needed.",
@@ -48,18 +48,18 @@ func (a appliance) startAtZero() {
 }
 
 // ObserveCommand counts a command for the appliance.
-func (m *Metrics) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
+func (m *Controller) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 	m.appliance.commands.WithLabelValues(string(kind), string(outcome)).Inc()
 	m.appliance.durations.WithLabelValues(string(kind)).Observe(took.Seconds())
 }
 
 // CountConnect counts an attempt to connect to the appliance.
-func (m *Metrics) CountConnect(result transport.ConnectResult) {
+func (m *Controller) CountConnect(result transport.ConnectResult) {
 	m.appliance.connects.WithLabelValues(string(result)).Inc()
 }
 
 // SetConnected records whether there is a connection to the appliance.
-func (m *Metrics) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch
+func (m *Controller) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch
 	value := 0.0
 	if connected {
 		value = 1

@@ -1,4 +1,12 @@
-// Package metrics has every metric of this driver: metrics.go those about Kubernetes, appliance.go those about the
-// appliance, restarter.go those of the pod-restarter. Other packages report through observers that this package
-// implements. A scrape does no I/O.
+// Package metrics has every metric of this driver. Other packages report through observers that this package implements. A
+// scrape does no I/O.
+//
+// Where to find what:
+//
+//   - metrics.go      what every process has
+//   - controller.go   Controller: what the controller says about Kubernetes; appliance.go: and about the appliance
+//   - node.go         Node: the metrics of a node process
+//   - restarter.go    Restarter: those of the pod-restarter
+//
+// docs/metrics.md is written from what is registered here: make docs.
 package metrics

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ rds_csi_reconcile_actions_total{action="wait_for_pods"} 0
 # HELP rds_csi_stale_attachments_cleared_total VolumeAttachments deleted because their node is proven gone.
 # TYPE rds_csi_stale_attachments_cleared_total counter
 rds_csi_stale_attachments_cleared_total 1
-# HELP rds_csi_volumes_restored_total Volumes whose record or export was written again after the appliance had lost it, by reason.
+# HELP rds_csi_volumes_restored_total Volumes whose record or export was written again after the appliance had lost it, by reason: went_back (the appliance went back in time), export_lost (the export was off).
 # TYPE rds_csi_volumes_restored_total counter
 rds_csi_volumes_restored_total{reason="export_lost"} 0
 rds_csi_volumes_restored_total{reason="went_back"} 1
@@ -97,7 +98,7 @@ rds_csi_volumes_restored_total{reason="went_back"} 1
 }
 
 func TestOperationsTellSuccessFromError(t *testing.T) {
-	m := New()
+	m := NewController()
 	m.ObserveCall("ControllerPublishVolume", "Unavailable", time.Second)
 	m.ObserveCall("ControllerUnpublishVolume", "OK", time.Second)
 	m.ObserveCall("CreateVolume", "OK", time.Second)
@@ -112,10 +113,24 @@ func TestOperationsTellSuccessFromError(t *testing.T) {
 			continue
 		}
 		for _, metric := range family.GetMetric() {
-			got = append(got, metric.GetLabel()[0].GetValue()+" "+metric.GetLabel()[1].GetValue())
+			got = append(got, fmt.Sprintf("%s %s %d", metric.GetLabel()[0].GetValue(), metric.GetLabel()[1].GetValue(), metric.GetHistogram().GetSampleCount()))
 		}
 	}
-	if want := []string{"attach error", "detach success", "reconcile error"}; !slices.Equal(got, want) {
+	want := []string{"attach error 1", "attach success 0", "detach error 0", "detach success 1", "reconcile error 1", "reconcile success 0"}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A node has no leader, no valve and no appliance: a series that says 0 of them would count in alerts on controllers.
+func TestANodeHasNoSeriesOfTheController(t *testing.T) {
+	families, err := New().Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if name := family.GetName(); strings.HasPrefix(name, "rds_csi_") && !strings.HasPrefix(name, "rds_csi_node_") && name != "rds_csi_build_info" {
+			t.Errorf("a node process has %s", name)
+		}
 	}
 }

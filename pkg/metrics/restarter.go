@@ -2,17 +2,14 @@ package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/restart"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/volumehealth"
 )
 
-// Restarter has the metrics of a pod-restarter, in a registry of its own. Its methods are safe for concurrent use and
-// never block.
+// Restarter has the metrics of a pod-restarter. Its methods are safe for concurrent use and never block.
 type Restarter struct {
-	registry      *prometheus.Registry
+	process
 	restarted     *prometheus.CounterVec
 	withheld      *prometheus.CounterVec
 	actions       *prometheus.CounterVec
@@ -23,11 +20,10 @@ type Restarter struct {
 // NewRestarter returns the metrics of a pod-restarter. Every series begins at 0: an alert on a first increase needs the 0
 // before it.
 func NewRestarter() *Restarter {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	register := promauto.With(registry)
+	shared := newProcess()
+	register := shared.register()
 	m := &Restarter{
-		registry: registry,
+		process: shared,
 		restarted: register.NewCounterVec(prometheus.CounterOpts{
 			Name: "rds_csi_pods_restarted_total", Help: "Pods deleted because the device of one of their volumes is lost, by the reason that kubelet reports.",
 		}, []string{"reason"}),
@@ -51,9 +47,6 @@ func NewRestarter() *Restarter {
 	}
 	return m
 }
-
-// Registry returns the registry that /metrics serves.
-func (m *Restarter) Registry() *prometheus.Registry { return m.registry }
 
 // CountAction counts a look at a pod.
 func (m *Restarter) CountAction(action restart.Action) {

@@ -6,7 +6,7 @@ import (
 
 // observeAppliance has commands and connections counted. lost receives a value after the connection was lost; several
 // losses in a row may be one value.
-func observeAppliance(options *applianceOptions, observed *metrics.Metrics) (lost <-chan struct{}) {
+func observeAppliance(options *applianceOptions, observed *metrics.Controller) (lost <-chan struct{}) {
 	losses := make(chan struct{}, 1)
 	options.config.Observe = observed.ObserveCommand
 	options.ssh.ObserveConnect = observed.CountConnect

@@ -29,7 +29,7 @@ func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
 # HELP rds_csi_appliance_connected 1 while there is an SSH connection for new commands; it is made when it is needed.
 # TYPE rds_csi_appliance_connected gauge
 rds_csi_appliance_connected ` + connected + `
-# HELP rds_csi_appliance_connects_total Attempts to connect to the appliance, by result.
+# HELP rds_csi_appliance_connects_total Attempts to connect to the appliance, by result; credentials: a key file can't be read.
 # TYPE rds_csi_appliance_connects_total counter
 rds_csi_appliance_connects_total{result="credentials"} 0
 rds_csi_appliance_connects_total{result="done"} 1

@@ -56,7 +56,7 @@ func RunController(ctx context.Context, options *ControllerOptions) error {
 // controllerParts returns the functions that make up the controller process, to be run concurrently. It starts none of
 // them, so an invalid configuration is found before anything runs. lost receives a value after the connection to the
 // appliance was lost.
-func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Metrics, lost <-chan struct{}) ([]func(context.Context) error, error) {
+func controllerParts(options *ControllerOptions, client kubernetes.Interface, appliance *rds.Client, observed *metrics.Controller, lost <-chan struct{}) ([]func(context.Context) error, error) {
 	var (
 		nodes     controller.Nodes = attach.RecordNodes{}
 		ready                      = func() bool { return true }

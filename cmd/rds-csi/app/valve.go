@@ -19,7 +19,7 @@ type massDeletionValve struct {
 	tripped chan struct{}
 	// begun is closed when the valve begins.
 	begun    chan struct{}
-	observed *metrics.Metrics
+	observed *metrics.Controller
 	note     func(attach.Note)
 	// resumed is called after begin and whenever the valve opens, so that what waits is checked at once. It must neither
 	// block nor call the valve.
@@ -28,7 +28,7 @@ type massDeletionValve struct {
 
 // newMassDeletionValve returns a valve that is told of the cluster's nodes. note is called once for each trip; it must
 // not block.
-func newMassDeletionValve(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Metrics, note func(attach.Note)) (*massDeletionValve, error) {
+func newMassDeletionValve(config attach.ValveConfig, cluster *informers.Cluster, observed *metrics.Controller, note func(attach.Note)) (*massDeletionValve, error) {
 	v := &massDeletionValve{cluster: cluster, tripped: make(chan struct{}, 1), begun: make(chan struct{}), observed: observed, note: note, resumed: func() {}}
 	var err error
 	v.Valve, err = attach.NewValve(config, attach.ValveObserver{

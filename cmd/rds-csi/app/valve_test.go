@@ -26,12 +26,12 @@ func heldBy(nodes ...string) rds.Disk {
 }
 
 // massDeletion is the value of rds_csi_mass_deletion_held.
-func massDeletion(t *testing.T, observed *metrics.Metrics) float64 {
+func massDeletion(t *testing.T, observed *metrics.Controller) float64 {
 	t.Helper()
 	return gauge(t, observed, "rds_csi_mass_deletion_held")
 }
 
-func gauge(t *testing.T, observed *metrics.Metrics, name string) float64 {
+func gauge(t *testing.T, observed *metrics.Controller, name string) float64 {
 	t.Helper()
 	families, err := observed.Registry().Gather()
 	if err != nil {
@@ -49,7 +49,7 @@ func gauge(t *testing.T, observed *metrics.Metrics, name string) float64 {
 // watched is a valve over a fake API server, and what it reported.
 type watched struct {
 	*massDeletionValve
-	observed *metrics.Metrics
+	observed *metrics.Controller
 	notes    chan attach.Note
 	resumes  atomic.Int64
 }
@@ -61,7 +61,7 @@ func newWatched(t *testing.T, nodes int, objects ...runtime.Object) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watched{observed: metrics.New(), notes: make(chan attach.Note, 10)}
+	w := &watched{observed: metrics.NewController(), notes: make(chan attach.Note, 10)}
 	config := attach.ValveConfig{Nodes: nodes, Share: 0.3, Window: 10 * time.Minute}
 	if w.massDeletionValve, err = newMassDeletionValve(config, cluster, w.observed, func(note attach.Note) { w.notes <- note }); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ import (
 type wired struct {
 	sim      *sim.Sim
 	client   *rds.Client
-	observed *metrics.Metrics
+	observed *metrics.Controller
 	lost     chan struct{}
 	conn     *grpc.ClientConn
 }
