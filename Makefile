@@ -64,6 +64,10 @@ unit: ## Run the Go tests with the race detector, and print the figures that the
 	@$(STAGE) unit go test -race -timeout 10m $$(go list ./... | grep -vE '/test/(apiserver|faults|sanity|search)$$')
 	@$(STAGE) figures test/figures.sh
 
+.PHONY: docs
+docs: ## Write the pages of docs/ that are generated from the code
+	@$(STAGE) docs env RDS_CSI_WRITE_DOCS=1 go test -count 1 -run TestThePage ./pkg/metrics
+
 .PHONY: faults
 faults: ## Run every operation on the appliance under every fault that the simulator knows
 	@$(STAGE) faults test/faults.sh
