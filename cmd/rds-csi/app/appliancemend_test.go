@@ -53,7 +53,7 @@ func TestApplianceMendNamesMissingFlags(t *testing.T) {
 // A mistyped flag is told in one line, not above a usage that is longer than a screen.
 func TestAMistypedFlagIsToldInOneLine(t *testing.T) {
 	for _, arguments := range [][]string{{"--volume-idd=x"}, {"--rds-channels=many"}} {
-		told := stderrOf(t, func() int { return runAppliance(append([]string{"mend"}, arguments...)) })
+		told := stderrOf(t, func() int { return Main("rds-csi", append([]string{"appliance", "mend"}, arguments...)) })
 		if strings.Count(told, "\n") != 1 || !strings.Contains(told, strings.TrimLeft(strings.Split(arguments[0], "=")[0], "-")) || !strings.Contains(told, "--help") {
 			t.Errorf("%v: got %q, want one line that names the flag", arguments, told)
 		}

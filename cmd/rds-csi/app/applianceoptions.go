@@ -27,15 +27,15 @@ func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
 	o.config.BootWindow, o.config.ListingDelay = rds.DefaultBootWindow, rds.DefaultListingDelay
 	flags.StringVar(&o.ssh.Address, "rds-address", "", "the appliance's SSH address, host:port")
 	flags.StringVar(&o.ssh.User, "rds-user", "csi", "the RouterOS user; its group needs ssh, read, write and test")
-	flags.StringVar(&o.ssh.PrivateKeyFile, "rds-private-key", "", "file with the user's private key")
-	flags.StringVar(&o.ssh.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format")
+	flags.StringVar(&o.ssh.PrivateKeyFile, "rds-private-key", "", "file with the user's private key; read again for every connection")
+	flags.StringVar(&o.ssh.KnownHostsFile, "rds-known-hosts", "", "file that pins the appliance's host key, in OpenSSH's known_hosts format; read again for every connection")
 	flags.Func("rds-host-key-fingerprint", "pin the appliance's host key by its `fingerprint`, SHA256:…; several, by commas or by repeating the flag, while the key is exchanged", func(value string) error {
 		o.ssh.HostKeyFingerprints = append(o.ssh.HostKeyFingerprints, strings.Split(value, ",")...)
 		return nil
 	})
 	flags.IntVar(&o.ssh.MaxChannels, "rds-channels", transport.DefaultMaxChannels, fmt.Sprintf(
-		"commands that may be in flight at the appliance at a time, 1 to %d; an RDS was seen to hang at 19, and one that allows fewer than this is found out", transport.HighestMaxChannels))
-	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files")
+		"commands that may be in flight at the appliance at a time, 1 to %d; an RDS was seen to hang at 19, and one that allows fewer than this is found out, and the driver goes on with what there is", transport.HighestMaxChannels))
+	flags.StringVar(&o.directory, "volume-directory", "rds-csi", "directory below each pool for the backing files; each cluster has a folder in it")
 }
 
 // connect returns a client of the appliance. The client connects when it is first used.

@@ -246,8 +246,8 @@ func TestTheKubeconfigThatIsGivenIsUsed(t *testing.T) {
 
 func TestMainTellsUsageErrorsFromFailures(t *testing.T) {
 	for want, lines := range map[int][][]string{
-		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}, {"pod-restarter", "--help"}},
-		exitUsage:  {{}, {"controllr"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}, {"node"}, {"pod-restarter", "--max-restart-share=2"}},
+		exitOK:     {{"help"}, {"version"}, {"controller", "--help"}, {"pod-restarter", "--help"}, {"appliance", "check", "--help"}},
+		exitUsage:  {{}, {"controllr"}, {"appliance"}, {"appliance", "chek"}, {"controller"}, {"controller", "--no-such-flag"}, {"controller", "extra"}, {"node"}, {"pod-restarter", "--max-restart-share=2"}},
 		exitFailed: {{"node", "--node-name=n", "--machine-id=m", "--endpoint=unix:///no/such/folder/csi.sock"}},
 	} {
 		for _, line := range lines {

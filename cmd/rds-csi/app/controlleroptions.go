@@ -45,24 +45,24 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.httpAddress, "http-address", "", "host:port to serve /metrics, /healthz and /readyz on; empty serves none")
 	flags.StringVar(&o.clusterID, "cluster-id", "", "ID that stands in every volume's record and path; default: the UID of namespace kube-system (needed with --kubernetes=false)")
 
-	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false relies on the appliance's records alone, and accepts any well-formed node ID")
+	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false, for other orchestrators, relies on the appliance's records alone: the driver then can't check which nodes exist, and any well-formed node ID gets a volume")
 	o.kube.addFlags(flags)
 
 	flags.BoolVar(&o.reconcile, "enable-attachment-reconciler", true, "clear the attachments of nodes that are gone")
 	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "interval at which every attachment is checked, in case an event was lost")
 	flags.IntVar(&o.reconcileWorkers, "attachment-reconcile-workers", 4, "number of attachments that are checked concurrently")
 	flags.DurationVar(&o.gracePeriod, "attachment-grace-period", 30*time.Second, "how long a holder may have been detaching for its volume to be handed off to another node")
-	flags.DurationVar(&o.fenceDelay, "fence-delay", 0, "how long to hold back an answer after access was revoked: for an appliance that ends connections later than it says")
+	flags.DurationVar(&o.fenceDelay, "fence-delay", 0, "how long to hold back an answer after access was revoked: for an appliance that ends connections later than it says; less than external-attacher's --timeout")
 	flags.DurationVar(&o.stuckAfter, "attachment-stuck-period", 5*time.Minute, "how long a detach may take before an event and a metric report it; nothing is forced")
 	flags.IntVar(&o.maxWaiting, "max-held-publishes", 2, "number of publish requests that may wait at once for a conflict that is about to end; at most a quarter of external-attacher's --worker-threads, since detaching needs them too")
 	flags.BoolVar(&o.allowUnfenced, "rwx-allow-unfenced", false, "let a node join a shared volume (ReadWriteMany, block) although a departed host that shared it before may still be connected")
-	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume only to the host NQN of its holder, in addition to the epoch; nodes must connect by this driver, which derives the host NQN from the machine's identity")
+	flags.BoolVar(&o.restrictHosts, "restrict-hosts", false, "export a volume only to the host NQN of its holder, in addition to the epoch; nodes must connect by this driver, which derives the host NQN from the machine's identity. It may be switched on and off while volumes are in use")
 	flags.BoolVar(&o.onlineExpansion, "online-expansion", false, "expand volumes while they are published; switch it on only if a connected node notices a larger disk with your RouterOS version")
 
 	flags.StringVar(&o.keeperPool, "keeper-pool", "", "mount point of a pool for a disk of 1 MiB whose export keeps the NVMe/TCP port open when the last volume's goes, and which no host may connect to: a kernel before Linux 5.16 may crash when its port closes while a node connects. Empty makes none")
 
 	o.election.leaseName, o.election.agent = controllerLease, controllerAgent
-	o.election.addFlags(flags, "let only one of several controllers clear stale attachments; every one serves CSI")
+	o.election.addFlags(flags, "let only one of several controllers clear stale attachments and look for orphans; every one serves CSI")
 	flags.IntVar(&o.valve.Nodes, "mass-deletion-nodes", 3, "pause clearing and take-over while at least this many nodes vanished within the window; 0 never pauses")
 	flags.Float64Var(&o.valve.Share, "mass-deletion-share", 0.3, "and only while they are at least this share of all nodes; more than 0, at most 1")
 	flags.DurationVar(&o.valve.Window, "mass-deletion-window", 10*time.Minute, "how long a vanished node counts")

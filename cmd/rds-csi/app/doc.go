@@ -3,7 +3,7 @@
 //
 // Where to find what:
 //
-//   - main.go            the subcommands
+//   - main.go            the subcommands; docs/configuration.md is written from their flags: make docs
 //   - controller.go      the controller process; controlleroptions.go, applianceoptions.go: its flags
 //   - leader.go          leader election; audit.go: what only the leading controller runs; stoppable.go: a task with a Stop
 //   - parts.go           running the parts of a process, and trying again; keeper.go: the export that keeps the port open

@@ -2,111 +2,109 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
-const usage = `rds-csi is a CSI driver for MikroTik RouterOS storage.
+// subcommand is one of the processes that the binary can be.
+type subcommand struct {
+	// name is what follows "rds-csi" on the command line: one word, or two.
+	name, about string
+	// plugin tells that it is there as a plugin of kubectl, too.
+	plugin bool
+	// process returns the flags, and what runs with them.
+	process func() (Options, func(context.Context) error)
+}
 
-Usage:
-  rds-csi controller [flags]   serve the controller service and clear stale attachments
-  rds-csi appliance check      check on probe disks whether an appliance is fit for the driver, and whether it fences
-  rds-csi appliance mend       write a volume's damaged record anew
-  rds-csi node [flags]         serve the node service on one node
-  rds-csi status               show volumes, attachments and nodes, what is stuck, why, and what to do
-  rds-csi pod-restarter        delete pods whose volume's device is lost, so that their controllers replace them
-  rds-csi version              print the version
+// subcommands are all of them. docs/configuration.md has a section for each.
+func subcommands() []subcommand {
+	return []subcommand{
+		{"controller", "serve the controller service and clear stale attachments", false, process(RunController)},
+		{"node", "serve the node service on one node", false, process(connectAndServe)},
+		{"pod-restarter", "delete pods whose volume's device is lost, so that their controllers replace them", false, process(runPodRestarter)},
+		{
+			"appliance check", "check on probe disks whether an appliance is fit for the driver, and whether it fences", false,
+			process(func(ctx context.Context, options *applianceCheckOptions) error {
+				return checkAppliance(ctx, options, os.Stdout)
+			}),
+		},
+		{
+			"appliance mend", "write a volume's damaged record anew", false,
+			process(func(ctx context.Context, options *applianceMendOptions) error {
+				return mendRecord(ctx, options, os.Stdout)
+			}),
+		},
+		{
+			"status", "show volumes, attachments and nodes, what is stuck, why, and what to do", true,
+			process(func(ctx context.Context, options *statusOptions) error {
+				return showStatus(ctx, options, os.Stdout)
+			}),
+		},
+	}
+}
 
-With --help, each of them lists its flags.
-`
+// process returns what makes the flags of a process, each at its default, and runs it with them.
+func process[O any, P interface {
+	*O
+	Options
+}](run func(context.Context, P) error) func() (Options, func(context.Context) error) {
+	return func() (Options, func(context.Context) error) {
+		options := P(new(O))
+		return options, func(ctx context.Context) error { return run(ctx, options) }
+	}
+}
 
 // pluginName is the name under which kubectl finds this program, and calls it as "kubectl rds".
 const pluginName = "kubectl-rds"
 
-const pluginUsage = `kubectl rds shows how the volumes of the CSI driver rds-csi are.
+// program is the name that people call this program by, and what it can do under that name.
+type program struct {
+	name        string
+	subcommands []subcommand
+}
 
-Usage:
-  kubectl rds status    show volumes, attachments and nodes, what is stuck, why, and what to do
-  kubectl rds version   print the version
-
-With --help, status lists its flags.
-`
-
-// Main runs the subcommand that the arguments name, and returns the exit code of the process. program is the name that the
-// process was called by: as a plugin of kubectl it has fewer subcommands.
-func Main(program string, arguments []string) int {
-	if filepath.Base(program) == pluginName {
-		return runPlugin(arguments)
+// programOf returns the program of that path: a plugin of kubectl has fewer subcommands.
+func programOf(path string) program {
+	all := subcommands()
+	if filepath.Base(path) != pluginName {
+		return program{"rds-csi", all}
 	}
-	if len(arguments) == 0 {
-		return printUsage(os.Stderr, usage, exitUsage)
+	return program{"kubectl rds", slices.DeleteFunc(all, func(s subcommand) bool { return !s.plugin })}
+}
+
+// Main runs the subcommand that the arguments name, and returns the exit code of the process. path is what the process was
+// called by.
+func Main(path string, arguments []string) int {
+	program := programOf(path)
+	for _, subcommand := range program.subcommands {
+		if words := strings.Fields(subcommand.name); len(arguments) >= len(words) && subcommand.name == strings.Join(arguments[:len(words)], " ") {
+			options, run := subcommand.process()
+			return Execute(program.name+" "+subcommand.name, arguments[len(words):], options, run)
+		}
 	}
-	switch subcommand, rest := arguments[0], arguments[1:]; subcommand {
-	case "controller":
-		options := &ControllerOptions{}
-		return Execute("rds-csi controller", rest, options, func(ctx context.Context) error { return RunController(ctx, options) })
-	case "appliance":
-		return runAppliance(rest)
-	case "node":
-		options := &NodeOptions{}
-		return Execute("rds-csi node", rest, options, func(ctx context.Context) error { return connectAndServe(ctx, options) })
-	case "status":
-		return runStatus("rds-csi status", rest)
-	case "pod-restarter":
-		options := &podRestarterOptions{}
-		return Execute("rds-csi pod-restarter", rest, options, func(ctx context.Context) error { return runPodRestarter(ctx, options) })
-	case "version":
+	switch {
+	case len(arguments) == 0:
+		return program.printUsage(os.Stderr, exitUsage)
+	case arguments[0] == "version":
 		fmt.Println(version())
 		return exitOK
-	case "help", "-h", "-help", "--help":
-		return printUsage(os.Stdout, usage, exitOK)
+	case strings.TrimLeft(arguments[0], "-") == "help", arguments[0] == "-h":
+		return program.printUsage(os.Stdout, exitOK)
 	default:
-		fmt.Fprintf(os.Stderr, "rds-csi: unknown subcommand %q\n\n", subcommand)
-		return printUsage(os.Stderr, usage, exitUsage)
+		fmt.Fprintf(os.Stderr, "%s: unknown subcommand %q\n\n", program.name, strings.Join(arguments[:min(2, len(arguments))], " "))
+		return program.printUsage(os.Stderr, exitUsage)
 	}
 }
 
-// runPlugin runs the subcommand of "kubectl rds" that the arguments name.
-func runPlugin(arguments []string) int {
-	subcommand := ""
-	if len(arguments) > 0 {
-		subcommand, arguments = arguments[0], arguments[1:]
+func (p program) printUsage(out io.Writer, code int) int {
+	_, _ = io.WriteString(out, "rds-csi is a CSI driver for MikroTik RouterOS storage.\n\nUsage:\n")
+	for _, subcommand := range p.subcommands {
+		_, _ = fmt.Fprintf(out, "  %s %-18s %s\n", p.name, subcommand.name, subcommand.about)
 	}
-	switch subcommand {
-	case "status":
-		return runStatus("kubectl rds status", arguments)
-	case "version":
-		fmt.Println(version())
-		return exitOK
-	case "help", "-h", "-help", "--help":
-		return printUsage(os.Stdout, pluginUsage, exitOK)
-	default:
-		return printUsage(os.Stderr, pluginUsage, exitUsage)
-	}
-}
-
-// runAppliance runs the subcommand of "rds-csi appliance" that the arguments name.
-func runAppliance(arguments []string) int {
-	name := ""
-	if len(arguments) > 0 {
-		name, arguments = arguments[0], arguments[1:]
-	}
-	switch name {
-	case "check":
-		options := &applianceCheckOptions{}
-		return Execute("rds-csi appliance check", arguments, options, func(ctx context.Context) error { return checkAppliance(ctx, options, os.Stdout) })
-	case "mend":
-		options := &applianceMendOptions{}
-		return Execute("rds-csi appliance mend", arguments, options, func(ctx context.Context) error { return mendRecord(ctx, options, os.Stdout) })
-	default:
-		return fail("rds-csi appliance", exitUsage, errors.New(`want "check" or "mend"`))
-	}
-}
-
-func printUsage(out io.Writer, text string, code int) int {
-	_, _ = io.WriteString(out, text)
+	_, _ = fmt.Fprintf(out, "  %s %-18s print the version\n\nWith --help, each of them lists its flags.\n", p.name, "version")
 	return code
 }

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -195,10 +194,4 @@ func orDash(text string) string {
 		return "-"
 	}
 	return text
-}
-
-// runStatus runs "rds-csi status" under the name that people called it by.
-func runStatus(name string, arguments []string) int {
-	options := &statusOptions{}
-	return Execute(name, arguments, options, func(ctx context.Context) error { return showStatus(ctx, options, os.Stdout) })
 }
