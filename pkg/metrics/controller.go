@@ -95,6 +95,9 @@ func (m *Controller) startAtZero() {
 	m.appliance.startAtZero()
 }
 
+// Gatherer returns what /metrics serves.
+func (m *Controller) Gatherer() prometheus.Gatherer { return withClientGo(m.registry) }
+
 // ObserveCall counts a finished CSI call.
 func (m *Controller) ObserveCall(method, code string, took time.Duration) {
 	m.calls.WithLabelValues(driverName, method, code).Observe(took.Seconds())

@@ -134,3 +134,22 @@ func TestANodeHasNoSeriesOfTheController(t *testing.T) {
 		}
 	}
 }
+
+// A check of a filesystem takes up to half an hour, and the calls that wait for it mustn't all be in the bucket above the last.
+func TestCallsAreToldApartUpToHalfAnHour(t *testing.T) {
+	node := New()
+	node.ObserveCall("NodeStageVolume", "OK", 29*time.Minute)
+	families, err := node.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "csi_plugin_operations_seconds" {
+			continue
+		}
+		buckets := family.GetMetric()[0].GetHistogram().GetBucket()
+		if last := buckets[len(buckets)-1]; last.GetCumulativeCount() != 1 || last.GetUpperBound() != 1800 {
+			t.Errorf("the last bucket is %v, want the call in one up to 1800 s", last)
+		}
+	}
+}

@@ -48,6 +48,9 @@ func NewRestarter() *Restarter {
 	return m
 }
 
+// Gatherer returns what /metrics serves.
+func (m *Restarter) Gatherer() prometheus.Gatherer { return withClientGo(m.registry) }
+
 // CountAction counts a look at a pod.
 func (m *Restarter) CountAction(action restart.Action) {
 	m.actions.WithLabelValues(string(action)).Inc()

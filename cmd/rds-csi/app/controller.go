@@ -115,7 +115,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
 		},
 		func(ctx context.Context) error {
-			return serveHTTP(ctx, options.httpAddress, observed.Registry(), health{alive: server.Healthy, ready: filled(ready)})
+			return serveHTTP(ctx, options.httpAddress, observed, health{alive: server.Healthy, ready: filled(ready)})
 		}), nil
 }
 

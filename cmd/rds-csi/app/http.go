@@ -27,18 +27,25 @@ type health struct {
 	ready func() error
 }
 
+// reporter is the metrics of a process.
+type reporter interface {
+	SetVersion(version string)
+	Gatherer() prometheus.Gatherer
+}
+
 // serveHTTP serves /metrics, /healthz and /readyz on address until ctx ends. With an empty address it serves nothing.
-func serveHTTP(ctx context.Context, address string, registry *prometheus.Registry, health health) error {
+func serveHTTP(ctx context.Context, address string, observed reporter, health health) error {
 	if address == "" {
 		<-ctx.Done()
 		return nil
 	}
+	observed.SetVersion(version())
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("--http-address: %w", err)
 	}
-	server := &http.Server{Handler: routes(registry, health), ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout}
+	server := &http.Server{Handler: routes(observed.Gatherer(), health), ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout}
 	shutdown := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(shutdown)
@@ -54,9 +61,9 @@ func serveHTTP(ctx context.Context, address string, registry *prometheus.Registr
 	return nil
 }
 
-func routes(registry *prometheus.Registry, health health) http.Handler {
+func routes(metrics prometheus.Gatherer, health health) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.Handle("GET /healthz", answer(health.alive))
 	mux.Handle("GET /readyz", answer(health.alive, health.ready))
 	return mux

@@ -112,7 +112,7 @@ func RunNode(ctx context.Context, options NodeOptions, connector node.Connector)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
-		return serveHTTP(ctx, options.HTTPAddress, observed.Registry(), health{alive: server.Healthy})
+		return serveHTTP(ctx, options.HTTPAddress, observed, health{alive: server.Healthy})
 	})
 	return group.Wait()
 }

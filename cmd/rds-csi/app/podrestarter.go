@@ -83,6 +83,6 @@ func podRestarterParts(options *podRestarterOptions, client kubernetes.Interface
 		return nil, err
 	}
 	return []func(context.Context) error{pods.Run, recorder.Run, lead, func(ctx context.Context) error {
-		return serveHTTP(ctx, options.httpAddress, observed.Registry(), health{ready: filled(pods.Synced)})
+		return serveHTTP(ctx, options.httpAddress, observed, health{ready: filled(pods.Synced)})
 	}}, nil
 }
