@@ -36,7 +36,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if isProduct() {
-		os.Exit(app.Main(os.Args[1:]))
+		os.Exit(app.Main("rds-csi", os.Args[1:]))
 	}
 	if socket := os.Getenv(socketVariable); socket != "" {
 		fmt.Fprintln(os.Stderr, servePlugin(socket))
