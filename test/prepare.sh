@@ -13,6 +13,7 @@ need mkfs.xfs xfsprogs
 need buildah buildah
 need debootstrap debootstrap
 need jq jq
+need ssh-keyscan openssh-client
 [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
 if [ ${#packages[@]} -eq 0 ]; then
   echo "every command is there"

@@ -29,12 +29,7 @@ func TestAPersistentVolumeOfVersion0GetsItsNewHandle(t *testing.T) {
 
 	before := must[*corev1.PersistentVolume](t)(admin().CoreV1().PersistentVolumes().Get(t.Context(), name, metav1.GetOptions{}))
 	script := strings.Join(docs.Blocks(t, "../..", "migrating.md", "sh"), "\n")
-	shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-	shell.Dir = t.TempDir()
-	shell.Env = append(os.Environ(), "KUBECONFIG="+api.Kubeconfig(), "PATH="+os.Getenv("RDS_CSI_HARNESS")+":"+os.Getenv("PATH"))
-	if out, err := shell.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	follow(t, t.TempDir(), script)
 
 	system := must[*corev1.Namespace](t)(admin().CoreV1().Namespaces().Get(t.Context(), metav1.NamespaceSystem, metav1.GetOptions{}))
 	id := must[rds.VolumeID](t)(rds.NewVolumeID("storage-pool", "rds-csi", string(system.UID), name))
@@ -52,6 +47,19 @@ func TestAPersistentVolumeOfVersion0GetsItsNewHandle(t *testing.T) {
 	if left, err := admin().StorageV1().VolumeAttachments().List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) != 0 {
 		t.Errorf("left: %v, %v, want no attachment", left.Items, err)
 	}
+}
+
+// follow runs what a page says, in a folder, as an administrator of the cluster. It returns what was printed.
+func follow(t *testing.T, folder, script string) string {
+	t.Helper()
+	shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	shell.Dir = folder
+	shell.Env = append(os.Environ(), "KUBECONFIG="+api.Kubeconfig(), "PATH="+os.Getenv("RDS_CSI_HARNESS")+":"+os.Getenv("PATH"))
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // makeOldVolume makes a PersistentVolume as v0.x made it, bound to a claim. It is gone when the test ends.

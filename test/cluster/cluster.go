@@ -177,6 +177,9 @@ func (c *Cluster) AccountKubeconfig(account string) string { return c.identities
 // Appliance is the URL of the simulator's HTTP interface.
 func (c *Cluster) Appliance() string { return "http://" + c.addresses.applianceHTTP }
 
+// ApplianceSSH is the simulator's SSH address, host:port.
+func (c *Cluster) ApplianceSSH() string { return c.addresses.applianceSSH }
+
 // Controllers are the URLs of the controllers' HTTP interfaces, where /metrics is.
 func (c *Cluster) Controllers() []string { return c.controllers }
 
