@@ -120,7 +120,7 @@ func try(ctx context.Context, gremlins []string, folder, since string, found map
 	}
 	for _, file := range got.Files {
 		name := filepath.Join(folder, file.Name) // gremlins names files within the folder
-		source, err := os.ReadFile(name) //nolint:gosec // a file of this repository
+		source, err := os.ReadFile(name)         //nolint:gosec // a file of this repository
 		if err != nil {
 			return err
 		}
