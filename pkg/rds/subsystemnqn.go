@@ -14,6 +14,9 @@ const (
 	unfinishedPrefix = "unfinished-"
 )
 
+// SubsystemsPrefix begins every subsystem NQN of this driver.
+func SubsystemsPrefix() string { return nqnPrefix }
+
 // SubsystemPrefix begins every subsystem NQN that was or will be issued for this volume, whatever its epoch.
 func (id VolumeID) SubsystemPrefix() string { return nqnPrefix + id.slot + ":" }
 

@@ -58,7 +58,8 @@ func (c *Cluster) startNode(ctx context.Context, node Node) (*process, error) {
 // startNodePlugin runs what the node's pod of the DaemonSet runs.
 func (p *runningPod) startNodePlugin(ctx context.Context, node Node) error {
 	c := p.cluster
-	driver, err := p.start(ctx, driverContainer, node.process("node"), c.program("demonode"), "--machine-id", node.Machine, "--simulator", c.Appliance())
+	// No process uses the volumes of this kubelet's pods, so that the driver would wait for them when it is to end.
+	driver, err := p.start(ctx, driverContainer, node.process("node"), c.program("demonode"), "--machine-id", node.Machine, "--simulator", c.Appliance(), "--drain-timeout", "0")
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"k8s.io/klog/v2"
@@ -52,6 +53,8 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
 	defer klog.Flush()
 	if err := run(klog.NewContext(ctx, klog.Background())); err != nil {
 		return fail(name, exitFailed, err)
@@ -59,8 +62,8 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	return exitOK
 }
 
-// fail prints err on stderr and returns code.
+// fail prints err on stderr, in one line: Kubernetes shows the last lines of a container that ended. It returns code.
 func fail(name string, code int, err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	return code
 }

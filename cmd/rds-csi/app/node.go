@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
@@ -34,7 +34,14 @@ type NodeOptions struct {
 	HTTPAddress string
 	// MaxVolumes is the maximum number of volumes that are published to the node at once; 1 or more.
 	MaxVolumes int64
+	// DrainTimeout bounds how long the process goes on serving after it was told to end, while volumes are about to be
+	// unstaged; 0: it doesn't.
+	DrainTimeout time.Duration
 }
+
+// defaultDrainTimeout is enough to write what a large memory holds and to report it. With the 10 seconds that calls in flight
+// may take after it, it is within the minute of terminationGracePeriodSeconds in manifests/node.
+const defaultDrainTimeout = 45 * time.Second
 
 // defaultMaxVolumes limits the number of connections. Each volume is an NVMe controller with a TCP connection and a
 // kernel queue for every CPU. 128 volumes on 64 CPUs have 8,320 connections, and all of them end at the appliance. The
@@ -47,6 +54,7 @@ func (o *NodeOptions) AddFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.NodeName, "node-name", "", "name of this node's Node object (required)")
 	flags.StringVar(&o.MachineID, "machine-id", "", "identity of this machine as its Node object reports it in status.nodeInfo.systemUUID, or in machineID if that is a placeholder; default: read from the files that kubelet reads")
 	flags.Int64Var(&o.MaxVolumes, "max-volumes", defaultMaxVolumes, "maximum number of volumes on this node at once; each is an NVMe controller with a TCP connection per CPU")
+	flags.DurationVar(&o.DrainTimeout, "drain-timeout", defaultDrainTimeout, "how long to go on serving after SIGTERM, at most, while volumes that no process uses any more are still to be unstaged; 15s less than terminationGracePeriodSeconds; 0: not at all")
 	flags.StringVar(&o.KubeletDir, "kubelet-dir", "/var/lib/kubelet", "kubelet's folder (--root-dir), which is checked at start: mounts in it must be shared with the host; empty: not checked")
 	flags.StringVar(&o.HTTPAddress, "http-address", "", "host:port for /metrics, /healthz and /readyz; empty: off")
 }
@@ -60,6 +68,7 @@ func (o *NodeOptions) Validate() error {
 		{o.NodeName != "", errors.New("--node-name: want the name of this node's Node object (spec.nodeName by the downward API)")},
 		{o.MaxVolumes >= 1, fmt.Errorf("--max-volumes %d: want 1 or more", o.MaxVolumes)},
 		{o.KubeletDir == "" || filepath.IsAbs(o.KubeletDir), fmt.Errorf("--kubelet-dir %q: want an absolute path, such as /var/lib/kubelet, or nothing", o.KubeletDir)},
+		{o.DrainTimeout >= 0, fmt.Errorf("--drain-timeout %s: want 0 or more", o.DrainTimeout)},
 		{isListenAddress(o.HTTPAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.HTTPAddress)},
 		{err == nil, fmt.Errorf("--machine-id %q: %w", o.MachineID, err)},
 	})
@@ -79,10 +88,10 @@ func (o *NodeOptions) MachineIdentity() (string, error) {
 	}
 }
 
-// RunNode serves the node service with the given connector until ctx ends, and then returns nil. It returns an error at
-// once if an option is invalid, the machine has no identity, mounts in kubelet's folder aren't shared with the host, or it
-// can't listen. It doesn't serve in that case: kubelet would register the driver and send pods, and a container's mounts
-// stay as they were when it began, so that only a new one helps.
+// RunNode serves the node service with the given connector until ctx ends, and on until it is drained. Then it returns nil.
+// It returns an error at once if an option is invalid, the machine has no identity, mounts in kubelet's folder aren't shared
+// with the host, or it can't listen. It doesn't serve in that case: kubelet would register the driver and send pods, and a
+// container's mounts stay as they were when it began, so that only a new one helps.
 func RunNode(ctx context.Context, options NodeOptions, connector node.Connector) error {
 	if err := options.Validate(); err != nil {
 		return err
@@ -109,10 +118,36 @@ func RunNode(ctx context.Context, options NodeOptions, connector node.Connector)
 		return err
 	}
 	klog.FromContext(ctx).Info("Starting the node service", "node", options.NodeName, "machine", identity)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Run(ctx) })
-	group.Go(func() error {
-		return serveHTTP(ctx, options.HTTPAddress, observed, health{alive: server.Healthy})
+	return serveUntilDrained(ctx, options.DrainTimeout, service, []func(context.Context) error{
+		server.Run,
+		func(ctx context.Context) error {
+			return serveHTTP(ctx, options.HTTPAddress, observed, health{alive: server.Healthy})
+		},
 	})
-	return group.Wait()
+}
+
+// serveUntilDrained runs the parts of the process until ctx has ended and the service is drained, or the time for that is
+// over. It returns the first error of a part, which ends the others.
+func serveUntilDrained(ctx context.Context, limit time.Duration, service *node.Service, parts []func(context.Context) error) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	return runAll(serving, append(parts, func(serving context.Context) error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+			return nil
+		}
+		if limit == 0 {
+			return nil
+		}
+		logger := klog.FromContext(ctx)
+		logger.Info("Told to end; serving on while volumes are about to be unstaged", "atMost", limit)
+		bounded, cancel := context.WithTimeout(serving, limit)
+		defer cancel()
+		if err := service.Drain(bounded); err != nil {
+			logger.Error(err, "Ending all the same")
+		}
+		return nil
+	}))
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
@@ -48,6 +49,56 @@ func TestRunNodeServesAndStops(t *testing.T) {
 	stop()
 	if err := <-stopped; err != nil {
 		t.Errorf("RunNode after the context ended = %v, want nil", err)
+	}
+}
+
+// leavingConnector is a kernel that can't tell, for the first looks, which volumes are connected.
+type leavingConnector struct {
+	noConnector
+
+	looks chan struct{}
+}
+
+func (c leavingConnector) Connections(context.Context, string) ([]nvme.Connection, error) {
+	if _, more := <-c.looks; more {
+		return nil, errors.New("not known yet")
+	}
+	return nil, nil
+}
+
+// kubelet needs the node plugin until the last volume is unstaged, and probes its health meanwhile.
+func TestRunNodeServesUntilItIsDrained(t *testing.T) {
+	endpoint := "unix://" + filepath.Join(t.TempDir(), "csi.sock")
+	options := NodeOptions{Endpoint: endpoint, NodeName: "worker-1", MachineID: "machine-1", MaxVolumes: 5, DrainTimeout: time.Hour}
+	connector := leavingConnector{looks: make(chan struct{})}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stopped := make(chan error, 1)
+	go func() { stopped <- RunNode(ctx, options, connector) }()
+	connection, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	probe := func() {
+		t.Helper()
+		if _, err := csi.NewIdentityClient(connection).Probe(t.Context(), &csi.ProbeRequest{}, grpc.WaitForReady(true)); err != nil {
+			t.Errorf("probe: %v", err)
+		}
+	}
+	probe()
+	stop()
+	for range 2 {
+		select {
+		case connector.looks <- struct{}{}:
+			probe()
+		case err := <-stopped:
+			t.Fatalf("RunNode ended with %v before it was drained", err)
+		}
+	}
+	close(connector.looks)
+	if err := <-stopped; err != nil {
+		t.Errorf("RunNode = %v, want nil", err)
 	}
 }
 
@@ -130,6 +181,8 @@ func TestNodeOptionsNameTheWrongFlag(t *testing.T) {
 		"relative":    {[]string{"--node-name=a", "--endpoint=unix://csi.sock"}, []string{"--endpoint"}},
 		"tcp":         {[]string{"--node-name=a", "--endpoint=tcp://127.0.0.1:1"}, []string{"--endpoint"}},
 		"no volumes":  {[]string{"--node-name=a", "--max-volumes=0"}, []string{"--max-volumes"}},
+		"no time":     {[]string{"--node-name=a", "--drain-timeout=0"}, nil},
+		"less time":   {[]string{"--node-name=a", "--drain-timeout=-1s"}, []string{"--drain-timeout"}},
 		"kubelet dir": {[]string{"--node-name=a", "--kubelet-dir=kubelet"}, []string{"--kubelet-dir"}},
 		"unchecked":   {[]string{"--node-name=a", "--kubelet-dir="}, nil},
 		"identity":    {[]string{"--node-name=a", "--machine-id=a b"}, []string{"--machine-id"}},

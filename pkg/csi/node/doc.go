@@ -10,6 +10,7 @@
 //   - connect.go    connecting a volume, and removing what earlier epochs of it left
 //   - failed.go     mounting a filesystem again that failed
 //   - reserve.go    what must hold before a volume is disconnected: nobody uses it, and everything is on the target
+//   - drain.go      whether volumes are about to be unstaged when the process is to end
 //   - reconnect.go  volumes that this process staged; reconnecting one that lost its connection
 //   - host          formatting, checking, mounting, and the mount table
 //

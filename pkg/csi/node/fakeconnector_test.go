@@ -28,6 +28,7 @@ type fakeConnector struct {
 	onRescan     func()
 	onDisconnect func()
 	onConnect    func()
+	onLook       func()
 	made         int
 	connects     int
 	connecting   chan struct{}
@@ -105,6 +106,9 @@ func (c *fakeConnector) attach(nqn string) (string, error) {
 }
 
 func (c *fakeConnector) Connections(_ context.Context, prefix string) ([]nvme.Connection, error) {
+	if c.onLook != nil {
+		c.onLook()
+	}
 	var connections []nvme.Connection
 	for nqn, device := range c.devices {
 		if strings.HasPrefix(nqn, prefix) {

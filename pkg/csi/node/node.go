@@ -68,6 +68,8 @@ type Service struct {
 	host      *host.Host
 	observer  Observer
 	staged    stagedVolumes
+	// unstaged is when a volume was unstaged last.
+	unstaged lastTime
 	// changes are the operations that change a volume's connections or mounts; looks only read. A look must not keep a
 	// volume from being staged or unstaged, so each has locks of its own.
 	changes, looks operations

@@ -48,7 +48,11 @@ func (n *Service) NodeUnstageVolume(ctx context.Context, request *csi.NodeUnstag
 	u := unstaging{id: id, foreign: foreign, path: path}
 	for {
 		response, err := run(ctx, &n.changes, request.GetVolumeId(), func(ctx context.Context) (*csi.NodeUnstageVolumeResponse, error) {
-			return &csi.NodeUnstageVolumeResponse{}, n.unstage(ctx, u)
+			err := n.unstage(ctx, u)
+			if err == nil {
+				n.unstaged.now()
+			}
+			return &csi.NodeUnstageVolumeResponse{}, err
 		})
 		// Staging hangs while its target is away, and keeps the volume locked. It must not do so now that the volume isn't
 		// wanted here any more.

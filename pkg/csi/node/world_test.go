@@ -154,6 +154,7 @@ type fakeMounts struct {
 	onUnmount             func()
 	onOpen                func(path string)
 	uses                  fakeUses
+	used                  func() (bool, error) // of any device; nil: not
 }
 
 func newFakeMounts() *fakeMounts {

@@ -4,5 +4,5 @@
 // rig_test.go is a node with what it needs, use_test.go the life of volumes, inuse_test.go those who keep a volume,
 // health_test.go what is wrong with volumes, trouble_test.go appliances that go and come back, many_test.go many
 // volumes at once, and capability_test.go what root must be allowed to do; process_test.go is a node plugin in a process
-// of its own, start_test.go the driver's own program, and namespace_test.go why it needs the host's network.
+// of its own, start_test.go the driver's own program, drain_test.go its end, and namespace_test.go why it needs the host's network.
 package node

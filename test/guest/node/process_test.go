@@ -161,6 +161,12 @@ func startPlugin(t *testing.T, kept []host.Capability) plugin {
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	})
+	return dialPlugin(t, socket)
+}
+
+// dialPlugin is the node plugin at the socket, once it serves.
+func dialPlugin(t *testing.T, socket string) plugin {
+	t.Helper()
 	world.Eventually(t, "the plugin serves", func() bool {
 		_, err := os.Stat(socket)
 		return err == nil

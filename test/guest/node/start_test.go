@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/guest/world"
@@ -17,11 +18,14 @@ import (
 // product is what the program calls itself when it is to be the driver's own, with its flags.
 const product = "rds-csi"
 
+// productLimit is how long it runs at most.
+const productLimit = 2 * time.Minute
+
 // rdsCSI is `rds-csi node` with these flags, in a process of its own, and what it prints.
 func rdsCSI(t *testing.T, flags ...string) (process *exec.Cmd, printed *bytes.Buffer) {
 	t.Helper()
 	world.Guest(t)
-	ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), productLimit)
 	t.Cleanup(cancel)
 	printed = &bytes.Buffer{}
 	process = exec.CommandContext(ctx, "/proc/self/exe")

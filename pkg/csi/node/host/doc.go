@@ -15,6 +15,7 @@
 //   - failed.go      whether a mounted filesystem still works
 //   - inuse.go       whether somebody uses a device, in whatever mount namespace
 //   - users.go       who uses it, as far as /proc and /sys tell
+//   - used.go        which devices processes use, as far as /proc tells
 //   - unmount.go     unmounting, and taking a dead device's mounts away
 //   - mountpoint.go  the directories and files that are mounted on
 package host

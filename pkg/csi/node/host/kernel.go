@@ -48,6 +48,9 @@ type DeviceCalls interface {
 	// Users returns what is known of those who use the block device, except for this process. It finds processes in its
 	// own PID namespace only.
 	Users(ctx context.Context, device DeviceNumber) ([]User, error)
+	// Used tells which of the block devices a process uses, other than this one and other than by seeing what is mounted for
+	// kubelet. It finds processes in its own PID namespace only.
+	Used(ctx context.Context, devices []DeviceNumber) (map[DeviceNumber]bool, error)
 }
 
 // MountCalls are those on what is mounted.

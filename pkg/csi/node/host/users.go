@@ -30,38 +30,50 @@ func (u User) String() string { return u.Name + " " + u.Use }
 // may be mounted elsewhere.
 func (Linux) Users(ctx context.Context, device DeviceNumber) ([]User, error) {
 	users := append(builtOn(device), loopsOn(device)...)
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil, err
-	}
-	self, err := os.Readlink("/proc/self")
-	if err != nil {
-		return nil, fmt.Errorf("look who uses a device: %w", err)
-	}
 	namespaces := map[string]bool{}
 	if own, err := os.Readlink("/proc/self/ns/mnt"); err == nil {
 		namespaces[own] = true
 	}
-	for _, process := range processes {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("look who uses a device: %w", err)
-		}
-		if filepath.Base(process) == self {
-			continue
-		}
+	err := eachProcess(ctx, func(process string) error {
 		mounted, err := mountedBy(process, device, namespaces)
 		opened, errOpened := openedBy(process, device)
-		// Who has both capabilities and is refused all the same, such as in a user namespace of its own, looks as far as it may.
-		if err := errors.Join(err, errOpened); err != nil && len(Lacking(sysPtrace, dacReadSearch)) > 0 {
-			return nil, fmt.Errorf("look whether %s uses a device: %w", nameOf(process), nameLacking(err, sysPtrace, dacReadSearch))
-		}
 		for _, use := range []string{mounted, opened} {
 			if use != "" {
 				users = append(users, User{Name: nameOf(process), Use: use})
 			}
 		}
+		return errors.Join(err, errOpened)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return users, nil
+}
+
+// eachProcess looks at every process but this one, by its folder in /proc. A look that isn't permitted is an error unless this
+// process has both capabilities: who is refused all the same, such as by a user namespace of the other one's own, looks as far
+// as it may.
+func eachProcess(ctx context.Context, look func(process string) error) error {
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return err
+	}
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return fmt.Errorf("look who uses a device: %w", err)
+	}
+	for _, process := range processes {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("look who uses a device: %w", err)
+		}
+		if filepath.Base(process) == self {
+			continue
+		}
+		if err := look(process); err != nil && len(Lacking(sysPtrace, dacReadSearch)) > 0 {
+			return fmt.Errorf("look whether %s uses a device: %w", nameOf(process), nameLacking(err, sysPtrace, dacReadSearch))
+		}
+	}
+	return nil
 }
 
 // unseen returns the error of a look at a process that the kernel doesn't permit. Any other one says that the process has
@@ -79,42 +91,63 @@ func nameOf(process string) string {
 	return fmt.Sprintf("process %s (%s)", filepath.Base(process), cmp.Or(strings.TrimSpace(string(command)), "ended"))
 }
 
-// mountedBy returns where the device is mounted in the mount namespace of a process; "" if it isn't, if the namespace
-// has been read, or if the process has ended. It adds the namespace to those that were read.
+// mountedBy returns where the device is mounted in the mount namespace of a process; "" if it isn't, or mountTableOf returns
+// nothing.
 func mountedBy(process string, device DeviceNumber, read map[string]bool) (string, error) {
-	namespace, err := os.Readlink(process + "/ns/mnt")
-	if err != nil || read[namespace] {
-		return "", unseen(err)
-	}
-	mounts, err := mount.ParseMountInfo(process + "/mountinfo")
-	if err != nil {
-		return "", unseen(err)
-	}
-	read[namespace] = true
+	mounts, err := mountTableOf(process, read)
 	for _, m := range mounts {
 		if filesystemDevice(m) == device {
 			return "has it mounted at " + m.MountPoint + " in another mount namespace", nil
 		}
 	}
-	return "", nil
+	return "", err
 }
 
-// openedBy reports how a process has the device open; "" if it hasn't, or has ended. It asks only what the kernel has
-// in memory: a file may be on a filesystem that hangs. A file of which that is refused, as FUSE does, is no device.
-func openedBy(process string, device DeviceNumber) (string, error) {
+// mountTableOf returns the mounts in the mount namespace of a process; none if the namespace has been read, or if the process
+// has ended. It adds the namespace to those that were read.
+func mountTableOf(process string, read map[string]bool) ([]mount.MountInfo, error) {
+	namespace, err := os.Readlink(process + "/ns/mnt")
+	if err != nil || read[namespace] {
+		return nil, unseen(err)
+	}
+	table, err := os.Open(process + "/mountinfo") //nolint:gosec // a path of /proc
+	if err != nil {
+		return nil, unseen(err)
+	}
+	mounts, err := parseMounts(table)
+	if err := errors.Join(err, table.Close()); err != nil {
+		return nil, unseen(err)
+	}
+	read[namespace] = true
+	return mounts, nil
+}
+
+// openedBy reports how a process has the device open; "" if it hasn't, or has ended.
+func openedBy(process string, device DeviceNumber) (use string, err error) {
+	err = eachOpenDevice(process, func(opened DeviceNumber) {
+		if opened == device {
+			use = "has it open"
+		}
+	})
+	return use, err
+}
+
+// eachOpenDevice finds the block devices that a process has open; none if it has ended. It asks only what the kernel has in
+// memory: a file may be on a filesystem that hangs. A file of which that is refused, as FUSE does, is no device.
+func eachOpenDevice(process string, found func(DeviceNumber)) error {
 	folder := process + "/fd"
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return "", unseen(err)
+		return unseen(err)
 	}
 	for _, entry := range entries {
 		var stat unix.Statx_t
 		err := unix.Statx(unix.AT_FDCWD, filepath.Join(folder, entry.Name()), unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &stat)
-		if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFBLK && DeviceNumber(unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)) == device {
-			return "has it open", nil
+		if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFBLK {
+			found(DeviceNumber(unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)))
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // builtOn returns the devices that device mapper and others built on the device, the filesystem that is mounted from
