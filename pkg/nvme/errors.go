@@ -12,7 +12,7 @@ var (
 	// ErrRefused means that the target answered, and refused: it doesn't export the subsystem, or not to this host.
 	ErrRefused = errors.New("the target refused: it doesn't export this subsystem, or not to this host")
 	// ErrUnreachable means that the target didn't answer.
-	ErrUnreachable = errors.New("the target can't be reached")
+	ErrUnreachable = errors.New("the target can't be reached; look at the storage network between this node and the appliance")
 	// ErrNoModule means that this kernel can't connect to NVMe/TCP targets as it is.
 	ErrNoModule = errors.New("this node's kernel isn't ready for NVMe/TCP: run modprobe nvme-tcp on the node, and put the line nvme-tcp into /etc/modules-load.d/nvme.conf there, so that it is loaded after a reboot")
 	// ErrOtherNetwork means that this process has a network namespace of its own. The kernel makes a connection in the

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"k8s.io/klog/v2"
+	utilexec "k8s.io/utils/exec"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi/node/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -16,8 +17,8 @@ import (
 var errOwnProcesses = errors.New("this process has a PID namespace of its own, and would take volumes for unused that other processes have open: set hostPID: true for the node plugin's pod")
 
 // connectAndServe serves the node service with the NVMe initiator of this machine's kernel. It returns an error if the kernel
-// can't connect, or if this process doesn't see the host's processes, network, devices or initiator. It doesn't wait for a
-// module: a pod that ends shows why, and kubelet starts it again. Nor could it load one: that takes CAP_SYS_MODULE.
+// can't connect, if a command is missing, or if this process doesn't see the host's processes, network, devices or initiator.
+// It doesn't wait for a module: a pod that ends shows why, and kubelet starts it again. Nor could it load one: that takes CAP_SYS_MODULE.
 func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	if os.Getpid() == 1 {
 		return errOwnProcesses
@@ -32,7 +33,11 @@ func connectAndServe(ctx context.Context, options *NodeOptions) error {
 	if lacking := host.Lacking(host.Capabilities()...); len(lacking) > 0 {
 		klog.FromContext(ctx).Error(nil, "This process lacks capabilities, and what takes them will fail (docs/nodes.md); run it in a privileged container", "lacking", fmt.Sprint(lacking))
 	}
-	if err := host.New(host.Linux{}, nil, nil).CheckDev(); err != nil {
+	machine := host.New(host.Linux{}, nil, utilexec.New())
+	if err := machine.CheckTools(); err != nil {
+		return err
+	}
+	if err := machine.CheckDev(); err != nil {
 		return err
 	}
 	if err := initiator.Ready(); err != nil {

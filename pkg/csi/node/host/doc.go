@@ -3,6 +3,7 @@
 //
 //   - host.go        Host: the kernel, a mounter, and commands
 //   - kernel.go      system calls; devices are told apart by their numbers
+//   - tools.go       the commands that all of it takes
 //   - capability.go  the Linux capabilities that all of it takes
 //   - device.go      a device that is kept open, so that its name stays its own
 //   - blank.go       the proof that a device is blank

@@ -3,6 +3,9 @@ package host
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +52,50 @@ func blkidOf(kind string) (output string, status int) {
 		return "", blkidNothing
 	}
 	return "TYPE=" + kind, 0
+}
+
+// The driver looks at its start for every command that it runs later.
+func TestMissingToolsAreNamed(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder)
+	h := New(Linux{}, nil, utilexec.New())
+	install := func(tool string) {
+		if err := os.WriteFile(filepath.Join(folder, tool), []byte("#!/bin/sh"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, tool := range toolNames() {
+		err := h.CheckTools()
+		if missing := ": " + strings.Join(toolNames()[i:], ", ") + " (PATH"; err == nil || !strings.Contains(err.Error(), missing) {
+			t.Errorf("got %v, want it to name %q", err, toolNames()[i:])
+		}
+		install(tool)
+	}
+	if err := h.CheckTools(); err != nil {
+		t.Errorf("with all of them: %v", err)
+	}
+	run := []string{"xfs_growfs", "mount"} // which no literal below names
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		code, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range regexp.MustCompile(`h\.run\(ctx, "([^"]+)"`).FindAllSubmatch(code, -1) {
+			run = append(run, string(call[1]))
+		}
+	}
+	for name := range writingTools() {
+		run = append(run, name)
+	}
+	for _, name := range run {
+		if !slices.Contains(toolNames(), name) {
+			t.Errorf("%s isn't looked for", name)
+		}
+	}
 }
 
 // writingTools are the tools that write to a device, what they find there, and how long each may take at most.
