@@ -2,5 +2,6 @@
 // Prometheus, kustomize and Grafana's schema stay out of the driver's.
 //
 // alerts tests what ships: the alerts with promtool, their runbooks, the dashboard, and that every metric which is named
-// exists. rulefile finds the rules in what ships.
+// exists. rulecheck is a program: a real Prometheus that scrapes processes and waits until alerts fire. rulefile finds the
+// rules in what ships, for both.
 package monitoring

@@ -14,17 +14,20 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
+// classic is the format that Grafana's sidecar takes from ConfigMaps, and that every Grafana reads.
+type classic = dashboard.Dashboard //nolint:staticcheck // its successor is for the API of Grafana 12
+
 // readDashboard reads the dashboard by Grafana's schema. What the schema doesn't know is an error.
-func readDashboard(t *testing.T) dashboard.Dashboard {
+func readDashboard(t *testing.T) classic {
 	t.Helper()
 	runtime := cog.NewRuntime()
 	runtime.RegisterPanelcfgVariant(stat.VariantConfig())
 	runtime.RegisterPanelcfgVariant(timeseries.VariantConfig())
 	runtime.RegisterDataqueryVariant(prometheusquery.VariantConfig())
-	var d dashboard.Dashboard
+	var d classic
 	for _, content := range render(t).configMaps[0].Data {
 		// It returns an empty list of errors instead of nil, and takes that for an error itself: so it reads nothing.
-		if err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(content)); err != nil && err.Error() != "" {
+		if err := new(classic).UnmarshalJSONStrict([]byte(content)); err != nil && err.Error() != "" {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal([]byte(content), &d); err != nil {
@@ -38,7 +41,7 @@ func readDashboard(t *testing.T) dashboard.Dashboard {
 }
 
 // panels returns the panels that show something.
-func panels(d dashboard.Dashboard) []dashboard.Panel {
+func panels(d classic) []dashboard.Panel {
 	var shown []dashboard.Panel
 	for _, item := range d.Panels {
 		if item.Panel != nil {

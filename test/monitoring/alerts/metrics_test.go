@@ -82,9 +82,7 @@ func registered(t *testing.T) map[string]family {
 			add(known, gathered)
 		}
 	}
-	for name, values := range callLabels() {
-		known["csi_plugin_operations_seconds"].labels[name] = values
-	}
+	maps.Copy(known["csi_plugin_operations_seconds"].labels, callLabels())
 	return known
 }
 
@@ -313,7 +311,7 @@ func TestTheCheckOfSeriesFindsWhatDoesNotExist(t *testing.T) {
 		`rds_csi_orphans{kind=~"disk.+"}`:                                                     "",
 		`rds_csi_orphans{kind=~"disc.+"}`:                                                     "isn't one of",
 		`up{job="rds-csi/rds-csi-nodes"}`:                                                     "isn't one of",
-		`csi_plugin_operations_seconds_count{grpc_status_code="Unavailble"}`:                  "isn't one of",
+		`csi_plugin_operations_seconds_count{grpc_status_code="unavailable"}`:                 "isn't one of",
 		`csi_plugin_operations_seconds_count{method_name="ControllerAttach"}`:                 "isn't one of",
 		`csi_plugin_operations_seconds`:                                                       "no process",
 		`rate(csi_plugin_operations_seconds_bucket{grpc_status_code="OK"}[5m])`:               "",
