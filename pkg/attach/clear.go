@@ -63,8 +63,10 @@ const recheckAfter = 2 * time.Second
 func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 	attachment, found := r.cluster.CachedAttachment(name)
 	if !found {
+		r.progress.gone(name)
 		return Result{Action: ActionNone}, nil
 	}
+	r.progress.saw(attachment)
 	logger := klog.FromContext(ctx).WithValues("attachment", name, "node", attachment.NodeName, "pv", attachment.PV, "volume", attachment.Volume)
 	ctx = klog.NewContext(ctx, logger)
 	if err := CheckVersion(attachment.Volume); err != nil {
@@ -78,6 +80,7 @@ func (r *Reconciler) Work(ctx context.Context, name string) (Result, error) {
 		return r.watchDetaching(ctx, attachment), nil
 	}
 	if node, found := r.cluster.CachedNode(attachment.NodeName); found && node.IsMachine(attachment.Machine()) {
+		r.progress.notStale(attachment)
 		return r.checkGrant(ctx, attachment)
 	}
 	return r.clearStale(ctx, attachment)
@@ -139,11 +142,14 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	case presenceUnknown:
 		return Result{Action: ActionError}, fmt.Errorf("ask for node %s of attachment %s, which is not cleared until this is answered: %w", attachment.NodeName, attachment.Name, node.Err)
 	case present:
+		r.progress.notStale(attachment)
 		klog.FromContext(ctx).Info("Left an attachment alone: the API server has its node, but the cache doesn't yet")
 		return Result{Action: ActionRecheck, Again: recheckAfter}, nil
 	case identityChanged:
+		r.progress.notStale(attachment)
 		return r.keepInUse(ctx, attachment, node.Value), nil
 	case absent:
+		r.progress.foundStale(attachment)
 	}
 	if left := r.observer.PausedFor(); left > 0 {
 		klog.FromContext(ctx).Info("An attachment is stale, but clearing is paused or hasn't begun", "reason", reason, "for", left)
@@ -153,11 +159,23 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 	if err != nil || result.Action != ActionClear {
 		return result, err
 	}
+	r.progress.cleared(attachment, r.othersAttached(attachment))
 	r.observer.Note(Note{
 		Reason: StaleAttachmentCleared, PV: attachment.PV, Node: attachment.NodeName,
 		Message: fmt.Sprintf("Deleted VolumeAttachment %s: %s (%s). The volume can be attached elsewhere once access is revoked.", attachment.Name, reason, attachment.NodeName),
 	})
 	return result, nil
+}
+
+// othersAttached returns the UIDs of the other attachments by which the volume is attached.
+func (r *Reconciler) othersAttached(attachment Attachment) []string {
+	var uids []string
+	for _, name := range r.cluster.CachedAttachments() {
+		if other, found := r.cluster.CachedAttachment(name); found && other.Volume == attachment.Volume && other.Attached && other.UID != attachment.UID {
+			uids = append(uids, other.UID)
+		}
+	}
+	return uids
 }
 
 // keepInUse reports an attachment for another machine than its Node reports, while that Node reports the volume as in
@@ -180,6 +198,7 @@ func (r *Reconciler) deleteUnused(ctx context.Context, attachment Attachment, re
 	if err != nil {
 		return Result{Action: ActionError}, fmt.Errorf("find the pods that use attachment %s: %w", attachment.Name, err)
 	}
+	r.progress.askedForPods(attachment, len(pods))
 	if len(pods) > 0 {
 		logger.Info("An attachment is to be cleared once no pod on its node uses the volume", "reason", reason, "pods", pods)
 		return Result{Action: ActionWaitForPods}, nil

@@ -10,6 +10,7 @@
 //   - nodes.go         Nodes: what publishing asks about nodes; recordnodes.go: the same without Kubernetes
 //   - reconciler.go    Reconciler: the queue, workers and resync that clear stale and dead attachments
 //   - clear.go         one attachment: is its node gone? dead.go: its node lives, but is its grant still valid?
+//   - progress.go      when this process saw what of them begin and end, for metrics alone
 //   - valve.go         Valve: pauses clearing and take-over while too many nodes vanish at once
 //   - audit.go         AuditScope: the pure comparison of the appliance's inventory with Kubernetes
 //   - auditor.go       Auditor: the periodic audit; auditremove.go removes what is due, auditnote.go words its events

@@ -46,6 +46,10 @@ type Observer struct {
 	Done func(action Action, err error, took time.Duration)
 	// Note is called with each event for operators.
 	Note func(Note)
+	// Unfinished is called with what is stale or detaching, whenever that has changed.
+	Unfinished func(Unfinished)
+	// Phase is called when a phase of a failover is over, with how long it took.
+	Phase func(phase Phase, took time.Duration)
 	// PausedFor returns how long clearing stays paused because too many nodes vanished at once; 0 if it isn't paused.
 	PausedFor func() time.Duration
 }
@@ -57,6 +61,7 @@ type Reconciler struct {
 	cluster   Cluster
 	appliance Appliance
 	observer  Observer
+	progress  *progress
 	resync    chan struct{}
 
 	mu      sync.Mutex
@@ -84,7 +89,7 @@ func NewReconciler(config ReconcilerConfig, cluster Cluster, appliance Appliance
 	case config.StuckAfter <= 0:
 		return nil, fmt.Errorf("attachment stuck period %s: want more than 0", config.StuckAfter)
 	}
-	return &Reconciler{config: config, cluster: cluster, appliance: appliance, observer: observer, resync: make(chan struct{}, 1)}, nil
+	return &Reconciler{config: config, cluster: cluster, appliance: appliance, observer: observer, progress: newProgress(observer), resync: make(chan struct{}, 1)}, nil
 }
 
 // Enqueue has an attachment checked soon. It never blocks. Outside Run it does nothing: each run begins with a check of
@@ -96,6 +101,12 @@ func (r *Reconciler) Enqueue(attachmentName string) {
 		r.current.queue.Add(attachmentName)
 	}
 }
+
+// Appeared is called for every node that exists: when it is created, and once for each that existed from the start.
+func (r *Reconciler) Appeared(node string) { r.progress.appeared(node) }
+
+// Vanished is called for a node that was deleted, before its attachments are enqueued.
+func (r *Reconciler) Vanished(node string) { r.progress.vanished(node) }
 
 // Run waits for the caches, checks every attachment once, and then those that are enqueued, until ctx ends or Stop is
 // called. It returns after every worker has returned, and may then be called again. A second call while it runs returns
@@ -142,6 +153,7 @@ func (r *Reconciler) end(current *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current = nil
+	r.progress.reset()
 	close(current.ended)
 }
 
@@ -222,7 +234,9 @@ func (r *Reconciler) refresh(ctx context.Context) error {
 }
 
 func (r *Reconciler) enqueueAll(queue workqueue.TypedRateLimitingInterface[string]) {
-	for _, name := range r.cluster.CachedAttachments() {
+	names := r.cluster.CachedAttachments()
+	r.progress.keep(names)
+	for _, name := range names {
 		queue.Add(name)
 	}
 }

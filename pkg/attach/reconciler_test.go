@@ -206,6 +206,9 @@ type seen struct {
 	actions   []Action
 	notes     []Note
 	pausedFor time.Duration
+	// unfinished is the last report, and phases are all of them.
+	unfinished Unfinished
+	phases     map[Phase][]time.Duration
 }
 
 func (s *seen) observer() Observer {
@@ -224,6 +227,19 @@ func (s *seen) observer() Observer {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return s.pausedFor
+		},
+		Unfinished: func(unfinished Unfinished) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.unfinished = unfinished
+		},
+		Phase: func(phase Phase, took time.Duration) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.phases == nil {
+				s.phases = map[Phase][]time.Duration{}
+			}
+			s.phases[phase] = append(s.phases[phase], took)
 		},
 	}
 }

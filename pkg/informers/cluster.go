@@ -54,7 +54,7 @@ func New(client kubernetes.Interface, driver string) (*Cluster, error) {
 		attachments: factory.Storage().V1().VolumeAttachments().TypedInformer(),
 		volumes:     factory.Core().V1().PersistentVolumes().TypedInformer(),
 		waiters:     newWaiters(),
-		listeners:   listeners{enqueue: func(string) {}, nodes: noListener{}},
+		listeners:   listeners{enqueue: func(string) {}},
 	}
 	c.pods = newPodWatches(client, func(attachmentName string) { c.listeners.enqueue(attachmentName) })
 	if err := c.index(); err != nil {

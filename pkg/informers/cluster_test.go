@@ -74,6 +74,7 @@ func startController(t *testing.T, objects ...runtime.Object) *controller {
 	}
 	reconciler, err := attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 2, StuckAfter: time.Hour}, cluster, noAppliance{}, attach.Observer{
 		Done: func(attach.Action, error, time.Duration) {}, Note: func(attach.Note) {}, PausedFor: func() time.Duration { return 0 },
+		Unfinished: func(attach.Unfinished) {}, Phase: func(attach.Phase, time.Duration) {},
 	})
 	if err != nil {
 		t.Fatal(err)

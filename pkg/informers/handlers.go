@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// NodeListener is called when nodes appear and vanish. Its methods must not block. *attach.Valve is one.
+// NodeListener is called when nodes appear and vanish. Its methods must not block. *attach.Valve and *attach.Reconciler are.
 type NodeListener interface {
 	// Appeared is called for every node that exists from the start or is created.
 	Appeared(node string)
@@ -25,27 +25,20 @@ type listeners struct {
 	// enqueue is called with the name of an attachment after an event about the attachment, its node, its
 	// PersistentVolume, or a pod that it waits for.
 	enqueue func(attachmentName string)
-	nodes   NodeListener
+	nodes   []NodeListener
 }
-
-// noListener ignores nodes.
-type noListener struct{}
-
-// Appeared does nothing.
-func (noListener) Appeared(string) {}
-
-// Vanished does nothing.
-func (noListener) Vanished(string) {}
 
 // OnAttachments has enqueue called with the name of an attachment after every event that may matter to it. enqueue must
 // not block. OnAttachments must be called before Run.
 func (c *Cluster) OnAttachments(enqueue func(attachmentName string)) { c.listeners.enqueue = enqueue }
 
-// OnNodes has the listener called for every node that appears or vanishes. OnNodes must be called before Run.
-func (c *Cluster) OnNodes(listener NodeListener) { c.listeners.nodes = listener }
+// OnNodes has one more listener called for every node that appears or vanishes. OnNodes must be called before Run.
+func (c *Cluster) OnNodes(listener NodeListener) {
+	c.listeners.nodes = append(c.listeners.nodes, listener)
+}
 
-// handle adds the event handlers. Each of them first wakes the requests that wait, then calls the node listener, and
-// then enqueues attachments. So the node listener knows of an event before a worker checks an attachment.
+// handle adds the event handlers. Each of them first wakes the requests that wait, then calls the node listeners, and
+// then enqueues attachments. So a node listener knows of an event before a worker checks an attachment.
 func (c *Cluster) handle() (err error) {
 	if _, err = c.attachments.AddTypedEventHandler(storageinformers.VolumeAttachmentHandlerFuncs{
 		AddFunc:    c.attachmentChanged,
@@ -79,6 +72,7 @@ func (c *Cluster) attachmentDeleted(deleted storageinformers.DeletedVolumeAttach
 	if attachment := deleted.OptionalObj; attachment != nil && c.ours(attachment) {
 		c.wake(attachment)
 		c.pods.stopWaiting(attachment.Spec.NodeName, attachment.Name)
+		c.listeners.enqueue(attachment.Name)
 	}
 }
 
@@ -88,7 +82,9 @@ func (c *Cluster) volumeAdded(volume *corev1.PersistentVolume) {
 }
 
 func (c *Cluster) nodeAdded(node *corev1.Node) {
-	c.listeners.nodes.Appeared(node.Name)
+	for _, listener := range c.listeners.nodes {
+		listener.Appeared(node.Name)
+	}
 	c.pods.stop(node.Name)
 	c.enqueue(c.attachmentsOn(node.Name))
 }
@@ -106,7 +102,9 @@ func (c *Cluster) nodeUpdated(old, node *corev1.Node) {
 func (c *Cluster) nodeDeleted(deleted coreinformers.DeletedNode) {
 	name := deleted.GetObjectName().Name
 	c.wakeAttached(name)
-	c.listeners.nodes.Vanished(name)
+	for _, listener := range c.listeners.nodes {
+		listener.Vanished(name)
+	}
 	c.enqueue(c.attachmentsOn(name))
 }
 
@@ -116,7 +114,7 @@ func (c *Cluster) enqueue(attachmentNames []string) {
 	}
 }
 
-// WaitForNodes returns once the caches have been filled and the listener was called for every node in them, or with an
+// WaitForNodes returns once the caches have been filled and the listeners were called for every node in them, or with an
 // error when ctx ends before that.
 func (c *Cluster) WaitForNodes(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), c.Synced, c.nodeEvents.HasSynced) {

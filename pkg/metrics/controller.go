@@ -23,6 +23,7 @@ type Controller struct {
 	massDeletion     prometheus.Gauge
 	notBegun         prometheus.Gauge
 	orphans          *prometheus.GaugeVec
+	failover         failover
 	appliance        appliance
 }
 
@@ -70,6 +71,7 @@ func NewController() *Controller {
 	m.orphans = register.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "rds_csi_orphans", Help: "Orphans on the appliance or in Kubernetes, by kind, as of the last audit; 0 where no audit runs.",
 	}, []string{"kind"})
+	m.failover = newFailover(register)
 	m.appliance = newAppliance(register)
 	m.startAtZero()
 	return m
@@ -92,6 +94,7 @@ func (m *Controller) startAtZero() {
 	for _, kind := range attach.OrphanKinds() {
 		m.orphans.WithLabelValues(string(kind))
 	}
+	m.failover.startAtZero()
 	m.appliance.startAtZero()
 }
 

@@ -5,6 +5,7 @@
 //
 //   - metrics.go      what every process has
 //   - controller.go   Controller: what the controller says about Kubernetes; appliance.go: and about the appliance
+//   - failover.go     its attachments of nodes that are gone: how long they wait, and how long failovers take
 //   - clientgo.go     what client-go reports of its requests and queues
 //   - node.go         Node: the metrics of a node process
 //   - restarter.go    Restarter: those of the pod-restarter

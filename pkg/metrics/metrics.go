@@ -38,7 +38,9 @@ func newProcess() process {
 }
 
 // SetVersion records the version of the driver.
-func (p process) SetVersion(version string) { p.build.WithLabelValues(version, runtime.Version()).Set(1) }
+func (p process) SetVersion(version string) {
+	p.build.WithLabelValues(version, runtime.Version()).Set(1)
+}
 
 // register returns what makes metrics in the registry.
 func (p process) register() promauto.Factory { return promauto.With(p.registry) }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -152,4 +153,36 @@ func TestCallsAreToldApartUpToHalfAnHour(t *testing.T) {
 			t.Errorf("the last bucket is %v, want the call in one up to 1800 s", last)
 		}
 	}
+}
+
+// Ages grow while nothing is reported, and are 0 without an attachment rather than the age of the epoch.
+func TestAgesAreComputedWhenTheyAreScraped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewController()
+		expect := func(stale, staleFor, detachingFor float64) {
+			t.Helper()
+			want := fmt.Sprintf(`
+# HELP rds_csi_detaching_attachments_oldest_seconds For how long the oldest VolumeAttachment that is being deleted has been seen so; 0 if there is none, or where this process doesn't lead.
+# TYPE rds_csi_detaching_attachments_oldest_seconds gauge
+rds_csi_detaching_attachments_oldest_seconds %g
+# HELP rds_csi_stale_attachment_oldest_seconds For how long the oldest of them has been known to be stale; 0 if there is none.
+# TYPE rds_csi_stale_attachment_oldest_seconds gauge
+rds_csi_stale_attachment_oldest_seconds %g
+# HELP rds_csi_stale_attachments VolumeAttachments whose node is proven gone and that aren't deleted yet: pods on the node still use the volume, clearing is paused or hasn't begun, or a request failed. 0 where this process doesn't lead.
+# TYPE rds_csi_stale_attachments gauge
+rds_csi_stale_attachments %g
+`, detachingFor, staleFor, stale)
+			if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), "rds_csi_detaching_attachments_oldest_seconds",
+				"rds_csi_stale_attachment_oldest_seconds", "rds_csi_stale_attachments"); err != nil {
+				t.Error(err)
+			}
+		}
+		expect(0, 0, 0)
+		m.SetUnfinished(attach.Unfinished{Stale: 2, StaleSince: time.Now(), DetachingSince: time.Now().Add(-time.Second)})
+		expect(2, 0, 1)
+		<-time.After(time.Minute)
+		expect(2, 60, 61)
+		m.SetUnfinished(attach.Unfinished{})
+		expect(0, 0, 0)
+	})
 }

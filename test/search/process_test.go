@@ -76,9 +76,11 @@ func (w *world) newProcess(name, clusterID string) *process {
 	}
 	p.controller = service
 	p.reconciler, err = attach.NewReconciler(attach.ReconcilerConfig{Resync: time.Hour, Workers: 1, StuckAfter: 5 * time.Minute}, p.kubernetes, w.without.records(service), attach.Observer{
-		Done:      func(attach.Action, error, time.Duration) {},
-		Note:      func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
-		PausedFor: func() time.Duration { return 0 },
+		Done:       func(attach.Action, error, time.Duration) {},
+		Note:       func(note attach.Note) { w.e.log("note %s: %s", note.Reason, note.Message) },
+		PausedFor:  func() time.Duration { return 0 },
+		Unfinished: func(attach.Unfinished) {},
+		Phase:      func(attach.Phase, time.Duration) {},
 	})
 	if err != nil {
 		panic(err)

@@ -89,6 +89,7 @@ func TestTheLeadersWorkStopsAsOne(t *testing.T) {
 		observed, note := metrics.NewController(), func(attach.Note) {}
 		reconciler, err := newReconciler(options, cluster, appliance, attach.Observer{
 			Done: observed.ObserveReconcile, Note: note, PausedFor: func() time.Duration { return 0 },
+			Unfinished: func(attach.Unfinished) {}, Phase: func(attach.Phase, time.Duration) {},
 		})
 		if err != nil {
 			t.Fatal(err)

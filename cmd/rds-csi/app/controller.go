@@ -88,7 +88,10 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	}
 	if cluster != nil && options.reconcile {
 		reconciler, err := newReconciler(options, cluster, service,
-			attach.Observer{Done: observed.ObserveReconcile, Note: note, PausedFor: valve.PausedFor})
+			attach.Observer{
+				Done: observed.ObserveReconcile, Note: note, PausedFor: valve.PausedFor,
+				Unfinished: observed.SetUnfinished, Phase: observed.ObservePhase,
+			})
 		if err != nil {
 			return nil, err
 		}
@@ -143,6 +146,7 @@ func newReconciler(options *ControllerOptions, cluster *informers.Cluster, appli
 		return nil, err
 	}
 	cluster.OnAttachments(reconciler.Enqueue)
+	cluster.OnNodes(reconciler)
 	return reconciler, nil
 }
 

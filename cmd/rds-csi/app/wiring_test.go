@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,9 @@ func TestAMassDeletionPausesEverything(t *testing.T) {
 	if n := len(w.sim.Disks()); n != 2 {
 		t.Errorf("%d disks are left, want both", n)
 	}
+	if stale := gauge(t, w.observed, "rds_csi_stale_attachments"); stale != 1 {
+		t.Errorf("%g attachments are counted as stale, want the one that is held", stale)
+	}
 	if _, err := kube.StorageV1().VolumeAttachments().Get(t.Context(), attach.AttachmentName(id.String(), driver.DriverName, "node-a"), metav1.GetOptions{}); err != nil {
 		t.Errorf("the attachment of node-a: %v", err)
 	}
@@ -207,8 +211,10 @@ func TestEventsOfTheClusterReachTheReconciler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		phases := make(chan attach.Phase, len(attach.Phases()))
 		reconciler, err := newReconciler(&ControllerOptions{reconcileEvery: time.Hour, reconcileWorkers: 1, stuckAfter: time.Hour}, cluster, &stubbornAppliance{}, attach.Observer{
 			Done: func(attach.Action, error, time.Duration) {}, Note: func(attach.Note) {}, PausedFor: func() time.Duration { return 0 },
+			Unfinished: func(attach.Unfinished) {}, Phase: func(phase attach.Phase, _ time.Duration) { phases <- phase },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -226,6 +232,15 @@ func TestEventsOfTheClusterReachTheReconciler(t *testing.T) {
 		pass(time.Minute)
 		if left, err := kube.StorageV1().VolumeAttachments().List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) != 0 {
 			t.Errorf("left: %+v, %v, want it cleared", left, err)
+		}
+		// It also knew when the node was deleted, and that the attachment was gone in the end.
+		close(phases)
+		var got []attach.Phase
+		for phase := range phases {
+			got = append(got, phase)
+		}
+		if want := []attach.Phase{attach.PhasePodsGone, attach.PhaseCleared, attach.PhaseFenced}; !slices.Equal(got, want) {
+			t.Errorf("phases: got %v, want %v", got, want)
 		}
 	})
 }
