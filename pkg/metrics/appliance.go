@@ -16,6 +16,8 @@ type appliance struct {
 	durations *prometheus.HistogramVec
 	connects  *prometheus.CounterVec
 	connected prometheus.Gauge
+	fences    *prometheus.CounterVec
+	fencing   *prometheus.HistogramVec
 }
 
 func newAppliance(register promauto.Factory) appliance {
@@ -32,6 +34,12 @@ func newAppliance(register promauto.Factory) appliance {
 		connected: register.NewGauge(prometheus.GaugeOpts{
 			Name: "rds_csi_appliance_connected", Help: "1 while there is an SSH connection for new commands; it is made when it is needed.",
 		}),
+		fences: register.NewCounterVec(prometheus.CounterOpts{
+			Name: "rds_csi_fences_total", Help: "Attempts to revoke access to an exported volume, whoever asked for it, by outcome: confirmed (the appliance showed that access is revoked), unconfirmed (the change was sent, and it isn't known whether it holds), failed (it wasn't sent, was refused, or wasn't kept).",
+		}, []string{"outcome"}),
+		fencing: register.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "rds_csi_fence_duration_seconds", Help: "How long these attempts took, by outcome.", Buckets: operationBuckets(),
+		}, []string{"outcome"}),
 	}
 }
 
@@ -42,6 +50,10 @@ func (a appliance) startAtZero() {
 			a.commands.WithLabelValues(string(kind), string(outcome))
 		}
 	}
+	for _, outcome := range rds.FenceOutcomes() {
+		a.fences.WithLabelValues(string(outcome))
+		a.fencing.WithLabelValues(string(outcome))
+	}
 	for _, result := range transport.ConnectResults() {
 		a.connects.WithLabelValues(string(result))
 	}
@@ -51,6 +63,12 @@ func (a appliance) startAtZero() {
 func (m *Controller) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 	m.appliance.commands.WithLabelValues(string(kind), string(outcome)).Inc()
 	m.appliance.durations.WithLabelValues(string(kind)).Observe(took.Seconds())
+}
+
+// ObserveFence counts an attempt to revoke access to a volume.
+func (m *Controller) ObserveFence(outcome rds.FenceOutcome, took time.Duration) {
+	m.appliance.fences.WithLabelValues(string(outcome)).Inc()
+	m.appliance.fencing.WithLabelValues(string(outcome)).Observe(took.Seconds())
 }
 
 // CountConnect counts an attempt to connect to the appliance.

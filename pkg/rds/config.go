@@ -30,6 +30,8 @@ type Config struct {
 
 	// Observe, unless nil, is called for every command that was carried out or tried, from many goroutines.
 	Observe func(kind Kind, outcome Outcome, took time.Duration)
+	// ObserveFence, unless nil, is called for every attempt to revoke access to an exported disk, from many goroutines.
+	ObserveFence func(outcome FenceOutcome, took time.Duration)
 }
 
 // check looks at every field. Errors are *FieldError.

@@ -20,7 +20,7 @@
 //   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH
 //   - check.go        the check of an appliance by an operator; its steps are in checksteps.go, checkguards.go,
 //     checkcontent.go and checkfence.go, and checkcleanup.go removes what they made
-//   - config.go       Config; outcome.go names how commands ended, for metrics
+//   - config.go       Config; outcome.go names how commands ended, and fence.go how access was revoked, for metrics
 //   - errors.go       what can go wrong, as types; callers never match text
 //
 // # Rules

@@ -38,11 +38,13 @@ func (c *Client) Unpublish(ctx context.Context, seen Disk, next Record) (Disk, e
 
 // Withdraw takes the export away and leaves the record as it is. It is for a record that can't be trusted: nobody can reach
 // the disk any more, and the record still shows what is wrong. Errors as for Publish.
-func (c *Client) Withdraw(ctx context.Context, seen Disk) (Disk, error) {
-	id := seen.ID
+func (c *Client) Withdraw(ctx context.Context, seen Disk) (_ Disk, err error) {
+	id, fence := seen.ID, c.newFence(seen)
+	defer func() { fence.ended(err) }()
 	disk, after, err := c.writeDisk(ctx, KindUnpublish, id, func(cmd *command) {
 		cmd.act(fmt.Sprintf("/disk set [find where %s] nvme-tcp-export=no", cmd.carries(id.Slot(), seen.comment)))
 	})
+	fence.answered(disk, err)
 	switch {
 	case err != nil:
 		return Disk{}, fmt.Errorf("withdraw the export of volume %s: %w", id, err)
@@ -87,8 +89,11 @@ type recordSwitch struct {
 }
 
 // switchRecord writes the next record under the condition that the disk still carries the comment that was seen.
-func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, error) {
-	id := change.seen.ID
+func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (_ Disk, err error) {
+	id, fence := change.seen.ID, c.newFence(change.seen)
+	if change.fence {
+		defer func() { fence.ended(err) }()
+	}
 	comment, err := change.next.Encode()
 	if err != nil {
 		return Disk{}, err
@@ -96,6 +101,7 @@ func (c *Client) switchRecord(ctx context.Context, change recordSwitch) (Disk, e
 	change.comment, change.host = comment, c.hostOf(change.next)
 	for range attempts {
 		disk, after, err := c.writeDisk(ctx, change.kind, id, func(cmd *command) { cmd.act(change.statements(cmd)...) })
+		fence.answered(disk, err)
 		switch {
 		case err != nil:
 			return Disk{}, fmt.Errorf("write the record of volume %s: %w", id, err)

@@ -9,6 +9,7 @@ import (
 func observeAppliance(options *applianceOptions, observed *metrics.Controller) (lost <-chan struct{}) {
 	losses := make(chan struct{}, 1)
 	options.config.Observe = observed.ObserveCommand
+	options.config.ObserveFence = observed.ObserveFence
 	options.ssh.ObserveConnect = observed.CountConnect
 	options.ssh.ObserveConnected = func(connected bool) {
 		observed.SetConnected(connected)

@@ -23,6 +23,20 @@ func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
 	if _, err := client.List(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	id, err := rds.NewVolumeID(simtest.Pool, "rds-csi", simtest.ClusterID, "pvc-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := client.Create(t.Context(), id, rds.Size{Bytes: 1 << 20}, rds.NewRecord(id, "pvc-1", "", ""))
+	if err == nil {
+		disk, err = client.Publish(t.Context(), disk, disk.Record.Publish("node-a/machine-a", "mount", "single-node-writer", false))
+	}
+	if err == nil {
+		_, err = client.Unpublish(t.Context(), disk, disk.Record.Unpublish(""))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	expect := func(connected string) {
 		t.Helper()
 		want := `
@@ -36,8 +50,13 @@ rds_csi_appliance_connects_total{result="done"} 1
 rds_csi_appliance_connects_total{result="host_key"} 0
 rds_csi_appliance_connects_total{result="permission"} 0
 rds_csi_appliance_connects_total{result="unreachable"} 0
+# HELP rds_csi_fences_total Attempts to revoke access to an exported volume, whoever asked for it, by outcome: confirmed (the appliance showed that access is revoked), unconfirmed (the change was sent, and it isn't known whether it holds), failed (it wasn't sent, was refused, or wasn't kept).
+# TYPE rds_csi_fences_total counter
+rds_csi_fences_total{outcome="confirmed"} 1
+rds_csi_fences_total{outcome="failed"} 0
+rds_csi_fences_total{outcome="unconfirmed"} 0
 `
-		if err := testutil.GatherAndCompare(observed.Registry(), strings.NewReader(want), "rds_csi_appliance_connected", "rds_csi_appliance_connects_total"); err != nil {
+		if err := testutil.GatherAndCompare(observed.Registry(), strings.NewReader(want), "rds_csi_appliance_connected", "rds_csi_appliance_connects_total", "rds_csi_fences_total"); err != nil {
 			t.Error(err)
 		}
 	}
