@@ -63,6 +63,7 @@ func (a appliance) startAtZero() {
 func (m *Controller) ObserveCommand(kind rds.Kind, outcome rds.Outcome, took time.Duration) {
 	m.appliance.commands.WithLabelValues(string(kind), string(outcome)).Inc()
 	m.appliance.durations.WithLabelValues(string(kind)).Observe(took.Seconds())
+	m.state.commanded(outcome)
 }
 
 // ObserveFence counts an attempt to revoke access to a volume.
@@ -77,10 +78,14 @@ func (m *Controller) CountConnect(result transport.ConnectResult) {
 }
 
 // SetConnected records whether there is a connection to the appliance.
-func (m *Controller) SetConnected(connected bool) { //nolint:revive // flag-parameter: it is the value itself, not a switch
-	value := 0.0
-	if connected {
-		value = 1
+func (m *Controller) SetConnected(connected bool) {
+	m.appliance.connected.Set(valueOf(connected))
+}
+
+// valueOf returns 1 for true.
+func valueOf(is bool) float64 { //nolint:revive // flag-parameter: it is the value itself, not a switch
+	if is {
+		return 1
 	}
-	m.appliance.connected.Set(value)
+	return 0
 }

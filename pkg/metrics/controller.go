@@ -25,6 +25,7 @@ type Controller struct {
 	orphans          *prometheus.GaugeVec
 	failover         failover
 	appliance        appliance
+	state            *applianceState
 }
 
 // The values of the label "operation".
@@ -73,6 +74,7 @@ func NewController() *Controller {
 	}, []string{"kind"})
 	m.failover = newFailover(register)
 	m.appliance = newAppliance(register)
+	m.state = newApplianceState(m.registry)
 	m.startAtZero()
 	return m
 }

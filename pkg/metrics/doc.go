@@ -4,7 +4,8 @@
 // Where to find what:
 //
 //   - metrics.go      what every process has
-//   - controller.go   Controller: what the controller says about Kubernetes; appliance.go: and about the appliance
+//   - controller.go   Controller: what the controller says about Kubernetes; appliance.go: and about commands for the appliance
+//   - pools.go        what the appliance says of itself: whether it is up, its version, its pools
 //   - failover.go     its attachments of nodes that are gone: how long they wait, and how long failovers take
 //   - clientgo.go     what client-go reports of its requests and queues
 //   - node.go         Node: the metrics of a node process

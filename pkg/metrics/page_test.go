@@ -15,6 +15,7 @@ import (
 	clientgo "k8s.io/client-go/tools/metrics"
 	"k8s.io/client-go/util/workqueue"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/generated"
 )
 
@@ -37,6 +38,9 @@ func reporters() []reporter {
 	return []reporter{
 		{"controller", controller.Registry(), controller.Gatherer(), func() {
 			controller.SetVersion("v1")
+			controller.ObserveCommand(rds.KindProbe, rds.OutcomeDone, time.Second)
+			controller.ObservePools(rds.Pools{Mounted: []rds.Pool{{MountPoint: "raid10"}}})
+			controller.ObserveVersion("7.24.4 (stable)")
 			controller.ObserveCall("CreateVolume", "OK", time.Second)
 			useClientGo()
 		}},

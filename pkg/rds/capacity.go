@@ -31,11 +31,11 @@ func (c *Client) Capacity(ctx context.Context, pool string) (Capacity, error) {
 		return Capacity{}, &FieldError{Field: "pool", Value: pool, Want: wantElement}
 	}
 	answer, err := c.list(ctx, listDisks(KindCapacity, "slot,file-path,file-size,size", "").everybodys().with(func(cmd *command) {
-		condition := "mounted=yes"
-		if pool != "" {
-			condition = "mount-point=" + cmd.quoted(pool)
+		if pool == "" {
+			cmd.showPools()
+			return
 		}
-		cmd.show(markerPools, "/disk", poolProperties, condition)
+		cmd.show(markerPools, "/disk", poolProperties, "mount-point="+cmd.quoted(pool))
 	}))
 	if err != nil {
 		return Capacity{}, fmt.Errorf("read pool %s: %w", pool, asUnreachable(err))

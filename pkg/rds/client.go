@@ -134,7 +134,10 @@ func (c *Client) run(ctx context.Context, cmd *command) (answer reply, err error
 	if err != nil {
 		return reply{}, err
 	}
-	return readReply(cmd, output)
+	if answer, err = readReply(cmd, output); err == nil {
+		c.observeState(cmd, answer)
+	}
+	return answer, err
 }
 
 // attempts bounds how often an operation repeats its idempotent statements after a lost reply.

@@ -45,6 +45,8 @@ type command struct {
 	statements []string
 	// asked are the markers that the reply must have before markerEnd, in this order. markerDone may be markerFailed there.
 	asked []string
+	// allPools says that the pools asked for are all that are mounted.
+	allPools bool
 	// mayBeMany is the asked marker that markerMany may stand for, or empty.
 	mayBeMany string
 	err       error
@@ -126,6 +128,15 @@ func (c *command) showState(id VolumeID) {
 	c.show(markerFiles, "/file", fileProperties, fmt.Sprintf("name=%s or name=%s", c.quoted(id.file().inFile()), c.quoted(id.directory)))
 	c.showUptime()
 }
+
+// showPools adds the read of all pools that are mounted.
+func (c *command) showPools() {
+	c.allPools = true
+	c.show(markerPools, "/disk", poolProperties, "mounted=yes")
+}
+
+// showVersion adds the read of RouterOS's version.
+func (c *command) showVersion() { c.put(markerVersion, "[/system resource get version]") }
 
 // refersTo is the condition that a disk refers to a file, in either spelling: RouterOS shows the path with a leading slash,
 // and nobody has said which one its find compares. A condition that never matches would let the file under a disk go.

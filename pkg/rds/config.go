@@ -30,6 +30,10 @@ type Config struct {
 
 	// Observe, unless nil, is called for every command that was carried out or tried, from many goroutines.
 	Observe func(kind Kind, outcome Outcome, took time.Duration)
+	// ObservePools and ObserveVersion, unless nil, are called with the pools, and with RouterOS's version, of every reply that
+	// has them, from many goroutines. Nothing is asked for their sake alone.
+	ObservePools   func(Pools)
+	ObserveVersion func(string)
 	// ObserveFence, unless nil, is called for every attempt to revoke access to an exported disk, from many goroutines.
 	ObserveFence func(outcome FenceOutcome, took time.Duration)
 }

@@ -15,6 +15,7 @@
 //   - command.go      the one place that quotes text for RouterOS, and wraps statements so that they report their outcome
 //   - reply.go        what came back: the verdict on the statements, and the appliance's state after them (state.go);
 //     items.go reads lists of items one by one
+//   - pools.go        what replies tell of pools besides, for metrics
 //   - keeper.go       the export that keeps the target's port open
 //   - files.go        directories and backing files
 //   - transport.go    Transport: what this package needs of a connection; package transport has the one over SSH

@@ -43,7 +43,9 @@ func fencing() map[string]func(context.Context, *rds.Client, rds.Disk) (rds.Disk
 		"give to another node": func(ctx context.Context, c *rds.Client, held rds.Disk) (rds.Disk, error) {
 			return c.Publish(ctx, held, held.Record.Publish("node-b/machine-b", "mount", "single-node-writer", false))
 		},
-		"withdraw": func(ctx context.Context, c *rds.Client, held rds.Disk) (rds.Disk, error) { return c.Withdraw(ctx, held) },
+		"withdraw": func(ctx context.Context, c *rds.Client, held rds.Disk) (rds.Disk, error) {
+			return c.Withdraw(ctx, held)
+		},
 	}
 }
 

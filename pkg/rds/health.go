@@ -22,9 +22,7 @@ type Health struct {
 
 // Health reads the health of all disks of this cluster. Errors as for List.
 func (c *Client) Health(ctx context.Context) ([]Health, error) {
-	answer, err := c.list(ctx, listDisks(KindHealth, diskProperties+",about,state,empty", c.config.ClusterID).with(func(cmd *command) {
-		cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
-	}))
+	answer, err := c.list(ctx, listDisks(KindHealth, diskProperties+",about,state,empty", c.config.ClusterID).with((*command).showPools))
 	if err != nil {
 		return nil, fmt.Errorf("read the disks' health: %w", asUnreachable(err))
 	}

@@ -107,3 +107,69 @@ func TestEveryWordIsDeclared(t *testing.T) {
 		t.Errorf("undeclared: %v", unknown)
 	}
 }
+
+// Reads that are made anyway tell of pools and version. That a pool isn't mounted is told only by a reply that has all.
+func TestReadsTellOfPoolsAndVersion(t *testing.T) {
+	simulator, config := simtest.Start(t)
+	var told journal
+	config.ObservePools = func(pools rds.Pools) {
+		names := []string{}
+		for _, pool := range pools.Mounted {
+			names = append(names, pool.MountPoint)
+			if pool.Size <= 0 || pool.Free <= 0 || pool.Free > pool.Size {
+				t.Errorf("got %+v, want its size and what is free", pool)
+			}
+		}
+		told.add(fmt.Sprintf("%v all=%t", names, pools.All))
+	}
+	config.ObserveVersion = told.add
+	client := simtest.Client(t, config)
+	read := func(name string, read func() error, fault sim.FaultKind, want ...string) {
+		t.Helper()
+		if fault != sim.NoFault {
+			simulator.Inject(sim.Fault{Kind: fault}, sim.When{})
+			defer simulator.ClearFaults()
+		}
+		err := read()
+		if got := told.take(); !slices.Equal(slices.Compact(got), want) {
+			t.Errorf("%s: told of %q, want %q (%v)", name, got, want, err)
+		}
+	}
+	survey := func() error {
+		_, err := client.Survey(t.Context(), "rds-csi")
+		return err
+	}
+	list := func() error {
+		_, err := client.List(t.Context())
+		return err
+	}
+	capacity := func(pool string) func() error {
+		return func() error {
+			_, err := client.Capacity(t.Context(), pool)
+			return err
+		}
+	}
+	health := func() error {
+		_, err := client.Health(t.Context())
+		return err
+	}
+	probe := func() error {
+		version, err := client.Probe(t.Context())
+		told.add("probed " + version.Text)
+		return err
+	}
+	const version = "7.24.4 (stable)"
+	read("a probe", probe, sim.NoFault, version, "probed "+version)
+	read("a list", list, sim.NoFault)
+	read("capacity of one", capacity(simtest.Pool), sim.NoFault, "["+simtest.Pool+"] all=false")
+	read("capacity of all", capacity(""), sim.NoFault, "["+simtest.Pool+"] all=true")
+	read("health", health, sim.NoFault, "["+simtest.Pool+"] all=true")
+	// A survey reads twice.
+	read("a survey", survey, sim.NoFault, version, "["+simtest.Pool+"] all=true", version, "["+simtest.Pool+"] all=true")
+	read("a pool that isn't mounted", health, sim.PoolUnmounted, "[] all=true")
+	read("one that isn't mounted and is asked for", capacity(simtest.Pool), sim.PoolUnmounted)
+	_, booting := simtest.Start(t, func(o *sim.Options) { o.Uptime = 0 })
+	booting.ObservePools = config.ObservePools
+	client = simtest.Client(t, booting)
+	read("an appliance that boots", health, sim.NoFault, "["+simtest.Pool+"] all=false")
+}

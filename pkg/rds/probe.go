@@ -27,7 +27,7 @@ type Version struct {
 // needed.
 func (c *Client) Probe(ctx context.Context) (Version, error) {
 	cmd := newCommand(KindProbe)
-	cmd.put(markerVersion, "[/system resource get version]")
+	cmd.showVersion()
 	cmd.put(markerPackage, `[:len [/system package find where name="rose-storage" disabled=no]]`)
 	answer, err := c.run(ctx, cmd)
 	if err != nil {

@@ -15,12 +15,12 @@ const (
 	markerFailed = "ERR"
 	markerDisks  = "DISKS"
 	// markerMany stands in place of another one if there are more items than were asked for.
-	markerMany   = "MANY"
-	markerPools  = "POOLS"
-	markerFiles  = "FILES"
-	markerUptime = "UPTIME"
-	// markerVersion and markerPackage are of Probe only.
+	markerMany    = "MANY"
+	markerPools   = "POOLS"
+	markerFiles   = "FILES"
+	markerUptime  = "UPTIME"
 	markerVersion = "VERSION"
+	// markerPackage is of Probe only.
 	markerPackage = "PACKAGE"
 	// markerProbe and markerCount are of Checker only.
 	markerProbe = "PROBE"
@@ -42,7 +42,7 @@ type reply struct {
 	pools  []poolItem
 	files  []fileItem
 	uptime time.Duration
-	// version and packages are of Probe only: RouterOS's version, and how many packages rose-storage are enabled.
+	// version is RouterOS's. packages is of Probe only: how many packages rose-storage are enabled.
 	version  string
 	packages int
 	// probes and counts are of Checker only.

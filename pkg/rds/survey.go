@@ -61,7 +61,8 @@ func (c *Client) Survey(ctx context.Context, directory string) (Survey, error) {
 // surveyDisks reads all disks and pools.
 func (c *Client) surveyDisks(ctx context.Context, kind Kind) (reply, error) {
 	answer, err := c.list(ctx, listDisks(kind, diskProperties, "").everybodys().with(func(cmd *command) {
-		cmd.show(markerPools, "/disk", poolProperties, "mounted=yes")
+		cmd.showPools()
+		cmd.showVersion() // for metrics: every leader surveys regularly
 	}))
 	if err != nil {
 		return reply{}, fmt.Errorf("survey the disks: %w", asUnreachable(err))

@@ -10,6 +10,7 @@ func observeAppliance(options *applianceOptions, observed *metrics.Controller) (
 	losses := make(chan struct{}, 1)
 	options.config.Observe = observed.ObserveCommand
 	options.config.ObserveFence = observed.ObserveFence
+	options.config.ObservePools, options.config.ObserveVersion = observed.ObservePools, observed.ObserveVersion
 	options.ssh.ObserveConnect = observed.CountConnect
 	options.ssh.ObserveConnected = func(connected bool) {
 		observed.SetConnected(connected)

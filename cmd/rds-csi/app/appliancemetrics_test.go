@@ -37,6 +37,14 @@ func TestWhatGoesToTheApplianceIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := client.Survey(t.Context(), "rds-csi"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"rds_csi_pool_size_bytes", "rds_csi_pool_free_bytes", "rds_csi_pool_mounted", "rds_csi_appliance_info", "rds_csi_appliance_up"} {
+		if count, err := testutil.GatherAndCount(observed.Registry(), name); err != nil || count != 1 {
+			t.Errorf("%s: got %d series, %v, want one", name, count, err)
+		}
+	}
 	expect := func(connected string) {
 		t.Helper()
 		want := `
