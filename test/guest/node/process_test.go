@@ -177,9 +177,11 @@ func dialPlugin(t *testing.T, socket string) plugin {
 	}
 	t.Cleanup(func() { _ = connection.Close() })
 	p := plugin{node: csi.NewNodeClient(connection)}
-	// What registers a plugin asks for these.
-	_, err = csi.NewIdentityClient(connection).Probe(t.Context(), &csi.ProbeRequest{})
-	_, errInfo := p.node.NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
+	ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
+	defer cancel()
+	// What registers a plugin asks for these. The socket is there a moment before it takes calls.
+	_, err = csi.NewIdentityClient(connection).Probe(ctx, &csi.ProbeRequest{}, grpc.WaitForReady(true))
+	_, errInfo := p.node.NodeGetInfo(ctx, &csi.NodeGetInfoRequest{})
 	if err := errors.Join(err, errInfo); err != nil {
 		t.Fatal(err)
 	}
