@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -150,7 +151,7 @@ func TestEachAlertHasATestThatFiresItAndOneThatKeepsItSilent(t *testing.T) {
 	}
 }
 
-// Each comparison, each operand of and, or and unless, each matcher and each for is switched off in turn.
+// Each comparison, each operand of and, or and unless, each matcher, range and for is changed in turn.
 func TestEachPartOfAnAlertIsHeldByItsTest(t *testing.T) {
 	t.Parallel()
 	for _, alert := range render(t).alerts(t) {
@@ -190,6 +191,10 @@ func changes(t *testing.T, alert rulefmt.Rule) map[string]rulefmt.Rule {
 			changeOperator(node, add)
 		case *parser.VectorSelector:
 			changeMatchers(node, add)
+		case *parser.MatrixSelector:
+			changeRange(&node.Range, add)
+		case *parser.SubqueryExpr:
+			changeRange(&node.Range, add)
 		}
 		return nil
 	})
@@ -213,6 +218,13 @@ func changeOperator(node *parser.BinaryExpr, add func(string, ...any)) {
 		node.RHS = &parser.NumberLiteral{Val: math.Inf(1)}
 		add("%s never", was.Op)
 	}
+}
+
+func changeRange(of *time.Duration, add func(string, ...any)) {
+	was := *of
+	*of = 10 * was
+	add("range %s", was)
+	*of = was
 }
 
 func changeMatchers(node *parser.VectorSelector, add func(string, ...any)) {
