@@ -81,7 +81,7 @@ func others() map[string]family {
 	}
 }
 
-// targetLabels are those that each series has from its target, by the PodMonitors, and those that Prometheus adds to buckets.
+// targetLabels are those that each series has from its target, by the PodMonitors.
 func targetLabels(s shipped) map[string][]string {
 	return map[string][]string{"job": s.jobs(), "instance": nil, "namespace": {"rds-csi"}, "pod": nil, "container": nil, "endpoint": {"metrics"}, "node": nil}
 }
