@@ -25,17 +25,16 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     GOOS=$TARGETOS GOARCH=$TARGETARCH release/binary.sh "$VERSION" /rds-csi
 
 # The controller needs the binary alone: no shell, no libraries. It speaks to the appliance and to the API server, whose
-# certificate's authority comes with the ServiceAccount.
+# certificate's authority comes with the ServiceAccount. The labels follow the binary, because older ones of podman and buildah
+# take a label out of their cache without looking at its value; another version is another binary.
 FROM scratch AS controller
+COPY --from=build /rds-csi /usr/local/bin/rds-csi
 ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="rds-csi-controller" \
       org.opencontainers.image.description="Controller of the CSI driver for MikroTik RouterOS storage" \
       org.opencontainers.image.source="https://git.srvlab.io/whiskey/rds-csi-driver" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION"
-COPY --from=build /rds-csi /usr/local/bin/rds-csi
+      org.opencontainers.image.version="$VERSION"
 # By number: only of a number can kubelet see that it isn't root (runAsNonRoot).
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/rds-csi"]
@@ -46,14 +45,12 @@ FROM $DEBIAN_IMAGE AS node
 RUN apt-get update -q \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends e2fsprogs mount util-linux xfsprogs \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=build /rds-csi /usr/local/bin/rds-csi
 ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="rds-csi-node" \
       org.opencontainers.image.description="Node plugin of the CSI driver for MikroTik RouterOS storage" \
       org.opencontainers.image.source="https://git.srvlab.io/whiskey/rds-csi-driver" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION"
-COPY --from=build /rds-csi /usr/local/bin/rds-csi
+      org.opencontainers.image.version="$VERSION"
 USER 0:0
 ENTRYPOINT ["/usr/local/bin/rds-csi"]

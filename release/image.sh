@@ -25,7 +25,8 @@ fi
 # Older ones of podman and buildah don't say BUILDPLATFORM by themselves.
 here=linux/$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 [ $builder = docker ] || command+=(--build-arg "BUILDPLATFORM=$here")
-options=(--platform "${PLATFORM:-$here}" --build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)")
+options=(--platform "${PLATFORM:-$here}" --build-arg "VERSION=$version")
+! revision=$(git rev-parse HEAD 2>/dev/null) || options+=(--label "org.opencontainers.image.revision=$revision")
 for base in DEBIAN_IMAGE GO_IMAGE; do
   [ -z "${!base:-}" ] || options+=(--build-arg "$base=${!base}")
 done
