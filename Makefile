@@ -14,7 +14,7 @@ GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 MUTANTS ?= ./pkg/attach ./pkg/informers ./pkg/rds ./pkg/csi/controller
 DEMO := $(BIN)/demo
 # What ships says which version it is. VERSION, REGISTRY (before the images' names), DEBIAN_IMAGE, GO_IMAGE and PLATFORM may be
-# given: see release/image.sh.
+# given: see release/image.sh and release/release.sh.
 VERSION ?= $(shell git describe --tags --always --dirty)
 
 .PHONY: help
@@ -29,6 +29,10 @@ build: ## Build the driver, also as the kubectl plugin kubectl-rds, the simulato
 .PHONY: image
 image: ## Build the images rds-csi-controller and rds-csi-node with docker, podman or buildah
 	@$(STAGE) image release/image.sh "$(VERSION)"
+
+.PHONY: release
+release: ## Make a release in dist/: binaries, manifests in one file, what the binaries are made of, checksums
+	@$(STAGE) release release/release.sh "$(VERSION)" dist
 
 .PHONY: prepare
 prepare: ## Install the Debian packages that tests and demo need (does nothing if they are there)
@@ -113,6 +117,10 @@ guest: prepare ## Run what needs kernels of its own, real NVMe/TCP in QEMU, with
 image-test: prepare ## Build both images without a registry, and run the node's tests with the programs of its image
 	@$(STAGE) image-test test/image.sh $(CACHE)
 
+.PHONY: release-test
+release-test: ## Make a release twice, in two folders, and compare the bytes
+	@$(STAGE) release-test test/release.sh
+
 .PHONY: mutants
 mutants: ## Change MUTANTS (default: what decides and writes) in small ways, and list what no test notices; SINCE=main tries what changed
 	@$(STAGE) mutants go run ./test/mutants -since "$(SINCE)" "$(GREMLINS)" $(MUTANTS)
@@ -121,4 +129,4 @@ mutants: ## Change MUTANTS (default: what decides and writes) in small ways, and
 check: lint unit faults sanity ## Run what a change needs every few minutes: linters, Go tests, faults, csi-sanity
 
 .PHONY: test
-test: prepare lint unit faults sanity search fuzz image-test monitoring guest apiserver demo ## Everything that must pass before a change lands
+test: prepare lint unit faults sanity search fuzz image-test release-test monitoring guest apiserver demo ## Everything that must pass before a change lands

@@ -35,6 +35,10 @@ for arch in amd64 arm64; do
     grep -q "\"bom-ref\": \"pkg:golang/$module@$module_version?type=module\"" "$binary.cdx.json" || fail "the list of $arch lacks $module $module_version"
   done < <(awk '$1 == "dep" { print $2, $3 }' "$work/made-of")
 done
+# The manifests want exactly the driver's two images of this version, and leave the others' alone.
+ours=$(sed -n 's/^ *image: \(.*rds-csi-.*\)/\1/p' "$one/rds-csi.yaml" | sort -u | xargs)
+[ "$ours" = "registry.example/storage/rds-csi-controller:$version registry.example/storage/rds-csi-node:$version" ] ||
+  fail "the manifests have the images $ours"
 host=$one/rds-csi-linux-$(go env GOHOSTARCH)
 [ "$("$host" version)" = $version ] || fail "\"version\" says $("$host" version)"
 [ $failures -eq 0 ] || exit 1
