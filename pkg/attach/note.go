@@ -52,6 +52,8 @@ const (
 	MissingDisk Reason = "MissingDisk"
 	// HolderWithoutAttachment: the appliance admits a node to a volume, although no attachment is for both.
 	HolderWithoutAttachment Reason = "HolderWithoutAttachment"
+	// ApplianceUnusable: the appliance couldn't be used since the controller began.
+	ApplianceUnusable Reason = "ApplianceUnusable"
 	// VolumeOfVersion0: a PersistentVolume was made by v0.x, and nothing is done with it before it is moved.
 	VolumeOfVersion0 Reason = "VolumeOfVersion0"
 	// JoinRefused: a second node may not join a shared volume, because a departed host may still be connected.

@@ -15,12 +15,16 @@ const reporter = "rds-csi-controller"
 type Recorder struct {
 	*eventWriter
 	cluster *Cluster
+	// driver are the objects that stand for the driver.
+	driver []corev1.ObjectReference
 }
 
 // NewRecorder returns a recorder. It writes nothing before Run. dropped is called for each note that is lost because
-// too many wait already. It must not block.
-func NewRecorder(cluster *Cluster, dropped func()) *Recorder {
-	return &Recorder{eventWriter: newEventWriter(cluster.client, reporter, dropped), cluster: cluster}
+// too many wait already. It must not block. What is about no volume and no node is written on the CSIDriver and on those of
+// pods.
+func NewRecorder(cluster *Cluster, dropped func(), pods ...corev1.ObjectReference) *Recorder {
+	driver := corev1.ObjectReference{APIVersion: storagev1.SchemeGroupVersion.String(), Kind: "CSIDriver", Name: cluster.driver}
+	return &Recorder{eventWriter: newEventWriter(cluster.client, reporter, dropped), cluster: cluster, driver: append(pods, driver)}
 }
 
 // Record has a note written soon, as eventWriter.enqueue does.
@@ -47,7 +51,7 @@ func (r *Recorder) objects(note attach.Note) []corev1.ObjectReference {
 		objects = append(objects, corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: note.Node, UID: types.UID(note.Node)})
 	}
 	if len(objects) == 0 {
-		objects = append(objects, corev1.ObjectReference{APIVersion: storagev1.SchemeGroupVersion.String(), Kind: "CSIDriver", Name: r.cluster.driver})
+		return r.driver
 	}
 	return objects
 }

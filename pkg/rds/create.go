@@ -101,7 +101,7 @@ func explainAbsence(after state, size Size, cause error) error {
 	case len(after.reply.disks) > 0:
 		return cause
 	case errors.Is(cause, ErrNotReady) && len(after.reply.pools) == 0 && after.reply.uptime >= after.boot:
-		return fmt.Errorf("volume %s: %w: the appliance has nothing mounted at %q, and no disk of that name: is the pool in the StorageClass spelt as in /disk print?", after.id, ErrNoPool, after.id.Pool())
+		return fmt.Errorf("volume %s: %w: the appliance has nothing mounted at %q, and no disk of that name; set parameter pool of the StorageClass to a mount point that /disk print shows", after.id, ErrNoPool, after.id.Pool())
 	case !errors.Is(cause, ErrNotFound):
 		return cause
 	case after.fileExists() && after.reply.refused == nil && size.Limit > 0:

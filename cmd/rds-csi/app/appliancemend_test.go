@@ -53,15 +53,15 @@ func TestApplianceMendNamesMissingFlags(t *testing.T) {
 // A mistyped flag is told in one line, not above a usage that is longer than a screen.
 func TestAMistypedFlagIsToldInOneLine(t *testing.T) {
 	for _, arguments := range [][]string{{"--volume-idd=x"}, {"--rds-channels=many"}} {
-		told := stderrOf(t, func() int { return Main("rds-csi", append([]string{"appliance", "mend"}, arguments...)) })
+		told := stderrOf(t, exitUsage, func() int { return Main("rds-csi", append([]string{"appliance", "mend"}, arguments...)) })
 		if strings.Count(told, "\n") != 1 || !strings.Contains(told, strings.TrimLeft(strings.Split(arguments[0], "=")[0], "-")) || !strings.Contains(told, "--help") {
 			t.Errorf("%v: got %q, want one line that names the flag", arguments, told)
 		}
 	}
 }
 
-// stderrOf is what is printed to stderr by a command that fails because of its usage.
-func stderrOf(t *testing.T, run func() int) string {
+// stderrOf is what is printed to stderr by a command that ends with this exit code.
+func stderrOf(t *testing.T, want int, run func() int) string {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
@@ -71,8 +71,8 @@ func stderrOf(t *testing.T, run func() int) string {
 	stderr := os.Stderr
 	os.Stderr = file
 	defer func() { os.Stderr = stderr }()
-	if code := run(); code != exitUsage {
-		t.Errorf("exit code %d, want %d", code, exitUsage)
+	if code := run(); code != want {
+		t.Errorf("exit code %d, want %d", code, want)
 	}
 	told, err := os.ReadFile(file.Name())
 	if err != nil {

@@ -42,7 +42,7 @@ func (o *applianceOptions) addFlags(flags *flag.FlagSet) {
 func (o *applianceOptions) connect() (*rds.Client, error) {
 	ssh, err := transport.NewSSH(o.ssh)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts and --rds-host-key-fingerprint; a pod has the files from its Secret)", err)
 	}
 	return rds.New(o.config, ssh)
 }

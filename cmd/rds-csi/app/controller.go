@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/klog/v2"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/attach"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/csi"
@@ -73,7 +73,7 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 		if cluster, err = informers.New(client, csi.DriverName); err != nil {
 			return nil, err
 		}
-		recorder := informers.NewRecorder(cluster, observed.CountEventDropped)
+		recorder := informers.NewRecorder(cluster, observed.CountEventDropped, options.pod.reference()...)
 		note = recorder.Record
 		if valve, err = newMassDeletionValve(options.valve, cluster, observed, note); err != nil {
 			return nil, err
@@ -113,12 +113,11 @@ func controllerParts(options *ControllerOptions, client kubernetes.Interface, ap
 	if err != nil {
 		return nil, err
 	}
+	first := newContact(options, appliance, contacted, note)
 	return append(parts, server.Run, keep.Run, callAfter(lost, losses),
+		first.Run,
 		func(ctx context.Context) error {
-			return contactAppliance(ctx, appliance, options.appliance.ssh.Address, contacted)
-		},
-		func(ctx context.Context) error {
-			return serveHTTP(ctx, options.httpAddress, observed, health{alive: server.Healthy, ready: filled(ready)})
+			return serveHTTP(ctx, options.httpAddress, observed, health{alive: server.Healthy, ready: both(filled(ready), first.ready)})
 		}), nil
 }
 
@@ -189,32 +188,6 @@ func serviceConfig(options *ControllerOptions) controller.Config {
 	}
 }
 
-// contactAppliance reads the appliance's version and its disks once, as soon as the appliance can be reached, and then
-// calls contacted with the disks. So a wrong address, user, key or version is logged at once and not only with the
-// first volume, and the client remembers the records. It always returns nil: the appliance may be away for hours, and
-// the calls that need it return errors.
-func contactAppliance(ctx context.Context, appliance *rds.Client, address string, contacted func(context.Context, []rds.Disk)) error {
-	logger := klog.FromContext(ctx)
-	tryUntilDone(ctx, func(ctx context.Context) (bool, error) {
-		version, err := appliance.Probe(ctx)
-		var disks []rds.Disk
-		if err == nil {
-			disks, err = appliance.List(ctx)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return false, ctx.Err() // that is the end of this process, and says nothing about the appliance
-		case err != nil:
-			logger.Error(err, "The appliance can't be used yet; trying again (see --rds-address, --rds-user, --rds-private-key, --rds-known-hosts, --rds-host-key-fingerprint)", "address", address)
-			return false, nil
-		}
-		logger.Info("Contacted the appliance", "address", address, "version", version.Text, "disks", len(disks))
-		contacted(ctx, disks)
-		return true, nil
-	})
-	return nil
-}
-
 // filled returns a check that fails while the caches aren't filled.
 func filled(ready func() bool) func() error {
 	return func() error {
@@ -223,4 +196,9 @@ func filled(ready func() bool) func() error {
 		}
 		return nil
 	}
+}
+
+// both returns a check that makes two.
+func both(first, second func() error) func() error {
+	return func() error { return cmp.Or(first(), second()) }
 }

@@ -19,13 +19,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/test/sim"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/simtest"
 )
 
 // flagsFor gives the flags of a controller that works against a simulator, and its socket.
-func flagsFor(t *testing.T) (arguments map[string]string, socket string) {
+func flagsFor(t *testing.T, changes ...func(*sim.Options)) (arguments map[string]string, socket string) {
 	t.Helper()
-	_, appliance := simtest.Start(t)
+	_, appliance := simtest.Start(t, changes...)
 	socket = filepath.Join(t.TempDir(), "csi.sock")
 	return map[string]string{
 		"endpoint": "unix://" + socket, "kubernetes": "false", "cluster-id": simtest.ClusterID,

@@ -18,6 +18,7 @@ type ControllerOptions struct {
 
 	kubernetes bool
 	kube       kubeOptions
+	pod        podOptions
 
 	reconcile        bool
 	reconcileEvery   time.Duration
@@ -47,6 +48,7 @@ func (o *ControllerOptions) AddFlags(flags *flag.FlagSet) {
 
 	flags.BoolVar(&o.kubernetes, "kubernetes", true, "ask Kubernetes whether a holder is gone, and clear stale attachments there; false, for other orchestrators, relies on the appliance's records alone: the driver then can't check which nodes exist, and any well-formed node ID gets a volume")
 	o.kube.addFlags(flags)
+	flags.StringVar(&o.pod.text, "pod", "", "this process' pod, namespace/name/UID, so that kubectl describe pod shows what keeps it from using the appliance; empty writes that event on the CSIDriver only")
 
 	flags.BoolVar(&o.reconcile, "enable-attachment-reconciler", true, "clear the attachments of nodes that are gone")
 	flags.DurationVar(&o.reconcileEvery, "attachment-reconcile-interval", 5*time.Minute, "interval at which every attachment is checked, in case an event was lost")
@@ -81,7 +83,7 @@ func (o *ControllerOptions) Validate() error {
 	if o.restrictHosts {
 		o.appliance.config.HostNQN = hostOf
 	}
-	return errors.Join(o.appliance.validate(), o.election.validate(), o.kube.validate(), failures(o.target.checks()), failures([]check{
+	return errors.Join(o.appliance.validate(), o.election.validate(), o.kube.validate(), o.pod.validate(), failures(o.target.checks()), failures([]check{
 		{isListenAddress(o.httpAddress), fmt.Errorf("--http-address %q: want host:port, or nothing", o.httpAddress)},
 		{o.clusterID != "" || o.kubernetes, errors.New("--cluster-id: want an ID of this cluster's own, needed with --kubernetes=false")},
 		{o.reconcileEvery > 0, fmt.Errorf("--attachment-reconcile-interval %s: want more than 0", o.reconcileEvery)},

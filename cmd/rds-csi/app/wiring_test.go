@@ -62,8 +62,19 @@ func startWired(t *testing.T, kube kubernetes.Interface, flags map[string]string
 	if err != nil {
 		t.Fatal(err)
 	}
-	options.appliance.config.ClusterID = options.clusterID
 	w := &wired{sim: simulator, client: simtest.Client(t, config), observed: metrics.NewController(), lost: make(chan struct{})}
+	w.run(t, kube, options)
+	if w.conn, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.conn.Close() })
+	return w
+}
+
+// run runs the controller's parts until the test ends.
+func (w *wired) run(t *testing.T, kube kubernetes.Interface, options *ControllerOptions) {
+	t.Helper()
+	options.appliance.config.ClusterID = options.clusterID
 	parts, err := controllerParts(options, kube, w.client, w.observed, w.lost)
 	if err != nil {
 		t.Fatal(err)
@@ -78,11 +89,6 @@ func startWired(t *testing.T, kube kubernetes.Interface, flags map[string]string
 		})
 	}
 	t.Cleanup(func() { cancel(); running.Wait() })
-	if w.conn, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.conn.Close() })
-	return w
 }
 
 // counted returns a function that reports whether the metric counts so many orphaned disks, and no other orphans.
