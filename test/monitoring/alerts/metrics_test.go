@@ -31,27 +31,13 @@ type family struct {
 
 // pending are the driver's metrics that no registry has yet. As soon as one has, a test wants it out of here.
 func pending() map[string]family {
-	outcomes := map[string][]string{"outcome": {"confirmed", "unconfirmed", "failed"}}
-	pool := map[string][]string{"pool": nil}
-	return map[string]family{
-		"rds_csi_build_info":                           {dto.MetricType_GAUGE, map[string][]string{"version": nil, "goversion": nil}},
-		"rds_csi_stale_attachments":                    {kind: dto.MetricType_GAUGE},
-		"rds_csi_stale_attachment_oldest_seconds":      {kind: dto.MetricType_GAUGE},
-		"rds_csi_detaching_attachments_oldest_seconds": {kind: dto.MetricType_GAUGE},
-		"rds_csi_fences_total":                         {dto.MetricType_COUNTER, outcomes},
-		"rds_csi_fence_duration_seconds":               {dto.MetricType_HISTOGRAM, outcomes},
-		"rds_csi_failover_phase_seconds":               {dto.MetricType_HISTOGRAM, map[string][]string{"phase": {"pods_gone", "cleared", "fenced", "attached"}}},
-		"rds_csi_pool_size_bytes":                      {dto.MetricType_GAUGE, pool},
-		"rds_csi_pool_free_bytes":                      {dto.MetricType_GAUGE, pool},
-		"rds_csi_pool_mounted":                         {dto.MetricType_GAUGE, pool},
-		"rds_csi_appliance_info":                       {dto.MetricType_GAUGE, map[string][]string{"version": nil}},
-		"rds_csi_appliance_up":                         {kind: dto.MetricType_GAUGE},
-	}
+	return map[string]family{}
 }
 
 // laterOnly are the metrics that are registered and have no series before something happens. A registry tells their names
 // and labels, but not their types.
 func laterOnly() map[string]family {
+	pool := map[string][]string{"pool": nil}
 	calls := map[string][]string{"driver_name": {csi.DriverName}}
 	for _, service := range []grpc.ServiceDesc{csispec.Controller_ServiceDesc, csispec.Node_ServiceDesc, csispec.Identity_ServiceDesc} {
 		for _, method := range service.Methods {
@@ -63,9 +49,12 @@ func laterOnly() map[string]family {
 	}
 	return map[string]family{
 		"csi_plugin_operations_seconds": {dto.MetricType_HISTOGRAM, calls},
-		"rds_csi_attachment_operation_duration_seconds": {dto.MetricType_HISTOGRAM, map[string][]string{
-			"operation": {"attach", "detach", "reconcile"}, "result": {"success", "error"},
-		}},
+		"rds_csi_build_info":            {dto.MetricType_GAUGE, map[string][]string{"version": nil, "goversion": nil}},
+		"rds_csi_pool_size_bytes":       {dto.MetricType_GAUGE, pool},
+		"rds_csi_pool_free_bytes":       {dto.MetricType_GAUGE, pool},
+		"rds_csi_pool_mounted":          {dto.MetricType_GAUGE, pool},
+		"rds_csi_appliance_info":        {dto.MetricType_GAUGE, map[string][]string{"version": nil}},
+		"rds_csi_appliance_up":          {kind: dto.MetricType_GAUGE},
 	}
 }
 
