@@ -42,8 +42,12 @@ prepare: ## Install the Debian packages that tests and demo need (does nothing i
 harness: ## Build etcd, the Kubernetes control plane, kubelet, kubectl and sidecars (once, some 15 minutes; cached)
 	@$(STAGE) harness test/harness/build.sh $(CACHE)
 
+.PHONY: rulecheck
+rulecheck: ## Build a Prometheus that waits for alerts into bin/
+	@$(STAGE) rulecheck go -C test/monitoring build -o $(CURDIR)/$(BIN)/ ./rulecheck
+
 .PHONY: demo
-demo: prepare harness build ## Show a dead node's volume come back elsewhere, on a real control plane on loopback
+demo: prepare harness build rulecheck ## Show a dead node's volume come back elsewhere, on a real control plane on loopback
 	@$(STAGE) demo $(DEMO) run --harness $(CACHE)/bin
 
 .PHONY: demo-up
@@ -89,10 +93,9 @@ apiserver: harness build ## Run what only a real API server can show: preconditi
 	@$(STAGE) apiserver env RDS_CSI_HARNESS=$(CACHE)/bin RDS_CSI_PROGRAMS=$(CURDIR)/$(BIN) go test -race -timeout 5m -count 1 ./test/apiserver
 
 .PHONY: monitoring
-monitoring: ## Test alerts, runbooks and dashboard with promtool and Prometheus' own code, and build rulecheck into bin/ (first some 2 minutes)
+monitoring: ## Test alerts, runbooks and dashboard with promtool and Prometheus' own code (first some 2 minutes)
 	@$(STAGE) promtool test/monitoring/promtool.sh $(CACHE)/bin
 	@$(STAGE) monitoring env RDS_CSI_PROMTOOL=$(CACHE)/bin/promtool go -C test/monitoring test -timeout 10m -count 1 ./...
-	@$(STAGE) rulecheck go -C test/monitoring build -o $(CURDIR)/$(BIN)/ ./rulecheck
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target FUZZTIME (default 150000x) times

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,5 +91,21 @@ func (s *story) compareRights(ctx context.Context) error {
 		return err
 	}
 	s.progress("no request of the controllers' pods was denied, and they used every right that they have")
+	return nil
+}
+
+// alert makes sure that operators hear of it: a real Prometheus scrapes the controllers, and sees the alert fire.
+func (s *story) alert(ctx context.Context) error {
+	const wanted = "StaleAttachmentsCleared"
+	var targets []string
+	for _, url := range s.cluster.Controllers() {
+		targets = append(targets, strings.TrimPrefix(url, "http://"))
+	}
+	command := exec.CommandContext(ctx, filepath.Join(s.options.Programs, "rulecheck"), "--scrape", strings.Join(targets, ","), "--want", wanted, //nolint:gosec // this repository's own program
+		"--rules", filepath.Join(s.options.Manifests, "components", "monitoring", "prometheusrule.yaml"))
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: the alert %s: %w: %s", errEvidence, wanted, err, output)
+	}
+	s.progress("Prometheus fires the alert %s", wanted)
 	return nil
 }

@@ -202,5 +202,5 @@ func (s *story) check(ctx context.Context) error {
 		return fmt.Errorf("%w: %s is %g", errEvidence, clearedCounter, count)
 	}
 	s.progress("%s %g", clearedCounter, count)
-	return nil
+	return s.alert(ctx)
 }

@@ -73,7 +73,7 @@ func (r *Rendered) environment(pod Pod, container corev1.Container, place Place)
 		}
 		maps.Copy(values, configMap.Data)
 	}
-	fields := map[string]string{"metadata.name": place.Name, "metadata.namespace": pod.Namespace, "spec.nodeName": place.Node}
+	fields := map[string]string{"metadata.name": place.Name, "metadata.namespace": pod.Namespace, "metadata.uid": "uid-of-" + place.Name, "spec.nodeName": place.Node}
 	for _, variable := range container.Env {
 		value := variable.Value
 		if from := variable.ValueFrom; from != nil {
