@@ -203,22 +203,15 @@ func TestATargetThatCannotBeReachedIsNamed(t *testing.T) {
 	v := newRig(t, world.Options{}).create(t, "pvc-1", "ext4", nil)
 	v.attach(t, world.NodeA)
 	for name, c := range map[string]struct{ key, value, want string }{
-		"nobody listens":   {"port", "4421", "127.0.0.1 port 4421"},
-		"no route":         {"address", "203.0.113.1", "203.0.113.1 port 4420"},
-		"an unknown name":  {"address", "appliance.invalid", "appliance.invalid"},
-		"an IPv6 address":  {"address", "2001:db8::1", "2001:db8::1 port 4420"},
-		"its real address": {},
+		"nobody listens":  {"port", "4421", "127.0.0.1 port 4421"},
+		"no route":        {"address", "203.0.113.1", "203.0.113.1 port 4420"},
+		"an unknown name": {"address", "appliance.invalid", "appliance.invalid"},
+		"an IPv6 address": {"address", "2001:db8::1", "2001:db8::1 port 4420"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			given := v.context
 			defer func() { v.context = given }()
 			v.context = maps.Clone(given)
-			if c.want == "" {
-				if err := v.stage(t); err != nil {
-					t.Error(err)
-				}
-				return
-			}
 			v.context[c.key] = c.value
 			err := v.stage(t)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "storage network") {
@@ -227,7 +220,6 @@ func TestATargetThatCannotBeReachedIsNamed(t *testing.T) {
 			t.Log(err)
 		})
 	}
-	if err := v.unstage(t); err != nil {
-		t.Error(err)
-	}
+	twice(t, "stage at its real address", v.stage)
+	twice(t, "unstage", v.unstage)
 }
