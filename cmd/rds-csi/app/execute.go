@@ -30,11 +30,13 @@ type Options interface {
 }
 
 // Execute parses the flags of one process, calls run, and returns the exit code of the process. SIGTERM and SIGINT end
-// the ctx of run. An error is printed on stderr in one line that begins with name.
+// the ctx of run. An error is printed on stderr in one line that begins with name,
+// or logged if lines of the log are objects.
 func Execute(name string, arguments []string, options Options, run func(ctx context.Context) error) int {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	options.AddFlags(flags)
-	klog.InitFlags(flags)
+	var log logOptions
+	log.addFlags(flags)
 	// It would print an error above the usage, which has more lines than a screen.
 	flags.SetOutput(io.Discard)
 	switch err := flags.Parse(arguments); {
@@ -51,15 +53,23 @@ func Execute(name string, arguments []string, options Options, run func(ctx cont
 	if err := options.Validate(); err != nil {
 		return fail(name, exitUsage, err)
 	}
+	if err := log.apply(); err != nil {
+		return fail(name, exitUsage, err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	defer klog.Flush()
-	if err := run(klog.NewContext(ctx, klog.Background())); err != nil {
+	switch err := run(klog.NewContext(ctx, klog.Background())); {
+	case err != nil && log.json():
+		klog.Background().Error(err, "The process has failed", "process", name)
+		return exitFailed
+	case err != nil:
 		return fail(name, exitFailed, err)
+	default:
+		return exitOK
 	}
-	return exitOK
 }
 
 // fail prints err on stderr, in one line: Kubernetes shows the last lines of a container that ended. It returns code.

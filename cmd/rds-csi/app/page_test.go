@@ -35,6 +35,13 @@ func required(options Options) map[string]string {
 	return words
 }
 
+// logFlags are the flags that every subcommand has.
+type logFlags struct{ logOptions }
+
+func (o logFlags) AddFlags(flags *flag.FlagSet) { o.addFlags(flags) }
+
+func (logFlags) Validate() error { return nil }
+
 // rows returns the flags in the order of their names.
 func rows(options Options) []flagRow {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
@@ -61,7 +68,11 @@ func TestThePageOfTheConfigurationHasEveryFlag(t *testing.T) {
 		options, _ := subcommand.process()
 		sections = append(sections, section{Name: subcommand.name, About: subcommand.about, Flags: rows(options)})
 	}
-	generated.Page(t, "configuration.md", "../../../docs/configuration.md", sections)
+	page := struct {
+		Subcommands []section
+		Log         []flagRow
+	}{sections, rows(logFlags{})}
+	generated.Page(t, "configuration.md", "../../../docs/configuration.md", page)
 }
 
 // What must be given stands on the page instead of a default.

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	logs "k8s.io/component-base/logs/json"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 
@@ -41,13 +43,30 @@ func (l *logbook) String() string {
 func logged(t *testing.T, verbosity int, c requests.Call, request proto.Message) (string, error) {
 	t.Helper()
 	book := &logbook{}
-	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Verbosity(verbosity), textlogger.Output(book)))
+	text := textlogger.NewLogger(textlogger.NewConfig(textlogger.Verbosity(verbosity), textlogger.Output(book)))
+	err := loggedBy(t, text, c, request)
+	return book.String(), err
+}
+
+// loggedAsJSON is logged with the other format.
+func loggedAsJSON(t *testing.T, verbosity int, c requests.Call, request proto.Message) (string, error) {
+	t.Helper()
+	book := &logbook{}
+	config := logsapi.NewLoggingConfiguration()
+	config.Verbosity = logsapi.VerbosityLevel(verbosity) //nolint:gosec // it is small
+	objects, _ := logs.Factory{}.Create(*config, logsapi.LoggingOptions{ErrorStream: book, InfoStream: book})
+	err := loggedBy(t, objects, c, request)
+	return book.String(), err
+}
+
+func loggedBy(t *testing.T, logger klog.Logger, c requests.Call, request proto.Message) error {
+	t.Helper()
 	handle := func(ctx context.Context, request any) (any, error) {
 		return nil, c.Do(ctx, request.(proto.Message)) //nolint:forcetypeassert // it is what was passed in below
 	}
 	observe := drivercsi.Interceptor(func(string, string, time.Duration) {})
 	_, err := observe(klog.NewContext(t.Context(), logger), request, &grpc.UnaryServerInfo{FullMethod: "/csi.v1/Call"}, handle)
-	return book.String(), err
+	return err
 }
 
 // Whatever is asked for, how loud the log is, and whether it succeeds.
@@ -66,6 +85,10 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 			text, err := logged(t, verbosity, c, good)
 			if err != nil || strings.Contains(text, secret) || verbosity >= 4 && !strings.Contains(text, "Call done") {
 				t.Errorf("%s at %d: %v, logged %s", rpc, verbosity, err, text)
+			}
+			text, err = loggedAsJSON(t, verbosity, c, good)
+			if err != nil || strings.Contains(text, secret) || verbosity >= 4 && !strings.Contains(text, `"request":"{`) {
+				t.Errorf("%s at %d: %v, logged as JSON %s", rpc, verbosity, err, text)
 			}
 			bad := proto.Clone(good)
 			switch {
