@@ -17,8 +17,6 @@
 //   - appliancemend.go   the subcommand "appliance mend"
 //   - appliancemetrics.go    the metrics of the appliance
 //   - status.go          the subcommand "status", also as the kubectl plugin "kubectl rds status"
-//   - execute.go         signals, logging and exit codes of every process
-//   - http.go            /metrics, /healthz and /readyz; version.go: the version
 //   - execute.go         signals and exit codes of every process; logging.go: its log
-//   - http.go            /metrics and /healthz; version.go: the version
+//   - http.go            /metrics, /healthz and /readyz; version.go: the version
 package app

@@ -26,7 +26,7 @@ const asMain = "RDS_CSI_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
-		os.Exit(Main(os.Args[1:]))
+		os.Exit(Main(os.Args[0], os.Args[1:]))
 	}
 	// Tests that run Main in this process apply the same flags, those of the log, again and again.
 	logs.ReapplyHandling = logs.ReapplyHandlingIgnoreUnchanged
@@ -156,7 +156,7 @@ func TestFlagsOfTheLogThatMeanNothingAreRefused(t *testing.T) {
 		for name, value := range arguments {
 			line = append(line, "--"+name+"="+value)
 		}
-		told := stderrOf(t, func() int { return Main(line) })
+		told := stderrOf(t, exitUsage, func() int { return Main("rds-csi", line) })
 		if name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "="); strings.Count(told, "\n") != 1 || !strings.Contains(told, name) {
 			t.Errorf("%s: got %q, want one line that names the flag", flag, told)
 		}
