@@ -30,11 +30,11 @@ func TestNothingIsShownOfAnApplianceThatIsAway(t *testing.T) {
 					continue
 				}
 				for _, metric := range family.GetMetric() {
-					text := name
+					words := []string{name}
 					for _, label := range metric.GetLabel() {
-						text += " " + label.GetValue()
+						words = append(words, label.GetValue())
 					}
-					got = append(got, fmt.Sprintf("%s %g", text, metric.GetGauge().GetValue()))
+					got = append(got, fmt.Sprintf("%s %g", strings.Join(words, " "), metric.GetGauge().GetValue()))
 				}
 			}
 			if !slices.Equal(got, series) {

@@ -53,7 +53,7 @@ func loggedAsJSON(t *testing.T, verbosity int, c requests.Call, request proto.Me
 	t.Helper()
 	book := &logbook{}
 	config := logsapi.NewLoggingConfiguration()
-	config.Verbosity = logsapi.VerbosityLevel(verbosity) //nolint:gosec // it is small
+	config.Verbosity = logsapi.VerbosityLevel(verbosity)
 	objects, _ := logs.Factory{}.Create(*config, logsapi.LoggingOptions{ErrorStream: book, InfoStream: book})
 	err := loggedBy(t, objects, c, request)
 	return book.String(), err
