@@ -197,19 +197,6 @@ func (c *Cluster) AccountUser(account string) string {
 	return "system:serviceaccount:" + driverNamespace + ":" + account
 }
 
-// Logs returns the log file of every process that was started, by the process' name.
-func (c *Cluster) Logs() (map[string]string, error) {
-	records, err := c.folder.ledger().read()
-	if err != nil {
-		return nil, err
-	}
-	logs := make(map[string]string, len(records))
-	for _, r := range records {
-		logs[r.Name] = c.folder.log(r.Name)
-	}
-	return logs, nil
-}
-
 // KillKubelet ends a node's kubelet with SIGKILL, as a machine's failure would: its pods' volumes stay mounted, and
 // the node process that holds them stays up. It returns when the kubelet is gone.
 func (c *Cluster) KillKubelet(node string) error { return c.kill(Node{Name: node}.process("kubelet")) }
