@@ -69,7 +69,7 @@ func TestAPoolThatIsNotThereSaysWhy(t *testing.T) {
 		want   error
 		says   string
 	}{
-		"misspelt":    {nil, "", "raid01", rds.ErrNoPool, "spelt"},
+		"misspelt":    {nil, "", "raid01", rds.ErrNoPool, "parameter pool of the StorageClass"},
 		"not mounted": {nil, sim.PoolUnmounted, simtest.Pool, rds.ErrNotReady, "isn't mounted"},
 		"booting":     {func(o *sim.Options) { o.Uptime = 0 }, "", simtest.Pool, rds.ErrNotReady, "to boot"},
 	} {
