@@ -170,8 +170,8 @@ func (r *Reconciler) clearStale(ctx context.Context, attachment Attachment) (Res
 // othersAttached returns the UIDs of the other attachments by which the volume is attached.
 func (r *Reconciler) othersAttached(attachment Attachment) []string {
 	var uids []string
-	for _, name := range r.cluster.CachedAttachments() {
-		if other, found := r.cluster.CachedAttachment(name); found && other.Volume == attachment.Volume && other.Attached && other.UID != attachment.UID {
+	for _, other := range r.cluster.CachedAttachmentsOf(attachment.Volume) {
+		if other.Attached && other.UID != attachment.UID {
 			uids = append(uids, other.UID)
 		}
 	}

@@ -20,6 +20,8 @@ type Cluster interface {
 	CachedAttachments() []string
 	// CachedAttachment returns one of this driver's attachments.
 	CachedAttachment(name string) (Attachment, bool)
+	// CachedAttachmentsOf returns the attachments of a volume.
+	CachedAttachmentsOf(volumeHandle string) []Attachment
 	CachedNode(name string) (Node, bool)
 	// PodsUsing returns the pods on the attachment's node that use its volume and haven't ended, as namespace/name. While
 	// there are any, the attachment is enqueued again whenever one of that node's pods changes.

@@ -47,6 +47,18 @@ func (f *fakeCluster) CachedAttachment(name string) (Attachment, bool) {
 	return attachment, found
 }
 
+func (f *fakeCluster) CachedAttachmentsOf(volume string) []Attachment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []Attachment
+	for _, attachment := range f.attachments {
+		if attachment.Volume == volume {
+			all = append(all, attachment)
+		}
+	}
+	return all
+}
+
 func (f *fakeCluster) CachedNode(name string) (Node, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
