@@ -165,6 +165,9 @@ func TestCapacityOfAllPoolsIsThatOfEach(t *testing.T) {
 	if err != nil || got.Available != 3*gib || got.Largest != 2*gib {
 		t.Errorf("got %+v, %v, want 3 GiB available and 2 of them in one piece", got, err)
 	}
+	if got.Size != 15*gib || got.Free != 7*gib || got.Promised != 8*gib {
+		t.Errorf("got %+v, want the sums of 15 GiB, 7 free and 8 promised", got)
+	}
 }
 
 // A disk that isn't ours may have any size that a person can think of.
