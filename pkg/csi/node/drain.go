@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -99,18 +98,12 @@ func (n *Service) connectedDevices(ctx context.Context) (map[host.DeviceNumber]s
 	if err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
+	byDevice, err := n.byDevice(connections)
+	if err != nil {
+		return nil, err
+	}
 	devices := map[host.DeviceNumber]string{}
-	for _, connection := range connections {
-		if connection.Device == "" {
-			continue
-		}
-		number, err := n.host.Number(connection.Device)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // it went away just now
-		}
-		if err != nil {
-			return nil, fmt.Errorf("look at the device of %s: %w", connection.SubsystemNQN, err)
-		}
+	for number, connection := range byDevice {
 		devices[number] = connection.SubsystemNQN
 	}
 	return devices, nil

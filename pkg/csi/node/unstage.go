@@ -182,10 +182,9 @@ func (n *Service) unusedConnections(ctx context.Context, u unstaging) ([]nvme.Co
 	return connections, nil
 }
 
-// devicesOf returns the names of the connections' devices and of those that are mounted at the staging path, which may
-// have lost their connection.
-func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (map[host.DeviceNumber]string, error) {
-	devices := map[host.DeviceNumber]string{}
+// byDevice returns those of the connections that have a device, keyed by it.
+func (n *Service) byDevice(connections []nvme.Connection) (map[host.DeviceNumber]nvme.Connection, error) {
+	devices := map[host.DeviceNumber]nvme.Connection{}
 	for _, connection := range connections {
 		if connection.Device == "" {
 			continue
@@ -197,6 +196,20 @@ func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (
 		if err != nil {
 			return nil, fmt.Errorf("look at the device of %s: %w", connection.SubsystemNQN, err)
 		}
+		devices[number] = connection
+	}
+	return devices, nil
+}
+
+// devicesOf returns the names of the connections' devices and of those that are mounted at the staging path, which may
+// have lost their connection.
+func (n *Service) devicesOf(connections []nvme.Connection, stagingPath string) (map[host.DeviceNumber]string, error) {
+	byDevice, err := n.byDevice(connections)
+	if err != nil {
+		return nil, err
+	}
+	devices := map[host.DeviceNumber]string{}
+	for number, connection := range byDevice {
 		devices[number] = connection.Device
 	}
 	mounts, err := n.host.MountsAt(stagingPath)
