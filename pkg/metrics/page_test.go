@@ -39,7 +39,7 @@ func reporters() []reporter {
 		{"controller", controller.Registry(), controller.Gatherer(), func() {
 			controller.SetVersion("v1")
 			controller.ObserveCommand(rds.KindProbe, rds.OutcomeDone, time.Second)
-			controller.ObservePools(rds.Pools{Mounted: []rds.Pool{{MountPoint: "raid10"}}})
+			controller.ObservePools(rds.Pools{Mounted: []rds.Pool{{MountPoint: "raid10", State: "clean"}}})
 			controller.ObserveVersion("7.24.4 (stable)")
 			controller.ObserveCall("CreateVolume", "OK", time.Second)
 			useClientGo()

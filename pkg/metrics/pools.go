@@ -16,7 +16,7 @@ const readFor = 15 * time.Minute
 // applianceState collects what the appliance itself says. Nothing is shown of an appliance that is away: the last read may
 // not be true any more, and 0 never was.
 type applianceState struct {
-	up, size, free, mounted, info *prometheus.Desc
+	up, size, free, mounted, state, info *prometheus.Desc
 
 	mu sync.Mutex
 	// asked is set once a command was tried, and reached if the last one arrived.
@@ -41,6 +41,7 @@ func newApplianceState(registry *prometheus.Registry) *applianceState {
 		size:    prometheus.NewDesc("rds_csi_pool_size_bytes", "The size of a mounted pool, as the appliance reports it. Like the other series of pools and rds_csi_appliance_info, it comes from reads that are made anyway, and is absent while the appliance is away, or 15 minutes after the last read.", perPool, nil),
 		free:    prometheus.NewDesc("rds_csi_pool_free_bytes", "What is free on a mounted pool, as the appliance reports it.", perPool, nil),
 		mounted: prometheus.NewDesc("rds_csi_pool_mounted", "1 while a pool is mounted, 0 if it isn't any more. Only of pools that this process has seen mounted.", perPool, nil),
+		state:   prometheus.NewDesc("rds_csi_pool_state", "1 for the state of a mounted pool in RouterOS's own word, such as clean; absent where it has none.", []string{"pool", "state"}, nil),
 		info:    prometheus.NewDesc("rds_csi_appliance_info", "1 for the RouterOS version of the appliance.", []string{"version"}, nil),
 		pools:   map[string]pool{},
 	}
@@ -50,7 +51,7 @@ func newApplianceState(registry *prometheus.Registry) *applianceState {
 
 // Describe implements prometheus.Collector.
 func (s *applianceState) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{s.up, s.size, s.free, s.mounted, s.info} {
+	for _, description := range []*prometheus.Desc{s.up, s.size, s.free, s.mounted, s.state, s.info} {
 		descriptions <- description
 	}
 }
@@ -73,6 +74,9 @@ func (s *applianceState) Collect(metrics chan<- prometheus.Metric) {
 		if pool.mounted {
 			gauge(s.size, float64(pool.Size), name)
 			gauge(s.free, float64(pool.Free), name)
+			if pool.State != "" {
+				gauge(s.state, 1, name, pool.State)
+			}
 		}
 	}
 	if s.version != "" && time.Since(s.versionRead) <= readFor {

@@ -42,7 +42,7 @@ func TestNothingIsShownOfAnApplianceThatIsAway(t *testing.T) {
 			}
 		}
 		command := func(outcome rds.Outcome) { m.ObserveCommand(rds.KindInventory, outcome, time.Second) }
-		fast := rds.Pool{MountPoint: "fast", Size: 100, Free: 40}
+		fast := rds.Pool{MountPoint: "fast", Size: 100, Free: 40, State: "clean"}
 		slow := rds.Pool{MountPoint: "slow", Size: 200, Free: 0}
 
 		expect("before the first command", []string{}...)
@@ -56,18 +56,18 @@ func TestNothingIsShownOfAnApplianceThatIsAway(t *testing.T) {
 		m.ObservePools(rds.Pools{Mounted: []rds.Pool{fast, slow}, All: true})
 		command(rds.OutcomeDone)
 		expect("read", "appliance_info 7.24 1", "appliance_up 1", "pool_free_bytes fast 40", "pool_free_bytes slow 0",
-			"pool_mounted fast 1", "pool_mounted slow 1", "pool_size_bytes fast 100", "pool_size_bytes slow 200")
+			"pool_mounted fast 1", "pool_mounted slow 1", "pool_size_bytes fast 100", "pool_size_bytes slow 200", "pool_state fast clean 1")
 		command(rds.OutcomeUnreachable)
 		expect("away", "appliance_up 0")
 		command(rds.OutcomeLost)
 		expect("back, and not read yet", "appliance_up 1")
-		fast.Free = 30
+		fast.Free, fast.State = 30, "degraded"
 		m.ObservePools(rds.Pools{Mounted: []rds.Pool{fast}})
-		expect("one is read", "appliance_up 1", "pool_free_bytes fast 30", "pool_mounted fast 1", "pool_size_bytes fast 100")
+		expect("one is read", "appliance_up 1", "pool_free_bytes fast 30", "pool_mounted fast 1", "pool_size_bytes fast 100", "pool_state fast degraded 1")
 		m.ObserveVersion("7.25")
 		m.ObservePools(rds.Pools{Mounted: []rds.Pool{fast}, All: true})
 		expect("all are read, and one isn't mounted any more", "appliance_info 7.25 1", "appliance_up 1", "pool_free_bytes fast 30",
-			"pool_mounted fast 1", "pool_mounted slow 0", "pool_size_bytes fast 100")
+			"pool_mounted fast 1", "pool_mounted slow 0", "pool_size_bytes fast 100", "pool_state fast degraded 1")
 		<-time.After(readFor + time.Second)
 		expect("not read again", "appliance_up 1")
 		problems, err := testutil.GatherAndLint(m.Registry())

@@ -7,10 +7,12 @@ type Pools struct {
 	All bool
 }
 
-// Pool is a mounted pool. Size and Free are in bytes, as RouterOS reports them.
+// Pool is a mounted pool. Size and Free are in bytes, as RouterOS reports them. State is RouterOS's word for its health, such
+// as "clean"; empty where there is none.
 type Pool struct {
 	MountPoint string
 	Size, Free int64
+	State      string
 }
 
 // observeState tells of the pools and the version in a reply.
@@ -27,7 +29,7 @@ func (c *Client) observeState(cmd *command, answer reply) {
 		case item.odd != nil:
 			pools.All = false // it may be any
 		case item.Mounted && validElement(item.MountPoint):
-			pools.Mounted = append(pools.Mounted, Pool{MountPoint: item.MountPoint, Size: int64(item.Size), Free: int64(item.Free)})
+			pools.Mounted = append(pools.Mounted, Pool{MountPoint: item.MountPoint, Size: int64(item.Size), Free: int64(item.Free), State: item.State})
 		}
 	}
 	if pools.All || len(pools.Mounted) > 0 {

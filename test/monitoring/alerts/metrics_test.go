@@ -53,6 +53,7 @@ func laterOnly() map[string]family {
 		"rds_csi_pool_size_bytes":       {dto.MetricType_GAUGE, pool},
 		"rds_csi_pool_free_bytes":       {dto.MetricType_GAUGE, pool},
 		"rds_csi_pool_mounted":          {dto.MetricType_GAUGE, pool},
+		"rds_csi_pool_state":            {dto.MetricType_GAUGE, map[string][]string{"pool": nil, "state": nil}},
 		"rds_csi_appliance_info":        {dto.MetricType_GAUGE, map[string][]string{"version": nil}},
 		"rds_csi_appliance_up":          {kind: dto.MetricType_GAUGE},
 	}
