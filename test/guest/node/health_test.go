@@ -55,7 +55,8 @@ func (v *volume) outage(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = errors.Join(v.write(2), unix.Syncfs(int(folder.Fd())), folder.Close())
-	if !errors.Is(err, unix.EIO) {
+	// Without multipath, the block layer's own error for a lost path comes through if it meets the data and not the journal.
+	if !errors.Is(err, unix.EIO) && !errors.Is(err, unix.ENOLINK) {
 		t.Errorf("write in the outage: %v, want an I/O error", err)
 	}
 	v.r.powerOn()
