@@ -3,7 +3,6 @@ package app
 import (
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -81,7 +80,7 @@ func unusable(t *testing.T) map[string]struct {
 				if err != nil {
 					t.Fatal(err)
 				}
-				away := unusedAddress(t)
+				away := freeAddress(t)
 				flags["rds-known-hosts"] = written(t, hostLine(away)+" "+strings.SplitN(string(known), " ", 2)[1])
 				flags["rds-address"] = away
 			},
@@ -119,24 +118,13 @@ func unusable(t *testing.T) map[string]struct {
 // hostLine is an address as known_hosts has it.
 func hostLine(address string) string { return "[" + strings.Replace(address, ":", "]:", 1) }
 
-// unusedAddress is one at which nobody listens.
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
 // The process goes on, since the appliance may be away for hours, and says why in an event on its pod and at /readyz, where the
 // rollout of a wrong configuration stops.
 func TestAnApplianceThatCannotBeUsedIsSaidWherePeopleLook(t *testing.T) {
 	for name, test := range unusable(t) {
 		t.Run(name, func(t *testing.T) {
 			flags, _ := flagsFor(t, test.sim)
-			flags["http-address"], flags["pod"], flags["leader-election"] = unusedAddress(t), "rds-csi/controller-0/uid-0", "false"
+			flags["http-address"], flags["pod"], flags["leader-election"] = freeAddress(t), "rds-csi/controller-0/uid-0", "false"
 			test.flags(flags)
 			options, err := parsed(t, flags)
 			if err != nil {
@@ -195,7 +183,7 @@ func said(t *testing.T, kube *fake.Clientset, about corev1.ObjectReference, says
 
 // It is ready once it was in contact, and stays so when the appliance goes away.
 func TestTheFirstContactMakesTheControllerReady(t *testing.T) {
-	kube, address := fake.NewClientset(), unusedAddress(t)
+	kube, address := fake.NewClientset(), freeAddress(t)
 	w := startWired(t, kube, map[string]string{"http-address": address})
 	await(t, "it is ready", func() bool { code, _ := readyz(t, address); return code == http.StatusOK })
 	if err := w.sim.Close(); err != nil {

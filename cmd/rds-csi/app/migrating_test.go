@@ -10,6 +10,7 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/test/docs"
@@ -88,8 +89,12 @@ func rename(t *testing.T, config simtest.Config, line string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pinned, err := knownhosts.New(config.SSH.KnownHostsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	connection, err := ssh.Dial("tcp", config.SSH.Address, &ssh.ClientConfig{
-		User: config.SSH.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		User: config.SSH.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: pinned,
 	})
 	if err != nil {
 		t.Fatal(err)
